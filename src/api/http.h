@@ -1,0 +1,80 @@
+/* What a handler sees of HTTP, and the sink it answers into. No sockets: src/server implements the
+ * sink for real connections, tests and fuzzers implement it in memory (api/memsink.h). */
+#ifndef HEARTH_API_HTTP_H
+#define HEARTH_API_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS };
+
+enum { HTTP_PATH_PARAMS_MAX = 4 };
+
+/* Owned by the server, valid until the handler returns AND the sink has ended or been released by
+ * the handler; handlers copy what they keep longer than their own call. */
+struct http_request {
+    enum http_method method;
+    const char *path;       /* decoded, without the query */
+    const char *request_id; /* the client's X-Request-Id if it is sane, else made here */
+    const char *remote;     /* address, for the log */
+    const void *body;       /* whole; never NULL, '\0' behind it */
+    size_t body_len;
+    const char *params[HTTP_PATH_PARAMS_MAX]; /* {id} parts of the route, in order, decoded */
+    const char *(*header)(const struct http_request *r, const char *name); /* NULL if absent */
+    const char *(*query)(const struct http_request *r, const char *name);  /* decoded or NULL */
+};
+
+/* ---- sink --------------------------------------------------------------------------------
+ * Where one answer goes. Reference counted: the handler is handed one reference and must end with
+ * exactly one sink_unref (from any thread, at any later time). States:
+ *
+ *   open --sink_respond--> ended          (a complete answer)
+ *   open --sink_begin--> streaming --sink_end--> ended
+ *   any  --client gone / too slow / shutdown--> closed
+ *
+ * In `ended` and `closed` every call is a no-op that returns ERR_CLOSED. An open sink whose last
+ * reference goes is answered with 500 by the server (a bug that must not hang a client).
+ * All functions are thread-safe and never block; the server queues and wakes its front thread. */
+struct sink;
+
+struct sink_header {
+    const char *name, *value;
+};
+
+/* The close callback runs once, on the front thread or inside sink_on_close itself when the sink is
+ * closed already: the client has gone before the answer ended. Not called after `ended`. */
+typedef void (*sink_close_fn)(void *ctx);
+
+struct sink_ops {
+    enum err (*respond)(struct sink *s, int status, const char *content_type,
+                        const struct sink_header *headers, size_t n, const void *body, size_t len);
+    enum err (*begin)(struct sink *s, int status, const char *content_type,
+                      const struct sink_header *headers, size_t n);
+    enum err (*write)(struct sink *s, const void *data, size_t len);
+    void (*end)(struct sink *s);
+    void (*on_close)(struct sink *s, sink_close_fn fn, void *ctx);
+    void (*ref)(struct sink *s);
+    void (*unref)(struct sink *s);
+};
+
+struct sink {
+    const struct sink_ops *ops;
+};
+
+/* Data is copied. headers may be NULL when n is 0. */
+enum err sink_respond(struct sink *s, int status, const char *content_type,
+                      const struct sink_header *headers, size_t n, const void *body, size_t len);
+enum err sink_begin(struct sink *s, int status, const char *content_type,
+                    const struct sink_header *headers, size_t n);
+/* ERR_CLOSED: stop producing. For text/event-stream the server adds ": ping" when idle. */
+enum err sink_write(struct sink *s, const void *data, size_t len);
+void sink_end(struct sink *s);
+/* fn NULL withdraws the callback; after that returns it is not running and never will. */
+void sink_on_close(struct sink *s, sink_close_fn fn, void *ctx);
+struct sink *sink_ref(struct sink *s);
+void sink_unref(struct sink *s);
+
+#endif

@@ -1,0 +1,15 @@
+/* Time. Monotonic for durations and deadlines, wall only for what people and files see. */
+#ifndef HEARTH_BASE_CLOCK_H
+#define HEARTH_BASE_CLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+int64_t clock_mono_ns(void);
+int64_t clock_mono_ms(void);
+int64_t clock_wall_s(void); /* Unix seconds */
+int64_t clock_wall_ms(void);
+/* "2026-11-20T21:05:03.123Z" of a wall time in ms; dst needs 25 bytes. */
+void clock_format_utc(char *dst, size_t size, int64_t wall_ms);
+
+#endif

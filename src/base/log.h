@@ -1,0 +1,48 @@
+/* Log: one line per event to stderr or a file, as text or JSON, safe from any thread, each line one
+ * write(2). Never log prompts, answers, keys or tokens of people at INFO or above.
+ *
+ * The areas are a table (help and docs come from it). */
+#ifndef HEARTH_BASE_LOG_H
+#define HEARTH_BASE_LOG_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+/* X(name, what it covers) */
+#define LOG_AREAS(X)                                                                               \
+    X(hub, "start, stop, configuration")                                                           \
+    X(http, "connections and requests")                                                            \
+    X(api, "what clients asked and got")                                                           \
+    X(sched, "the queue and the batches")                                                          \
+    X(engine, "models, the inference library")                                                     \
+    X(models, "model files, downloads")                                                            \
+    X(net, "outgoing transfers")                                                                   \
+    X(cmd, "command line")
+
+enum log_area {
+#define X(name, what) LOG_##name,
+    LOG_AREAS(X)
+#undef X
+        LOG_AREA_COUNT
+};
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
+
+/* Defaults until called: INFO, stderr, text. path NULL or "" = stderr. Call once, before threads. */
+HT_MUST_CHECK enum err log_open(enum log_level level, bool json, const char *path,
+                                struct error *error);
+bool log_level_parse(const char *s, enum log_level *out); /* debug|info|warning|warn|error|off */
+bool log_on(enum log_level level);
+
+/* request_id may be NULL. */
+void log_line(enum log_level level, enum log_area area, const char *request_id, const char *fmt,
+              ...) HT_PRINTF(4, 5);
+
+#define log_debug(area, ...)                                                                       \
+    (log_on(LOG_DEBUG) ? log_line(LOG_DEBUG, LOG_##area, NULL, __VA_ARGS__) : (void)0)
+#define log_info(area, ...)  log_line(LOG_INFO, LOG_##area, NULL, __VA_ARGS__)
+#define log_warn(area, ...)  log_line(LOG_WARN, LOG_##area, NULL, __VA_ARGS__)
+#define log_error(area, ...) log_line(LOG_ERROR, LOG_##area, NULL, __VA_ARGS__)
+
+#endif

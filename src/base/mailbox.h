@@ -1,0 +1,24 @@
+/* Mailbox: many senders, one receiving thread, in order. Messages are intrusive nodes whose owner
+ * passes to the receiver. Unbounded in count on purpose: senders bound themselves (each holds at
+ * most a fixed number of messages in flight), so a send never fails and never blocks. */
+#ifndef HEARTH_BASE_MAILBOX_H
+#define HEARTH_BASE_MAILBOX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mail {
+    struct mail *next;
+};
+
+struct mailbox;
+
+struct mailbox *mailbox_new(void);
+void mailbox_free(struct mailbox *mb); /* must be empty: the receiver drained it */
+void mailbox_send(struct mailbox *mb, struct mail *m); /* any thread */
+/* Receiver only. All messages at once, oldest first; NULL if none came in timeout_ms (0 = just
+ * look, -1 = wait for ever) or if mailbox_wake was called. */
+struct mail *mailbox_receive(struct mailbox *mb, int64_t timeout_ms);
+void mailbox_wake(struct mailbox *mb); /* any thread */
+
+#endif

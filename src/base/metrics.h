@@ -1,0 +1,50 @@
+/* Metrics: one table, process-wide atomic counters, gauges and histograms, rendered in Prometheus'
+ * text format 0.0.4. Updating is wait-free from any thread. Being counters of the process they are
+ * the one deliberate global besides the log. */
+#ifndef HEARTH_BASE_METRICS_H
+#define HEARTH_BASE_METRICS_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+
+/* X(name, kind, help): kind is counter, gauge or histogram (seconds). Exported as hearth_<name>. */
+#define METRICS(X)                                                                                 \
+    X(http_requests_total, counter, "HTTP requests answered")                                      \
+    X(http_errors_total, counter, "HTTP requests answered with a status of 400 or more")           \
+    X(http_connections, gauge, "open client connections")                                          \
+    X(http_streams, gauge, "open event streams")                                                   \
+    X(http_disconnects_total, counter, "clients that went away before their answer ended")         \
+    X(http_slow_readers_total, counter, "streams ended because the client read too slowly")        \
+    X(http_request_seconds, histogram, "time from a request's first byte to its answer's last")    \
+    X(requests_running, gauge, "generations in the batch now")                                     \
+    X(requests_waiting, gauge, "generations in the queue now")                                     \
+    X(requests_total, counter, "generations finished, whatever the reason")                        \
+    X(requests_cancelled_total, counter, "generations cancelled or left by their client")          \
+    X(requests_rejected_total, counter, "generations refused because the queue was full")          \
+    X(prompt_tokens_total, counter, "prompt tokens taken in")                                      \
+    X(prompt_tokens_cached_total, counter, "prompt tokens found in the cache")                     \
+    X(generated_tokens_total, counter, "tokens generated")                                         \
+    X(embedding_tokens_total, counter, "tokens embedded")                                          \
+    X(batches_total, counter, "batches decoded")                                                   \
+    X(batch_tokens_total, counter, "tokens in those batches")                                      \
+    X(queue_wait_seconds, histogram, "time from arrival to the first batch")                       \
+    X(first_token_seconds, histogram, "time from arrival to the first token")                      \
+    X(token_seconds, histogram, "time between two tokens of one stream")                           \
+    X(models_loaded, gauge, "models in memory")                                                    \
+    X(model_load_seconds, histogram, "time to load a model")
+
+enum metric {
+#define X(name, kind, help) METRIC_##name,
+    METRICS(X)
+#undef X
+        METRIC_COUNT
+};
+
+void metric_add(enum metric m, int64_t n);        /* counter, gauge (n may be negative) */
+void metric_set(enum metric m, int64_t value);    /* gauge */
+void metric_observe_ns(enum metric m, int64_t ns); /* histogram */
+int64_t metric_value(enum metric m);              /* counter, gauge; a histogram's count */
+enum err metrics_render(struct buf *out);
+
+#endif

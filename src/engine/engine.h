@@ -1,0 +1,215 @@
+/* Engine: models in memory behind one opaque face. engine_llama.c (the only C file that sees
+ * llama.h) and engine_fake.c (deterministic, no model file, for tests) implement engine_int.h's
+ * ops; everything above calls the functions here.
+ *
+ * Who owns what, which thread may call:
+ *   engine          once per process; engine_open/close by the composition root. Thread-safe.
+ *   engine_model    weights, vocabulary, chat template. Immutable after load; every function that
+ *                   takes a const model may be called from any thread. Free it after its contexts,
+ *                   prompts and parsers.
+ *   engine_ctx      KV cache and compute buffers of one model. ONE owner thread (the scheduler's);
+ *                   nothing about it is locked.
+ *   engine_sampler  sampling state of one sequence: grammar, penalties, random state. Owner thread
+ *                   of the ctx it samples from.
+ *   engine_prompt   a rendered chat: tokens, grammar, how to parse the answer. Built on any thread,
+ *                   then handed over; immutable.
+ *   engine_parser   turns generated text into text, reasoning and tool calls. One owner at a time.
+ *
+ * Token ids, positions and counts are int32_t as in libllama. No function here ever throws or
+ * aborts on bad input: C++ exceptions end in shim.cpp as ERR_SCHEMA, ERR_UNSUPPORTED or
+ * ERR_ENGINE. */
+#ifndef HEARTH_ENGINE_ENGINE_H
+#define HEARTH_ENGINE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "types/gen.h"
+
+struct engine;
+struct engine_model;
+struct engine_ctx;
+struct engine_sampler;
+struct engine_prompt;
+struct engine_parser;
+
+/* ---- engine ------------------------------------------------------------------------------ */
+
+/* lib_dir: the folder with the CPU variants and device back ends (NULL = the one beside the
+ * binary). Cheap: back ends are loaded at the first engine_model_load or engine_describe. */
+HT_MUST_CHECK enum err engine_open_llama(const char *lib_dir, struct engine **out,
+                                         struct error *error);
+/* Knows every path that starts with "fake:"; see engine_fake.c for what its models say. */
+HT_MUST_CHECK enum err engine_open_fake(struct engine **out, struct error *error);
+void engine_close(struct engine *e);
+
+struct engine_device {
+    char name[64], description[128];
+    bool gpu;
+    uint64_t memory_total, memory_free;
+};
+
+struct engine_description {
+    char library[64];       /* "llama.cpp v0.5.0" */
+    char cpu_features[512]; /* "AVX2 AVX512 ..." */
+    char cpu_backend[128];  /* which variant was picked, e.g. "libggml-cpu-zen4.so" */
+    struct engine_device devices[16];
+    size_t n_devices;
+};
+HT_MUST_CHECK enum err engine_describe(struct engine *e, struct engine_description *out,
+                                       struct error *error);
+/* Version only, loads nothing. */
+const char *engine_library_version(const struct engine *e);
+
+/* ---- models ------------------------------------------------------------------------------ */
+
+struct engine_model_params {
+    const char *path;
+    int32_t n_gpu_layers; /* -1 = all that fit */
+    bool use_mmap;
+    /* 0..1; a false return aborts with ERR_CANCELLED. Called on the loading thread. May be NULL. */
+    bool (*on_progress)(float fraction, void *ctx);
+    void *progress_ctx;
+};
+
+/* Blocking, may take minutes; call it on a thread that may wait. The file should have passed
+ * gguf_inspect (models/gguf.h) first. */
+HT_MUST_CHECK enum err engine_model_load(struct engine *e, const struct engine_model_params *params,
+                                         struct engine_model **out, struct error *error);
+void engine_model_free(struct engine_model *m); /* NULL is fine */
+
+struct engine_model_facts {
+    int32_t n_vocab, n_ctx_train, n_embd, n_layer;
+    bool has_chat_template, is_embedding, is_rerank;
+    bool supports_tools, supports_thinking;
+    int32_t n_embd_out; /* width of an embedding */
+    uint64_t weight_bytes, n_params;
+};
+void engine_model_facts(const struct engine_model *m, struct engine_model_facts *out);
+
+/* ---- text and tokens ---------------------------------------------------------------------- */
+
+/* add_special: BOS/EOS/CLS as the model wants them. parse_special: "<|im_end|>" in the text
+ * becomes the control token (true only for text that the hub itself rendered). On OK *out is a
+ * malloc'ed array of *n tokens (free it); at most max_tokens, else ERR_CONTEXT with both numbers. */
+HT_MUST_CHECK enum err engine_tokenize(const struct engine_model *m, const char *text, size_t len,
+                                       bool add_special, bool parse_special, size_t max_tokens,
+                                       int32_t **out, size_t *n, struct error *error);
+/* Appends the token's bytes, which may be a part of a character. Control tokens give nothing
+ * unless `special`. */
+enum err engine_token_text(const struct engine_model *m, int32_t token, bool special,
+                           struct buf *out);
+bool engine_token_is_end(const struct engine_model *m, int32_t token);
+
+/* ---- chat -------------------------------------------------------------------------------- */
+
+/* Renders req->messages with the model's template, tools, response format and template_kwargs, and
+ * tokenises. Also for GEN_RAW: then the prompt is req->prompt or prompt_tokens. Compiles the schema
+ * or grammar, so their errors come from here: ERR_SCHEMA with param = pointer into the request.
+ * TOOL_REQUIRED and TOOL_NAMED constrain the output to a call (of that tool) from the first token.
+ * max_tokens as in engine_tokenize. ERR_UNSUPPORTED: GEN_CHAT on a model without chat template
+ * that isn't a chat model; ERR_INVALID: the template itself refused the messages (its words). */
+HT_MUST_CHECK enum err engine_prompt_new(const struct engine_model *m,
+                                         const struct gen_request *req, size_t max_tokens,
+                                         struct engine_prompt **out, struct error *error);
+void engine_prompt_free(struct engine_prompt *p);
+const int32_t *engine_prompt_tokens(const struct engine_prompt *p, size_t *n);
+const char *engine_prompt_text(const struct engine_prompt *p); /* rendered, for debugging */
+/* Stop strings that the template adds to the request's own. */
+size_t engine_prompt_stops(const struct engine_prompt *p, const char *const **out);
+
+/* ---- parsing the answer -------------------------------------------------------------------- */
+
+enum engine_delta_type { DELTA_TEXT, DELTA_REASONING, DELTA_TOOL_CALL };
+
+struct engine_delta { /* borrowed until the next call on the same parser */
+    enum engine_delta_type type;
+    const char *text;      /* TEXT, REASONING */
+    size_t text_len;
+    int32_t index;         /* TOOL_CALL */
+    const char *id, *name; /* first delta of an index only, else NULL */
+    const char *arguments;
+    size_t arguments_len;
+};
+
+/* The parser keeps what it needs of p; p may be freed before it. */
+HT_MUST_CHECK enum err engine_parser_new(const struct engine_prompt *p, struct engine_parser **out,
+                                         struct error *error);
+void engine_parser_free(struct engine_parser *ps);
+/* Adds whole UTF-8 characters of generated text (len may be 0), `final` with the last call. Gives
+ * the deltas that became certain. Plain chats cost O(len); formats that must be re-parsed are
+ * bounded by doubling. Output that does not parse comes as DELTA_TEXT: never an error for the
+ * model's mistakes. */
+HT_MUST_CHECK enum err engine_parser_feed(struct engine_parser *ps, const char *text, size_t len,
+                                          bool final, const struct engine_delta **out, size_t *n,
+                                          struct error *error);
+
+/* ---- context: batches --------------------------------------------------------------------- */
+
+struct engine_ctx_params {
+    int32_t n_ctx;     /* KV cells shared by all sequences (unified); 0 = from the model */
+    int32_t n_batch;   /* most tokens in one engine_decode */
+    int32_t n_ubatch;
+    int32_t n_seq_max; /* sequence ids are 0..n_seq_max-1 */
+    int32_t n_threads, n_threads_batch; /* 0 = what suits the machine */
+    bool embeddings;   /* an embedding or rerank model's context */
+};
+
+HT_MUST_CHECK enum err engine_ctx_new(struct engine_model *m, const struct engine_ctx_params *params,
+                                      struct engine_ctx **out, struct error *error);
+void engine_ctx_free(struct engine_ctx *c);
+int32_t engine_ctx_size(const struct engine_ctx *c); /* KV cells it really got */
+
+struct engine_batch_token {
+    int32_t token, pos, seq;
+    bool output; /* logits (or embeddings) wanted */
+};
+
+/* Decodes n <= n_batch tokens. ERR_FULL is spelled ERR_NOMEM: no KV room for the batch (nothing
+ * was stored); ERR_CANCELLED: engine_ctx_abort stopped it half-way (remove the sequences' new
+ * positions); ERR_ENGINE otherwise. */
+HT_MUST_CHECK enum err engine_decode(struct engine_ctx *c, const struct engine_batch_token *tokens,
+                                     int32_t n, struct error *error);
+/* From any thread: makes the engine_decode under way (or the next) return ERR_CANCELLED soon, in
+ * the middle of a long prefill too. engine_ctx_abort_clear re-arms (owner thread). */
+void engine_ctx_abort(struct engine_ctx *c);
+void engine_ctx_abort_clear(struct engine_ctx *c);
+
+/* Sequence memory. p0 < 0 = from the start, p1 < 0 = to the end. seq_remove returns false when the
+ * architecture can't remove a part (recurrent models): remove all of it instead. */
+bool engine_seq_remove(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
+void engine_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
+
+/* Result of output token i (its index in the decoded batch), of an embeddings context with
+ * pooling: the sequence's vector, n_embd_out floats, normalised to length 1. NULL if none. Valid
+ * until the next engine_decode. */
+const float *engine_seq_embedding(struct engine_ctx *c, int32_t seq);
+
+/* ---- sampling ----------------------------------------------------------------------------- */
+
+/* Grammar, triggers and reasoning rules come from the prompt; it may be freed afterwards. The
+ * prompt's tokens are not yet accepted (penalties see them after engine_sampler_accept). */
+HT_MUST_CHECK enum err engine_sampler_new(const struct engine_model *m, const struct sampling *s,
+                                          const struct engine_prompt *p,
+                                          struct engine_sampler **out, struct error *error);
+void engine_sampler_free(struct engine_sampler *s);
+/* A prompt token, for the penalties' window. */
+void engine_sampler_accept_prompt(struct engine_sampler *s, int32_t token);
+
+struct engine_sample {
+    int32_t token;
+    bool is_end;                    /* end-of-generation token */
+    float logprob;                  /* of the chosen token, under the model's raw distribution */
+    struct { int32_t token; float logprob; } top[GEN_TOP_LOGPROBS_MAX];
+    size_t n_top;
+};
+
+/* Samples from output `index` of the last engine_decode and accepts the token. logprobs are filled
+ * only if the sampling asked for them. ERR_ENGINE when the grammar allows no token at all. */
+HT_MUST_CHECK enum err engine_sample(struct engine_ctx *c, struct engine_sampler *s, int32_t index,
+                                     struct engine_sample *out, struct error *error);
+
+#endif

@@ -1,0 +1,37 @@
+/* The composition root: builds every object from the configuration and holds the pointers. Nothing
+ * below includes this header; handlers and verbs are handed a hub. */
+#ifndef HEARTH_HUB_HUB_H
+#define HEARTH_HUB_HUB_H
+
+#include <stdint.h>
+
+#include "base/config.h"
+#include "base/thread.h"
+#include "engine/engine.h"
+#include "models/models.h"
+#include "provider/provider.h"
+#include "sched/sched.h"
+
+struct hub {
+    const struct config *config; /* borrowed */
+    struct engine *engine;
+    struct models *models;
+    struct sched *sched;
+    struct pool *pool;
+    struct provider *local;
+    int64_t started_wall_s;
+    int64_t started_mono_ms;
+};
+
+/* Builds everything and, unless the configuration says no, starts preloading the default model in
+ * the background. Quick: no model is waited for. */
+HT_MUST_CHECK enum err hub_open(const struct config *config, struct hub **out, struct error *error);
+/* Refuses new work, lets running streams go on for grace_ms, frees all. The server must have been
+ * told to stop accepting before, and be freed after. */
+void hub_close(struct hub *hub, int64_t grace_ms);
+
+/* As a client sees it: id "", name or alias -> what would answer. */
+HT_MUST_CHECK enum err hub_default_model(const struct hub *hub, struct model_info *out,
+                                         struct error *error);
+
+#endif

@@ -1,0 +1,31 @@
+/* GGUF header inspection: reads metadata and tensor table of a model file without trusting it, and
+ * without libllama, so that a truncated or hostile file is refused with its reason before the
+ * inference library sees it. Format: github.com/ggml-org/ggml, docs/gguf.md, version 2 and 3,
+ * little-endian. Bounded: at most GGUF_HEADER_MAX bytes are looked at, counts and lengths are
+ * checked against the file's size. */
+#ifndef HEARTH_MODELS_GGUF_H
+#define HEARTH_MODELS_GGUF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "types/model_info.h"
+
+enum { GGUF_HEADER_MAX = 256 << 20 };
+
+/* Fills everything of *out but id and builtin. ERR_MODEL_FILE: not a GGUF, truncated ("needs N
+ * bytes, has M"), corrupt, not a language model (an adapter, a vision projector, ...). Rejects
+ * files in which a tensor reaches past the end. */
+HT_MUST_CHECK enum err gguf_inspect(const char *path, struct model_info *out, struct error *error);
+
+/* The same over bytes in memory; file_size is what the tensors are checked against. For fuzzing. */
+HT_MUST_CHECK enum err gguf_inspect_bytes(const void *data, size_t len, uint64_t file_size,
+                                          struct model_info *out, struct error *error);
+
+/* All metadata as a JSON object (arrays longer than 16 are cut to their length), for
+ * `hearth models show`. */
+HT_MUST_CHECK enum err gguf_metadata_json(const char *path, struct buf *out, struct error *error);
+
+#endif

@@ -1,0 +1,39 @@
+/* Models on disk: the models folder, the built-in models, the catalogue of known names, and how a
+ * name that a client or a person types becomes a file. Thread-safe (one mutex; the folder is read
+ * anew at most once a second). */
+#ifndef HEARTH_MODELS_MODELS_H
+#define HEARTH_MODELS_MODELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "types/model_info.h"
+
+struct models;
+
+/* dir is created if missing. builtin_dir holds hearth-tiny.gguf and hearth-tiny-embed.gguf. */
+HT_MUST_CHECK enum err models_open(const char *dir, const char *builtin_dir, struct models **out,
+                                   struct error *error);
+void models_free(struct models *m);
+const char *models_dir(const struct models *m);
+
+#define BUILTIN_CHAT_MODEL  "hearth-tiny"
+#define BUILTIN_EMBED_MODEL "hearth-tiny-embed"
+
+/* A copy of what is there now, built-in models first, then by id. Free with free(). Files that
+ * can't be read as models are left out and logged once. */
+HT_MUST_CHECK enum err models_list(struct models *m, struct model_info **out, size_t *n,
+                                   struct error *error);
+
+/* Name -> file. Accepts an id of models_list, a catalogue name with or without ":quant" or
+ * ":latest" if its file is there, a file name in the folder, and, if allow_paths (command line
+ * only, never for API clients), a path. ERR_NO_MODEL tells the names that come close and, for a
+ * catalogue name, the `hearth pull` that gets it. */
+HT_MUST_CHECK enum err models_resolve(struct models *m, const char *name, bool allow_paths,
+                                      struct model_info *out, struct error *error);
+
+/* Removes a model's file (and its sidecars). ERR_FORBIDDEN for a built-in one. */
+HT_MUST_CHECK enum err models_remove(struct models *m, const char *name, struct error *error);
+
+#endif

@@ -1,0 +1,146 @@
+/* Scheduler: who runs next. One engine thread owns every engine_ctx and sampler and runs the loop:
+ * take commands, admit waiting requests, build one batch (one token for each running sequence
+ * first, then prompt tokens up to a budget), decode, sample, deliver. It knows tokens, priorities
+ * and deadlines; it does not know chat, HTTP or SQL.
+ *
+ * All functions here may be called from any thread and never wait for a decode. Callbacks run on
+ * the engine thread and must return at once. */
+#ifndef HEARTH_SCHED_SCHED_H
+#define HEARTH_SCHED_SCHED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "engine/engine.h"
+#include "types/gen.h"
+#include "types/model_info.h"
+
+struct sched;
+struct sched_model; /* a model known to the scheduler; valid until sched_free */
+
+struct sched_params {
+    struct engine *engine;
+    int32_t n_ctx;          /* per model: KV cells shared by its sequences; 0 = the model's own,
+                               times n_parallel, within reason */
+    int32_t n_parallel;     /* sequences decoded together */
+    int32_t n_batch, n_ubatch;
+    int32_t n_threads;      /* 0 = what suits the machine */
+    int32_t n_gpu_layers;
+    int32_t queue_capacity; /* waiting requests; more are refused with ERR_BUSY */
+    int32_t ageing_ms;      /* waiting this long raises the priority by one step; 0 = off */
+};
+
+HT_MUST_CHECK enum err sched_new(const struct sched_params *params, struct sched **out,
+                                 struct error *error);
+/* Stops admitting (ERR_STOPPING); running requests go on for at most grace_ms, then are cancelled;
+ * every request gets its last event before this returns. Also frees the models. */
+void sched_free(struct sched *s, int64_t grace_ms);
+
+/* ---- models ------------------------------------------------------------------------------ */
+
+/* Called on the loader thread (progress) or the engine thread (ready, failed). */
+struct sched_load_listener {
+    void (*on_progress)(void *ctx, float fraction);          /* may be NULL */
+    void (*on_done)(void *ctx, struct sched_model *model, const struct error *error);
+    void *ctx;
+};
+
+/* Registers the file under `id` and loads it on the loader thread, so that requests to other models
+ * go on. A model that is loaded already: on_done at once; one that is loading: joins it. A failed
+ * model is tried again by the next call. */
+HT_MUST_CHECK enum err sched_load(struct sched *s, const char *id, const char *path,
+                                  const struct sched_load_listener *l, struct error *error);
+/* NULL unless READY. */
+struct sched_model *sched_find(struct sched *s, const char *id);
+const struct engine_model *sched_engine_model(const struct sched_model *m); /* NULL unless READY */
+int32_t sched_model_ctx(const struct sched_model *m); /* most tokens of one sequence */
+const char *sched_model_id(const struct sched_model *m);
+
+struct sched_model_status {
+    char id[MODEL_ID_MAX];
+    enum model_state state;
+    float progress;
+    int32_t n_ctx, running;
+    struct error error; /* MODEL_FAILED */
+};
+/* Fills at most max; returns how many there are. */
+size_t sched_models(struct sched *s, struct sched_model_status *out, size_t max);
+
+/* ---- requests ---------------------------------------------------------------------------- */
+
+enum sched_event_type {
+    SCHED_EV_QUEUED,  /* position */
+    SCHED_EV_STARTED, /* usage.prompt_tokens, cached_tokens */
+    SCHED_EV_TEXT,    /* text: whole characters, stop strings already cut; logprobs if asked for */
+    SCHED_EV_CHOICE_END,
+    SCHED_EV_DONE,    /* usage, timings; last */
+    SCHED_EV_ERROR,   /* last */
+    SCHED_EV_EMBEDDING, /* vectors; last for an embedding request that worked */
+};
+
+/* Borrowed during the call. */
+struct sched_event {
+    enum sched_event_type type;
+    int32_t choice;
+    const char *text;
+    size_t text_len;
+    const struct token_logprob *logprobs;
+    size_t n_logprobs;
+    enum finish_reason finish; /* FINISH_STOP or FINISH_LENGTH */
+    int32_t position;
+    struct usage usage;
+    struct timings timings;
+    const struct error *error;
+    const float *vectors; /* n_vectors rows of n_dims */
+    size_t n_vectors, n_dims;
+};
+
+typedef void (*sched_listener_fn)(void *ctx, const struct sched_event *ev);
+
+struct sched_generate {
+    struct sched_model *model;
+    struct engine_prompt *prompt; /* ownership passes on OK */
+    struct sampling sampling;     /* logit_bias copied */
+    const char *tenant;           /* copied */
+    const char *const *stop;      /* copied; the prompt's own stops are added */
+    size_t n_stop;
+    int32_t n;                    /* choices; the prompt is prefilled once and shared */
+    int32_t max_tokens;           /* -1 = no limit but the context */
+    int32_t priority;
+    int64_t deadline_ms;
+    sched_listener_fn listener;
+    void *listener_ctx;
+};
+
+/* *id is never 0. ERR_BUSY (queue full), ERR_CONTEXT (can never fit), ERR_STOPPING: nothing was
+ * taken and the listener is never called. Otherwise the listener gets exactly one last event. */
+HT_MUST_CHECK enum err sched_generate(struct sched *s, const struct sched_generate *g, uint64_t *id,
+                                      struct error *error);
+
+struct sched_embed {
+    struct sched_model *model;
+    const int32_t *const *inputs; /* copied */
+    const size_t *n_tokens;
+    size_t n_inputs;
+    const char *tenant;
+    int32_t priority;
+    sched_listener_fn listener;
+    void *listener_ctx;
+};
+HT_MUST_CHECK enum err sched_embed(struct sched *s, const struct sched_embed *e, uint64_t *id,
+                                   struct error *error);
+
+/* Leaves at once, queued or running: the last event is ERROR with ERR_CANCELLED. An id that is
+ * finished or unknown is ignored, so a late cancel is harmless. */
+void sched_cancel(struct sched *s, uint64_t id);
+
+struct sched_stats {
+    int32_t running, waiting, capacity;
+    int64_t oldest_wait_ms;
+    int64_t total, cancelled, rejected;
+};
+void sched_stats(struct sched *s, struct sched_stats *out);
+
+#endif

@@ -1,0 +1,218 @@
+/* Plain data for one generation: what every API surface translates to, and what comes back.
+ * No behaviour, no I/O. Strings are UTF-8, '\0'-terminated and, like every pointer in a
+ * gen_request, live in the request's arena: arena_free(req->arena) frees all of it, itself too. */
+#ifndef HEARTH_TYPES_GEN_H
+#define HEARTH_TYPES_GEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+
+/* ---- messages ---------------------------------------------------------------------------- */
+
+enum role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT, ROLE_TOOL };
+
+struct tool_call {
+    const char *id;        /* may be "" */
+    const char *name;
+    const char *arguments; /* JSON text of an object */
+};
+
+struct message {
+    enum role role;         /* OpenAI's "developer" arrives as ROLE_SYSTEM */
+    const char *content;    /* text parts joined with newlines; may be "" */
+    const char *reasoning;  /* assistant's earlier reasoning, or NULL */
+    const char *name;       /* participant or tool name, or NULL */
+    const char *tool_call_id; /* ROLE_TOOL: which call this answers, or NULL */
+    const struct tool_call *tool_calls; /* ROLE_ASSISTANT */
+    size_t n_tool_calls;
+};
+
+struct tool {
+    const char *name;
+    const char *description; /* may be "" */
+    const char *parameters;  /* JSON schema text of an object, "{}" when absent */
+    bool strict;
+};
+
+enum tool_choice { TOOL_AUTO, TOOL_NONE, TOOL_REQUIRED, TOOL_NAMED };
+
+/* ---- request ----------------------------------------------------------------------------- */
+
+enum gen_kind {
+    GEN_CHAT, /* messages through the model's chat template */
+    GEN_RAW,  /* prompt text or tokens as they are */
+};
+
+enum response_format { FORMAT_TEXT, FORMAT_JSON_OBJECT, FORMAT_JSON_SCHEMA, FORMAT_GRAMMAR };
+
+/* What happens to a reasoning model's thoughts. */
+enum reasoning_format {
+    REASONING_AUTO, /* parsed into GEN_EV_REASONING (llama.cpp's "deepseek") */
+    REASONING_NONE, /* left in the text, tags and all */
+};
+
+struct logit_bias {
+    int32_t token;
+    float bias; /* -INFINITY forbids */
+};
+
+struct sampling {
+    float temperature; /* >= 0; 0 is greedy */
+    int32_t top_k;     /* 0 = off */
+    float top_p;       /* 0..1; 1 = off */
+    float min_p;       /* 0..1; 0 = off */
+    float repeat_penalty;    /* > 0; 1 = off */
+    int32_t repeat_last_n;   /* tokens looked back for the penalties; -1 = whole context */
+    float frequency_penalty; /* -2..2 */
+    float presence_penalty;  /* -2..2 */
+    uint32_t seed;           /* SEED_RANDOM = choose one */
+    const struct logit_bias *logit_bias;
+    size_t n_logit_bias;
+    bool ignore_eos;
+    int32_t top_logprobs; /* alternatives wanted per token, 0..20 */
+    bool logprobs;        /* wanted at all */
+};
+
+#define SEED_RANDOM 0xFFFFFFFFu
+
+enum { GEN_N_MAX = 16, GEN_STOP_MAX = 16, GEN_TOP_LOGPROBS_MAX = 20, PRIORITY_DEFAULT = 50 };
+
+struct gen_request {
+    struct arena *arena; /* owns everything, this struct too */
+    enum gen_kind kind;
+    const char *request_id;
+    const char *model;   /* as the client named it; "" = the default model */
+    const char *tenant;  /* whose queue share and cache; "" until there are accounts */
+
+    const struct message *messages; /* GEN_CHAT: at least one */
+    size_t n_messages;
+    const char *prompt;             /* GEN_RAW: text, or NULL when prompt_tokens is used */
+    const int32_t *prompt_tokens;
+    size_t n_prompt_tokens;
+    bool echo;                      /* GEN_RAW: the prompt comes back in front */
+
+    const struct tool *tools;
+    size_t n_tools;
+    enum tool_choice tool_choice;
+    const char *tool_choice_name; /* TOOL_NAMED */
+    bool parallel_tool_calls;
+
+    enum response_format format;
+    const char *schema;  /* FORMAT_JSON_SCHEMA: JSON text */
+    const char *grammar; /* FORMAT_GRAMMAR: GBNF text */
+
+    enum reasoning_format reasoning_format;
+    const char *template_kwargs; /* JSON object text, or NULL; chat_template_kwargs */
+
+    struct sampling sampling;
+    int32_t max_tokens; /* -1 = until the model ends or the context is full */
+    int32_t n;          /* choices, 1..GEN_N_MAX */
+    const char *const *stop;
+    size_t n_stop;
+
+    int32_t priority;    /* 0 (first) .. 100 */
+    int64_t deadline_ms; /* clock_mono_ms by which it must have started; 0 = none */
+};
+
+/* ---- events ------------------------------------------------------------------------------ */
+
+enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_TOOL_CALLS, FINISH_CANCELLED };
+
+struct usage {
+    int32_t prompt_tokens; /* counted once, however many choices */
+    int32_t cached_tokens; /* of those, found in the cache */
+    int32_t completion_tokens;
+    int32_t reasoning_tokens;
+};
+
+/* How a request spent its time; all in nanoseconds. */
+struct timings {
+    int64_t queue_ns, prefill_ns, decode_ns;
+    int32_t prefill_tokens; /* actually decoded, without the cached ones */
+    int32_t decode_tokens;
+};
+
+struct logprob_alt {
+    int32_t token;
+    float logprob;
+    const char *text; /* bytes of the token, may be a part of a character */
+    size_t len;
+};
+
+struct token_logprob {
+    struct logprob_alt chosen;
+    const struct logprob_alt *top;
+    size_t n_top;
+};
+
+enum gen_event_type {
+    GEN_EV_QUEUED,    /* position */
+    GEN_EV_STARTED,   /* first batch; usage.prompt_tokens and cached_tokens are known */
+    GEN_EV_TEXT,      /* text: whole UTF-8 characters; logprobs of the tokens that made it */
+    GEN_EV_REASONING, /* text */
+    GEN_EV_TOOL_CALL, /* tool: the first event of a call has id and name, the rest fragments */
+    GEN_EV_CHOICE_END, /* finish */
+    GEN_EV_DONE,      /* usage, timings: the last event of a request that worked */
+    GEN_EV_ERROR,     /* error: the last event of one that did not */
+};
+
+/* Borrowed: valid during the listener call only. */
+struct gen_event {
+    enum gen_event_type type;
+    int32_t choice; /* 0..n-1 for TEXT, REASONING, TOOL_CALL, CHOICE_END */
+    const char *text;
+    size_t text_len;
+    const struct token_logprob *logprobs; /* TEXT: of whole tokens; n_logprobs may be 0 */
+    size_t n_logprobs;
+    struct {
+        int32_t index;
+        const char *id, *name; /* NULL after the first event of this index */
+        const char *arguments; /* fragment, may be "" */
+        size_t arguments_len;
+    } tool;
+    enum finish_reason finish;
+    int32_t position; /* QUEUED: 0 = next */
+    const char *model; /* STARTED, DONE: the id of the model that answers */
+    struct usage usage;
+    struct timings timings;
+    const struct error *error;
+};
+
+/* Called on the provider's delivery thread, one event at a time per request; must not block.
+ * After DONE or ERROR it is never called again for that request. */
+typedef void (*gen_listener_fn)(void *ctx, const struct gen_event *ev);
+
+/* ---- embeddings -------------------------------------------------------------------------- */
+
+struct embed_input {
+    const char *text; /* or NULL when tokens is used */
+    size_t text_len;
+    const int32_t *tokens;
+    size_t n_tokens;
+};
+
+struct embed_request {
+    struct arena *arena; /* owns everything, this struct too */
+    const char *request_id, *model, *tenant;
+    const struct embed_input *inputs;
+    size_t n_inputs;
+    int32_t priority;
+};
+
+/* Borrowed: valid during the call only. On failure error != NULL and the rest is 0. Vectors are
+ * n_inputs rows of n_dims floats, each of length 1 (L2). */
+struct embed_result {
+    const struct error *error;
+    const char *model;
+    const float *vectors;
+    size_t n_inputs, n_dims;
+    int32_t prompt_tokens;
+};
+
+typedef void (*embed_listener_fn)(void *ctx, const struct embed_result *result);
+
+#endif
