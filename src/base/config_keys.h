@@ -1,0 +1,68 @@
+/* Every setting, once. Help, `hearth config`, docs/configuration.md and .env.example come from it.
+ *
+ * X(id, name, type, default, min, max, unit, section, help)
+ *   type: STRING, PATH (expanded: "~/", and relative to the working folder), SECRET (never shown),
+ *         INT, REAL, BOOL, BYTES ("16M"), MS (milliseconds; "5s" and "2m" are accepted too)
+ *   min, max: of numbers, in the unit; 0, 0 = not checked
+ *   section: of the generated documentation; "later" = known, but used by a part that is not built
+ *
+ * Names that other apps use (../shared contracts) are the primary name where they exist; further
+ * names of the same setting are in CONFIG_ALIASES below. */
+#ifndef HEARTH_BASE_CONFIG_KEYS_H
+#define HEARTH_BASE_CONFIG_KEYS_H
+
+/* clang-format off */
+#define CONFIG_KEYS(X) \
+    X(HOST, "HOST", STRING, "127.0.0.1", 0, 0, "", "server", "Address to listen on.") \
+    X(PORT, "PORT", INT, "8000", 0, 65535, "", "server", "Port to listen on; 0 takes any free one.") \
+    X(ALLOWED_ORIGINS, "ALLOWED_ORIGINS", STRING, "http://localhost:3000,http://localhost:5173,http://localhost:8000,http://127.0.0.1:8000", 0, 0, "", "server", "Origins of web pages that may call the API: a comma-separated list, or * for any (then without credentials).") \
+    X(MAX_CONNECTIONS, "HEARTH_MAX_CONNECTIONS", INT, "10000", 16, 1000000, "", "server", "Most open client connections.") \
+    X(MAX_BODY, "HEARTH_MAX_BODY", BYTES, "32M", 1024, 1073741824, "bytes", "server", "Largest request body; more is refused with 413.") \
+    X(MAX_HEADERS, "HEARTH_MAX_HEADERS", BYTES, "12K", 2048, 65536, "bytes", "server", "Largest request line and headers together; more is refused with 414 or 431.") \
+    X(HEADER_TIMEOUT, "HEARTH_HEADER_TIMEOUT", MS, "10s", 100, 600000, "ms", "server", "Time in which a client must have sent its request line and headers.") \
+    X(BODY_TIMEOUT, "HEARTH_BODY_TIMEOUT", MS, "20s", 100, 600000, "ms", "server", "Longest pause within a request's body.") \
+    X(IDLE_TIMEOUT, "HEARTH_IDLE_TIMEOUT", MS, "75s", 100, 86400000, "ms", "server", "How long a keep-alive connection may be idle.") \
+    X(PING_INTERVAL, "HEARTH_PING_INTERVAL", MS, "15s", 50, 600000, "ms", "server", "Pause after which an idle event stream gets a comment, so that proxies keep it open.") \
+    X(STREAM_BUFFER, "HEARTH_STREAM_BUFFER", BYTES, "1M", 4096, 268435456, "bytes", "server", "What a slow reader may leave unread before its stream is ended.") \
+    X(STOP_GRACE, "HEARTH_STOP_GRACE", MS, "10s", 0, 3600000, "ms", "server", "At shutdown, how long running answers may go on.") \
+    X(POOL_THREADS, "HEARTH_THREADS", INT, "4", 1, 256, "", "server", "Threads that run request handlers.") \
+    X(LOG_LEVEL, "LOG_LEVEL", STRING, "INFO", 0, 0, "", "log", "DEBUG, INFO, WARNING or ERROR.") \
+    X(LOG_FORMAT, "HEARTH_LOG_FORMAT", STRING, "text", 0, 0, "", "log", "text or json.") \
+    X(LOG_FILE, "HEARTH_LOG_FILE", PATH, "", 0, 0, "", "log", "File to log to; empty is standard error.") \
+    X(DATA_DIR, "HEARTH_DATA", PATH, "", 0, 0, "", "folders", "Data folder; empty is the user's own (~/.local/share/hearth).") \
+    X(MODELS_DIR, "HEARTH_MODELS", PATH, "", 0, 0, "", "folders", "Models folder; empty is `models` in the data folder.") \
+    X(BUILTIN_DIR, "HEARTH_BUILTIN", PATH, "", 0, 0, "", "folders", "Folder of the built-in models; empty finds it beside the binary.") \
+    X(LIB_DIR, "HEARTH_LIB", PATH, "", 0, 0, "", "folders", "Folder of the inference library's CPU variants; empty finds it beside the binary.") \
+    X(DEFAULT_MODEL, "DEFAULT_MODEL", STRING, "", 0, 0, "", "models", "Model for requests that name none; empty is the first chat model in the models folder, else the built-in one.") \
+    X(DEFAULT_EMBED_MODEL, "HEARTH_EMBED_MODEL", STRING, "", 0, 0, "", "models", "Embedding model for requests that name none; empty is the built-in one.") \
+    X(PRELOAD, "HEARTH_PRELOAD", BOOL, "true", 0, 0, "", "models", "Load the default model at start instead of at the first request.") \
+    X(HF_TOKEN, "HF_TOKEN", SECRET, "", 0, 0, "", "models", "Token for gated repositories at Hugging Face.") \
+    X(HF_ENDPOINT, "HF_ENDPOINT", STRING, "https://huggingface.co", 0, 0, "", "models", "Where catalogue names and repositories are downloaded from.") \
+    X(N_CTX, "LLAMA_CPP_N_CTX", INT, "0", 0, 16777216, "tokens", "engine", "Context of a model; 0 is the model's own, up to 8192 for each of the parallel sequences.") \
+    X(N_PARALLEL, "HEARTH_PARALLEL", INT, "8", 1, 64, "", "engine", "Requests that are decoded together.") \
+    X(N_BATCH, "HEARTH_BATCH", INT, "2048", 32, 65536, "tokens", "engine", "Most tokens in one batch.") \
+    X(N_UBATCH, "HEARTH_UBATCH", INT, "512", 32, 65536, "tokens", "engine", "Tokens computed at a time within a batch.") \
+    X(N_THREADS, "HEARTH_ENGINE_THREADS", INT, "0", 0, 1024, "", "engine", "Threads for inference; 0 is one for each physical core.") \
+    X(GPU_LAYERS, "LLAMA_CPP_GPU_LAYERS", INT, "-1", -1, 100000, "", "engine", "Layers on the GPU, if there is one; -1 is all that fit.") \
+    X(QUEUE_CAPACITY, "HEARTH_QUEUE_CAPACITY", INT, "1024", 1, 1000000, "", "scheduling", "Most waiting requests; more are refused with 429.") \
+    X(DEFAULT_PRIORITY, "HEARTH_PRIORITY", INT, "50", 0, 100, "", "scheduling", "Priority of requests that name none; lower is served first.") \
+    X(AGEING, "HEARTH_AGEING", MS, "1s", 0, 86400000, "ms", "scheduling", "Waiting this long raises a request's priority by one; 0 is off.") \
+    X(DEFAULT_MAX_TOKENS, "DEFAULT_MAX_TOKENS", INT, "-1", -1, 16777216, "tokens", "generation", "Longest answer of requests that say nothing; -1 is until the model ends or its context is full.") \
+    X(DEFAULT_TEMPERATURE, "DEFAULT_TEMPERATURE", REAL, "0.7", 0, 100, "", "generation", "Temperature of requests that say nothing.") \
+    X(DEFAULT_TOP_P, "DEFAULT_TOP_P", REAL, "0.9", 0, 1, "", "generation", "top_p of requests that say nothing.") \
+    X(DEBUG, "DEBUG", BOOL, "false", 0, 0, "", "later", "Accepted for other model servers' settings files; use LOG_LEVEL=DEBUG.") \
+    X(ENVIRONMENT, "ENVIRONMENT", STRING, "", 0, 0, "", "later", "Accepted for other model servers' settings files; has no effect.")
+/* clang-format on */
+
+/* Y(alias, id): another name of the same setting, read where the primary one is absent. */
+#define CONFIG_ALIASES(Y)                                                                          \
+    Y("HEARTH_HOST", HOST)                                                                         \
+    Y("HEARTH_PORT", PORT)                                                                         \
+    Y("allowed_origins", ALLOWED_ORIGINS)                                                          \
+    Y("MODEL_CACHE_DIR", MODELS_DIR)                                                               \
+    Y("AI_PAL_MODEL_CACHE", MODELS_DIR)                                                            \
+    Y("LLM_MODEL_PATH", DEFAULT_MODEL)                                                             \
+    Y("EMBEDDING_MODEL_PATH", DEFAULT_EMBED_MODEL)                                                 \
+    Y("HEARTH_MODEL", DEFAULT_MODEL)
+
+#endif
