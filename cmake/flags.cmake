@@ -1,0 +1,21 @@
+# Warnings, hardening and sanitizers, as one interface library that every target of ours links.
+add_library(hearth_flags INTERFACE)
+
+set(warnings -Wall -Wextra -Wshadow -Wpointer-arith -Wvla -Wformat=2 -Wundef -Werror)
+set(c_warnings -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wconversion
+    -Wno-sign-conversion)
+target_compile_options(hearth_flags INTERFACE ${warnings} "$<$<COMPILE_LANGUAGE:C>:${c_warnings}>"
+    -fno-common -fstack-protector-strong)
+target_compile_definitions(hearth_flags INTERFACE _GNU_SOURCE HEARTH_VERSION="${PROJECT_VERSION}")
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+    target_compile_definitions(hearth_flags INTERFACE _FORTIFY_SOURCE=2)
+endif()
+target_link_options(hearth_flags INTERFACE -Wl,-z,relro,-z,now)
+
+if(HEARTH_SAN)
+    string(REPLACE ";" "," san "${HEARTH_SAN}")
+    target_compile_options(hearth_flags INTERFACE -fsanitize=${san} -fno-omit-frame-pointer -g)
+    target_link_options(hearth_flags INTERFACE -fsanitize=${san})
+endif()
+# Defined for every target of ours, 0 or 1, so that -Wundef stays useful.
+target_compile_definitions(hearth_flags INTERFACE HEARTH_FAULTS=$<BOOL:${HEARTH_FAULTS}>)
