@@ -29,6 +29,8 @@ const char *str_from_bytes(char *dst, size_t size, uint64_t bytes);
 
 /* UTF-8 (RFC 3629: no surrogates, no overlong forms, nothing past U+10FFFF). */
 bool utf8_valid(const char *s, size_t len);
+/* Bytes of the character at s (1..4); 0 when it is invalid, its end is missing, or len is 0. */
+size_t utf8_next(const char *s, size_t len);
 /* How many bytes at the end of s are the beginning of a character whose rest is missing (0..3). */
 size_t utf8_incomplete_tail(const char *s, size_t len);
 /* Largest n <= max such that s[0..n) ends between characters. */

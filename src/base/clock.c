@@ -1,0 +1,52 @@
+/* Time from clock_gettime(2). */
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "base/err.h"
+
+static int64_t now_ns(clockid_t id)
+{
+    struct timespec ts;
+    ht_assert(clock_gettime(id, &ts) == 0);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+int64_t clock_mono_ns(void)
+{
+    return now_ns(CLOCK_MONOTONIC);
+}
+
+int64_t clock_mono_ms(void)
+{
+    return now_ns(CLOCK_MONOTONIC) / 1000000;
+}
+
+int64_t clock_wall_s(void)
+{
+    return now_ns(CLOCK_REALTIME) / 1000000000;
+}
+
+int64_t clock_wall_ms(void)
+{
+    return now_ns(CLOCK_REALTIME) / 1000000;
+}
+
+void clock_format_utc(char *dst, size_t size, int64_t wall_ms)
+{
+    ht_assert(size >= 25);
+    int64_t ms = wall_ms % 1000;
+    if (ms < 0) ms += 1000;
+    time_t seconds = (time_t)((wall_ms - ms) / 1000);
+    struct tm tm;
+    if (!gmtime_r(&seconds, &tm) || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) {
+        seconds = 0; /* outside of what 24 characters can say */
+        gmtime_r(&seconds, &tm);
+        ms = 0;
+    }
+    char text[80];
+    snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900,
+             tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)ms);
+    snprintf(dst, size, "%.24s", text);
+}
