@@ -69,8 +69,7 @@ enum err fs_mkdirs(const char *path, unsigned mode, struct error *error)
     return make_one(part, mode, error);
 }
 
-static enum err read_all(int fd, const char *path, size_t max, struct buf *out,
-                         struct error *error)
+static enum err read_all(int fd, const char *path, size_t max, struct buf *out, struct error *error)
 {
     char chunk[16384];
     size_t total = 0;
@@ -191,8 +190,10 @@ static enum err user_dir(char *dst, size_t size, const char *xdg, const char *un
     char scratch[4096];
     base = home(scratch, sizeof scratch);
     if (!base)
-        return err_set(error, ERR_CONFIG, "no home folder is known: set HOME or %s to an absolute "
-                                          "path", xdg);
+        return err_set(error, ERR_CONFIG,
+                       "no home folder is known: set HOME or %s to an absolute "
+                       "path",
+                       xdg);
     char dir[FS_PATH_MAX];
     enum err err = fs_join(dir, sizeof dir, base, under_home, error);
     return err ? err : fs_join(dst, size, dir, "hearth", error);

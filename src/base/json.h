@@ -15,10 +15,12 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-enum { JSON_DEPTH_MAX = 128 };
+enum { JSON_DEPTH_MAX = 128, JSON_VALUES_MAX = 4000000 };
 
-/* Parses a whole document of any type. Deeper than JSON_DEPTH_MAX, NaN, lone surrogates, duplicate
- * keys and trailing bytes are ERR_JSON with line and column. On OK the caller owns *out. */
+/* Parses a whole document of any type. Deeper than JSON_DEPTH_MAX, NaN, numbers that fit no type,
+ * lone surrogates, "\u0000", duplicate keys and trailing bytes are ERR_JSON with line and column;
+ * more than about JSON_VALUES_MAX values (each costs many times its bytes) are ERR_TOO_LARGE. On OK
+ * the caller owns *out. */
 HT_MUST_CHECK enum err json_parse(const char *text, size_t len, json_t **out, struct error *error);
 
 HT_MUST_CHECK enum err json_get_string(const json_t *obj, const char *name, const char *ptr,

@@ -48,9 +48,6 @@ void mailbox_free(struct mailbox *mb)
 {
     if (!mb) return;
     ht_assert(!atomic_load(&mb->top));
-    /* A sender may still be between its push and the end of its signal. */
-    pthread_mutex_lock(&mb->lock);
-    pthread_mutex_unlock(&mb->lock);
     pthread_cond_destroy(&mb->arrived);
     pthread_mutex_destroy(&mb->lock);
     free(mb);

@@ -14,7 +14,9 @@ struct mail {
 struct mailbox;
 
 struct mailbox *mailbox_new(void);
-void mailbox_free(struct mailbox *mb); /* must be empty: the receiver drained it */
+/* NULL is fine. It must be empty and no send or wake may still be under way: join the senders (or
+ * otherwise see them leave) first; having received their last message is not enough. */
+void mailbox_free(struct mailbox *mb);
 void mailbox_send(struct mailbox *mb, struct mail *m); /* any thread */
 /* Receiver only. All messages at once, oldest first; NULL if none came in timeout_ms (0 = just
  * look, -1 = wait for ever) or if mailbox_wake was called. */

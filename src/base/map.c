@@ -56,10 +56,9 @@ static void sip_round(uint64_t v[4])
  * the machine's byte order: the value never leaves the process. */
 static uint64_t hash_of(const char *s, size_t len)
 {
-    uint64_t v[4] = {hash_key[0] ^ UINT64_C(0x736f6d6570736575),
-                     hash_key[1] ^ UINT64_C(0x646f72616e646f6d),
-                     hash_key[0] ^ UINT64_C(0x6c7967656e657261),
-                     hash_key[1] ^ UINT64_C(0x7465646279746573)};
+    uint64_t v[4] = {
+        hash_key[0] ^ UINT64_C(0x736f6d6570736575), hash_key[1] ^ UINT64_C(0x646f72616e646f6d),
+        hash_key[0] ^ UINT64_C(0x6c7967656e657261), hash_key[1] ^ UINT64_C(0x7465646279746573)};
     uint64_t word, last = (uint64_t)len << 56;
     for (; len >= 8; len -= 8, s += 8) {
         memcpy(&word, s, 8);

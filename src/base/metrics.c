@@ -13,10 +13,10 @@ static const struct {
     int64_t ns;
     const char *le;
 } bounds[] = {
-    {500000, "0.0005"},     {1000000, "0.001"},   {2500000, "0.0025"},    {5000000, "0.005"},
-    {10000000, "0.01"},     {25000000, "0.025"},  {50000000, "0.05"},     {100000000, "0.1"},
-    {250000000, "0.25"},    {500000000, "0.5"},   {1000000000, "1"},      {2500000000, "2.5"},
-    {5000000000, "5"},      {10000000000, "10"},  {30000000000, "30"},    {60000000000, "60"},
+    {500000, "0.0005"},    {1000000, "0.001"},  {2500000, "0.0025"}, {5000000, "0.005"},
+    {10000000, "0.01"},    {25000000, "0.025"}, {50000000, "0.05"},  {100000000, "0.1"},
+    {250000000, "0.25"},   {500000000, "0.5"},  {1000000000, "1"},   {2500000000, "2.5"},
+    {5000000000, "5"},     {10000000000, "10"}, {30000000000, "30"}, {60000000000, "60"},
     {120000000000, "120"},
 };
 enum { N_BOUNDS = sizeof bounds / sizeof *bounds };
@@ -78,8 +78,8 @@ static void render_histogram(struct metric_state *s, struct buf *out)
     int64_t n = 0;
     for (size_t i = 0; i <= N_BOUNDS; i++) {
         n += atomic_load_explicit(&s->buckets[i], memory_order_relaxed);
-        buf_printf(out, "%s_bucket{le=\"%s\"} %lld\n", s->name, i < N_BOUNDS ? bounds[i].le : "+Inf",
-                   (long long)n);
+        buf_printf(out, "%s_bucket{le=\"%s\"} %lld\n", s->name,
+                   i < N_BOUNDS ? bounds[i].le : "+Inf", (long long)n);
     }
     /* As integers: a decimal point from printf would be the locale's. */
     int64_t sum = atomic_load_explicit(&s->value, memory_order_relaxed);

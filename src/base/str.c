@@ -168,7 +168,8 @@ const char *str_from_bytes(char *dst, size_t size, uint64_t bytes)
         v /= 1024;
         power++;
     }
-    if (v >= 1023.95 && power > 0 && power + 1 < sizeof units / sizeof *units) { /* rounds to 1024 */
+    if (v >= 1023.95 && power > 0 &&
+        power + 1 < sizeof units / sizeof *units) { /* rounds to 1024 */
         v /= 1024;
         power++;
     }

@@ -100,8 +100,7 @@ enum err pool_new(const char *name, int n_threads, size_t max_queued, struct poo
     p->max = max_queued;
     enum err err = OK;
     p->ring = try_calloc(max_queued, sizeof *p->ring);
-    if (!p->ring)
-        err = err_set(error, ERR_NOMEM, "no memory for a queue of %zu jobs", max_queued);
+    if (!p->ring) err = err_set(error, ERR_NOMEM, "no memory for a queue of %zu jobs", max_queued);
     for (int i = 0; i < n_threads && !err; i++) {
         char numbered[16];
         str_printf(numbered, sizeof numbered, "%.11s-%d", name, i);
