@@ -2,7 +2,11 @@
  * https only, redirects bounded (and never from https to http), credentials not sent across hosts.
  *
  * Callbacks run on the net thread and must not block for long; on_done is the last, exactly one per
- * accepted request. httpc_do is the blocking form for command-line verbs. */
+ * accepted request. They may call httpc_start and httpc_cancel. httpc_do is the blocking form for
+ * command-line verbs (never call it, nor httpc_free, from a callback).
+ *
+ * The thread and libcurl itself are started by the first request: a program that never goes out
+ * pays nothing. Proxies come from the environment as curl does it (https_proxy, no_proxy, ...). */
 #ifndef HEARTH_HTTPC_HTTPC_H
 #define HEARTH_HTTPC_HTTPC_H
 
@@ -19,11 +23,13 @@ HT_MUST_CHECK enum err httpc_new(struct httpc **out, struct error *error);
 void httpc_free(struct httpc *h); /* cancels what runs */
 
 struct httpc_response {
-    int status;            /* 0: no answer */
-    const char *etag;      /* "" if none */
+    int status;       /* 0: no answer */
+    const char *etag; /* "" if none */
     const char *effective_url;
-    int64_t content_length; /* -1 unknown */
-    const char *(*header)(const struct httpc_response *r, const char *name); /* NULL if absent */
+    int64_t content_length; /* of this answer's body; -1 unknown */
+    /* NULL if absent. Looks in the final answer, then in the redirects that led to it, newest
+     * first (a file server's hash of a file stands in its redirect to the storage behind it). */
+    const char *(*header)(const struct httpc_response *r, const char *name);
 };
 
 struct httpc_request {
@@ -33,10 +39,10 @@ struct httpc_request {
     size_t n_headers;
     const void *body;
     size_t body_len;
-    const char *unix_socket; /* NULL = TCP */
+    const char *unix_socket;                     /* NULL = TCP */
     int64_t connect_timeout_ms, idle_timeout_ms; /* 0 = 10 s, 60 s; idle: no byte for that long */
-    int64_t range_from;      /* > 0: Range: bytes=N- */
-    int max_redirects;       /* 0 = 5 */
+    int64_t range_from;                          /* > 0: Range: bytes=N- */
+    int max_redirects;                           /* 0 = 5, -1 = none: a 3xx is the final answer */
     /* Headers of the final answer, before its body. false = stop. May be NULL. */
     bool (*on_response)(void *ctx, const struct httpc_response *r);
     /* false = stop with ERR_CANCELLED. */
@@ -46,7 +52,8 @@ struct httpc_request {
     void *ctx;
 };
 
-/* *id (may be NULL) is for httpc_cancel. */
+/* *id (may be NULL) is for httpc_cancel. ERR_INVALID for an URL that is not http or https, and for
+ * line breaks in a method, an URL or a header. */
 HT_MUST_CHECK enum err httpc_start(struct httpc *h, const struct httpc_request *req, uint64_t *id,
                                    struct error *error);
 void httpc_cancel(struct httpc *h, uint64_t id); /* any thread; unknown ids are ignored */

@@ -2,7 +2,8 @@
  * without libllama, so that a truncated or hostile file is refused with its reason before the
  * inference library sees it. Format: github.com/ggml-org/ggml, docs/gguf.md, version 2 and 3,
  * little-endian. Bounded: at most GGUF_HEADER_MAX bytes are looked at, counts and lengths are
- * checked against the file's size. */
+ * checked against the file's size, nothing recurses. Files are read with pread, never mapped, so
+ * one that shrinks meanwhile is an error and not a signal. */
 #ifndef HEARTH_MODELS_GGUF_H
 #define HEARTH_MODELS_GGUF_H
 
@@ -15,17 +16,25 @@
 
 enum { GGUF_HEADER_MAX = 256 << 20 };
 
-/* Fills everything of *out but id and builtin. ERR_MODEL_FILE: not a GGUF, truncated ("needs N
- * bytes, has M"), corrupt, not a language model (an adapter, a vision projector, ...). Rejects
- * files in which a tensor reaches past the end. */
+/* Fills everything of *out but id and builtin. ERR_NOT_FOUND: no such file. ERR_MODEL_FILE: not a
+ * GGUF, truncated ("needs N bytes, has M"), corrupt, not a language model (an adapter, a vision
+ * projector, ...). Rejects files in which a tensor reaches past the end.
+ *
+ * A model in several files (name-00001-of-00003.gguf) is inspected as one through its first file:
+ * all parts must be there and whole; file_bytes and n_params are their sums. */
 HT_MUST_CHECK enum err gguf_inspect(const char *path, struct model_info *out, struct error *error);
 
 /* The same over bytes in memory; file_size is what the tensors are checked against. For fuzzing. */
 HT_MUST_CHECK enum err gguf_inspect_bytes(const void *data, size_t len, uint64_t file_size,
                                           struct model_info *out, struct error *error);
 
-/* All metadata as a JSON object (arrays longer than 16 are cut to their length), for
- * `hearth models show`. */
+/* One file by itself, complete or a part of a split model, whatever its name: is it a whole GGUF of
+ * a language model? *part and *n_parts are 0 and 1 for a model in one file. For downloads. */
+HT_MUST_CHECK enum err gguf_check_file(const char *path, int *part, int *n_parts,
+                                       struct error *error);
+
+/* All metadata as a JSON object (arrays longer than 16 are cut to their length, texts longer than
+ * 16 KiB to theirs), for `hearth models show`. */
 HT_MUST_CHECK enum err gguf_metadata_json(const char *path, struct buf *out, struct error *error);
 
 #endif

@@ -15,8 +15,8 @@ struct pull_progress {
     const char *file;
     int64_t done, total; /* bytes; total -1 = unknown */
     int64_t resumed_from;
-    double bytes_per_s;  /* over the last seconds */
-    int64_t eta_s;       /* -1 = unknown */
+    double bytes_per_s; /* over the last seconds */
+    int64_t eta_s;      /* -1 = unknown */
     enum { PULL_RESOLVING, PULL_DOWNLOADING, PULL_VERIFYING, PULL_FINISHED } phase;
 };
 
