@@ -15,6 +15,8 @@
  *                   then handed over; immutable.
  *   engine_parser   turns generated text into text, reasoning and tool calls. One owner at a time.
  *
+ * The wrappers in engine.c also hold the fault points "load" and "decode" (base/fault.h).
+ *
  * Token ids, positions and counts are int32_t as in libllama. No function here ever throws or
  * aborts on bad input: C++ exceptions end in shim.cpp as ERR_SCHEMA, ERR_UNSUPPORTED or
  * ERR_ENGINE. */
@@ -94,7 +96,8 @@ void engine_model_facts(const struct engine_model *m, struct engine_model_facts 
 
 /* add_special: BOS/EOS/CLS as the model wants them. parse_special: "<|im_end|>" in the text
  * becomes the control token (true only for text that the hub itself rendered). On OK *out is a
- * malloc'ed array of *n tokens (free it); at most max_tokens, else ERR_CONTEXT with both numbers. */
+ * malloc'ed array of *n tokens (free it); at most max_tokens, else ERR_CONTEXT with both numbers.
+ */
 HT_MUST_CHECK enum err engine_tokenize(const struct engine_model *m, const char *text, size_t len,
                                        bool add_special, bool parse_special, size_t max_tokens,
                                        int32_t **out, size_t *n, struct error *error);
@@ -127,7 +130,7 @@ enum engine_delta_type { DELTA_TEXT, DELTA_REASONING, DELTA_TOOL_CALL };
 
 struct engine_delta { /* borrowed until the next call on the same parser */
     enum engine_delta_type type;
-    const char *text;      /* TEXT, REASONING */
+    const char *text; /* TEXT, REASONING */
     size_t text_len;
     int32_t index;         /* TOOL_CALL */
     const char *id, *name; /* first delta of an index only, else NULL */
@@ -150,15 +153,16 @@ HT_MUST_CHECK enum err engine_parser_feed(struct engine_parser *ps, const char *
 /* ---- context: batches --------------------------------------------------------------------- */
 
 struct engine_ctx_params {
-    int32_t n_ctx;     /* KV cells shared by all sequences (unified); 0 = from the model */
-    int32_t n_batch;   /* most tokens in one engine_decode */
+    int32_t n_ctx;   /* KV cells shared by all sequences (unified); 0 = from the model */
+    int32_t n_batch; /* most tokens in one engine_decode */
     int32_t n_ubatch;
-    int32_t n_seq_max; /* sequence ids are 0..n_seq_max-1 */
+    int32_t n_seq_max;                  /* sequence ids are 0..n_seq_max-1 */
     int32_t n_threads, n_threads_batch; /* 0 = what suits the machine */
-    bool embeddings;   /* an embedding or rerank model's context */
+    bool embeddings;                    /* an embedding or rerank model's context */
 };
 
-HT_MUST_CHECK enum err engine_ctx_new(struct engine_model *m, const struct engine_ctx_params *params,
+HT_MUST_CHECK enum err engine_ctx_new(struct engine_model *m,
+                                      const struct engine_ctx_params *params,
                                       struct engine_ctx **out, struct error *error);
 void engine_ctx_free(struct engine_ctx *c);
 int32_t engine_ctx_size(const struct engine_ctx *c); /* KV cells it really got */
@@ -168,9 +172,12 @@ struct engine_batch_token {
     bool output; /* logits (or embeddings) wanted */
 };
 
-/* Decodes n <= n_batch tokens. ERR_FULL is spelled ERR_NOMEM: no KV room for the batch (nothing
- * was stored); ERR_CANCELLED: engine_ctx_abort stopped it half-way (remove the sequences' new
- * positions); ERR_ENGINE otherwise. */
+/* Decodes n tokens, 1 <= n <= n_batch. Positions of a sequence go on without gaps. ERR_FULL is
+ * spelled ERR_NOMEM: no KV room for the batch (nothing was stored); ERR_CANCELLED: engine_ctx_abort
+ * stopped it half-way; ERR_ENGINE otherwise. After these two remove the new positions of all
+ * sequences of the batch.
+ * An embeddings context starts every call with an empty memory: give each sequence whole, from
+ * position 0, with `output` on all of its tokens; no engine_seq_remove is needed. */
 HT_MUST_CHECK enum err engine_decode(struct engine_ctx *c, const struct engine_batch_token *tokens,
                                      int32_t n, struct error *error);
 /* From any thread: makes the engine_decode under way (or the next) return ERR_CANCELLED soon, in
@@ -191,7 +198,8 @@ const float *engine_seq_embedding(struct engine_ctx *c, int32_t seq);
 /* ---- sampling ----------------------------------------------------------------------------- */
 
 /* Grammar, triggers and reasoning rules come from the prompt; it may be freed afterwards. The
- * prompt's tokens are not yet accepted (penalties see them after engine_sampler_accept). */
+ * prompt's tokens are not yet accepted: penalties see them after engine_sampler_accept_prompt
+ * (the last repeat_last_n are enough; nothing needs them while all penalties are off). */
 HT_MUST_CHECK enum err engine_sampler_new(const struct engine_model *m, const struct sampling *s,
                                           const struct engine_prompt *p,
                                           struct engine_sampler **out, struct error *error);
@@ -201,9 +209,12 @@ void engine_sampler_accept_prompt(struct engine_sampler *s, int32_t token);
 
 struct engine_sample {
     int32_t token;
-    bool is_end;                    /* end-of-generation token */
-    float logprob;                  /* of the chosen token, under the model's raw distribution */
-    struct { int32_t token; float logprob; } top[GEN_TOP_LOGPROBS_MAX];
+    bool is_end;   /* end-of-generation token */
+    float logprob; /* of the chosen token, under the model's raw distribution */
+    struct {
+        int32_t token;
+        float logprob;
+    } top[GEN_TOP_LOGPROBS_MAX];
     size_t n_top;
 };
 

@@ -1,0 +1,73 @@
+/* The fake engine's own structs: fake_model.c (paths, tokens, prompts), fake_parser.c and
+ * fake_ctx.c (KV cells, sampling) share them. What the fake does is documented in engine_fake.c. */
+#ifndef HEARTH_ENGINE_FAKE_INT_H
+#define HEARTH_ENGINE_FAKE_INT_H
+
+#include "engine/delta.h"
+#include "engine/engine_int.h"
+
+enum { /* tokens 0..255 are bytes */
+       FAKE_END = 256,
+       FAKE_SYSTEM,
+       FAKE_USER,
+       FAKE_ASSISTANT,
+       FAKE_TOOL,
+       FAKE_BOS,
+       FAKE_N_VOCAB
+};
+
+struct fake_model {
+    struct engine_model head;
+    int32_t ctx, ms, token_us, load_ms, fail_decode;
+    bool endless, fail_ctx, no_partial_remove;
+    char *fail_load; /* NULL = loads */
+    char *reply;     /* NULL = echoes */
+};
+
+struct fake_prompt {
+    struct engine_prompt head;
+    char *reply; /* what the model will say */
+    size_t reply_len;
+    bool parse_tools, parse_reasoning;
+};
+
+/* fake_model.c */
+enum err fake_model_load(struct engine *e, const struct engine_model_params *params,
+                         struct engine_model **out, struct error *error);
+void fake_model_free(struct engine_model *m);
+enum err fake_tokenize(const struct engine_model *m, const char *text, size_t len, bool add_special,
+                       bool parse_special, size_t max_tokens, int32_t **out, size_t *n,
+                       struct error *error);
+enum err fake_token_text(const struct engine_model *m, int32_t token, bool special,
+                         struct buf *out);
+
+/* fake_prompt.c */
+enum err fake_prompt_new(const struct engine_model *m, const struct gen_request *req,
+                         size_t max_tokens, struct engine_prompt **out, struct error *error);
+void fake_prompt_free(struct engine_prompt *p);
+
+/* fake_parser.c */
+enum err fake_parser_new(const struct engine_prompt *p, struct engine_parser **out,
+                         struct error *error);
+void fake_parser_free(struct engine_parser *ps);
+enum err fake_parser_feed(struct engine_parser *ps, const char *text, size_t len, bool final,
+                          const struct engine_delta **out, size_t *n, struct error *error);
+
+/* fake_ctx.c */
+enum err fake_ctx_new(struct engine_model *m, const struct engine_ctx_params *params,
+                      struct engine_ctx **out, struct error *error);
+void fake_ctx_free(struct engine_ctx *c);
+enum err fake_decode(struct engine_ctx *c, const struct engine_batch_token *tokens, int32_t n,
+                     struct error *error);
+bool fake_seq_remove(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
+void fake_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
+const float *fake_seq_embedding(struct engine_ctx *c, int32_t seq);
+enum err fake_sampler_new(const struct engine_model *m, const struct sampling *s,
+                          const struct engine_prompt *p, struct engine_sampler **out,
+                          struct error *error);
+void fake_sampler_free(struct engine_sampler *s);
+void fake_sampler_accept_prompt(struct engine_sampler *s, int32_t token);
+enum err fake_sample(struct engine_ctx *c, struct engine_sampler *s, int32_t index,
+                     struct engine_sample *out, struct error *error);
+
+#endif
