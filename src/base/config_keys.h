@@ -2,7 +2,8 @@
  *
  * X(id, name, type, default, min, max, unit, section, help)
  *   type: STRING, PATH (expanded: "~/", and relative to the working folder), SECRET (never shown),
- *         INT, REAL, BOOL, BYTES ("16M"), MS (milliseconds; "5s" and "2m" are accepted too)
+ *         INT, REAL, BOOL, BYTES ("16M"), MS (milliseconds; "5s" and "2m" are accepted too).
+ *         An empty value of the last five means: not set here.
  *   min, max: of numbers, in the unit; 0, 0 = not checked
  *   section: of the generated documentation; "later" = known, but used by a part that is not built
  *
@@ -26,8 +27,8 @@
     X(STREAM_BUFFER, "HEARTH_STREAM_BUFFER", BYTES, "1M", 4096, 268435456, "bytes", "server", "What a slow reader may leave unread before its stream is ended.") \
     X(STOP_GRACE, "HEARTH_STOP_GRACE", MS, "10s", 0, 3600000, "ms", "server", "At shutdown, how long running answers may go on.") \
     X(POOL_THREADS, "HEARTH_THREADS", INT, "4", 1, 256, "", "server", "Threads that run request handlers.") \
-    X(LOG_LEVEL, "LOG_LEVEL", STRING, "INFO", 0, 0, "", "log", "DEBUG, INFO, WARNING or ERROR.") \
-    X(LOG_FORMAT, "HEARTH_LOG_FORMAT", STRING, "text", 0, 0, "", "log", "text or json.") \
+    X(LOG_LEVEL, "LOG_LEVEL", STRING, "INFO", 0, 0, "", "log", "The least important lines to log.") \
+    X(LOG_FORMAT, "HEARTH_LOG_FORMAT", STRING, "text", 0, 0, "", "log", "How lines are written.") \
     X(LOG_FILE, "HEARTH_LOG_FILE", PATH, "", 0, 0, "", "log", "File to log to; empty is standard error.") \
     X(DATA_DIR, "HEARTH_DATA", PATH, "", 0, 0, "", "folders", "Data folder; empty is the user's own (~/.local/share/hearth).") \
     X(MODELS_DIR, "HEARTH_MODELS", PATH, "", 0, 0, "", "folders", "Models folder; empty is `models` in the data folder.") \
@@ -50,11 +51,44 @@
     X(DEFAULT_MAX_TOKENS, "DEFAULT_MAX_TOKENS", INT, "2048", -1, 16777216, "tokens", "generation", "Longest answer of requests that say nothing; -1 is until the model ends or its context is full.") \
     X(DEFAULT_TEMPERATURE, "DEFAULT_TEMPERATURE", REAL, "0.7", 0, 100, "", "generation", "Temperature of requests that say nothing.") \
     X(DEFAULT_TOP_P, "DEFAULT_TOP_P", REAL, "0.9", 0, 1, "", "generation", "top_p of requests that say nothing.") \
-    X(DEBUG, "DEBUG", BOOL, "false", 0, 0, "", "later", "Accepted for other model servers' settings files; use LOG_LEVEL=DEBUG.") \
+    X(DATABASE_URL, "DATABASE_URL", SECRET, "", 0, 0, "", "later", "Where conversations and users are kept: postgresql://... (postgresql+asyncpg:// is read as the same); empty is an SQLite file in the data folder.") \
+    X(HISTORY_DB_URL, "HALA_HISTORY_DB_URL", SECRET, "", 0, 0, "", "later", "Database of the session history: postgresql://...; empty is that of DATABASE_URL.") \
+    X(ALEMBIC_DATABASE_URL, "ALEMBIC_DATABASE_URL", SECRET, "", 0, 0, "", "later", "Accepted and ignored: Hearth migrates its database itself.") \
+    X(WS_URL, "HALA_WS_URL", STRING, "", 0, 0, "", "later", "Accepted and ignored: clients read it to find the hub.") \
+    X(JWT_SECRET_KEY, "JWT_SECRET_KEY", SECRET, "", 0, 0, "", "later", "Key that signs the users' tokens; empty makes one and keeps it in the data folder.") \
+    X(JWT_ALGORITHM, "JWT_ALGORITHM", STRING, "HS256", 0, 0, "", "later", "How the users' tokens are signed.") \
+    X(JWT_EXPIRE_MINUTES, "JWT_ACCESS_TOKEN_EXPIRE_MINUTES", INT, "10080", 1, 5256000, "minutes", "later", "How long a user's token is valid.") \
+    X(DEFAULT_MODEL_SOURCE, "DEFAULT_MODEL_SOURCE", STRING, "local", 0, 0, "", "later", "Who answers requests that name no source.") \
+    X(LOCAL_DIRECT_LOADING, "LOCAL_DIRECT_LOADING", BOOL, "true", 0, 0, "", "later", "Try the hub's own models before other providers.") \
+    X(OLLAMA_URL, "EMBEDDINGS_BASEURL", STRING, "http://localhost:11434", 0, 0, "", "later", "Where Ollama listens.") \
+    X(OLLAMA_CHAT_MODEL, "OLLAMA_CHAT_MODEL", STRING, "llama3.2:latest", 0, 0, "", "later", "Chat model to use at Ollama.") \
+    X(OLLAMA_EMBED_MODEL, "OLLAMA_EMBED_MODEL", STRING, "nomic-embed-text:latest", 0, 0, "", "later", "Embedding model to use at Ollama.") \
+    X(OPENAI_API_KEY, "OPENAI_API_KEY", SECRET, "", 0, 0, "", "later", "Key for OpenAI; empty leaves it out of the fallbacks.") \
+    X(OPENAI_MODEL, "OPENAI_MODEL", STRING, "gpt-4", 0, 0, "", "later", "Model to use at OpenAI.") \
+    X(AIHUB_URL, "AIHUB_URL", STRING, "", 0, 0, "", "later", "Address of an AI Hub; empty leaves it out.") \
+    X(AIHUB_KEYCLOAK_HOST, "AIHUB_KEYCLOAK_HOST", STRING, "", 0, 0, "", "later", "Keycloak server that signs in to the AI Hub.") \
+    X(AIHUB_USERNAME, "AIHUB_USERNAME", STRING, "", 0, 0, "", "later", "User at the AI Hub.") \
+    X(AIHUB_PASSWORD, "AIHUB_PASSWORD", SECRET, "", 0, 0, "", "later", "Password of that user.") \
+    X(AIHUB_CLIENT_ID, "AIHUB_CLIENT_ID", STRING, "", 0, 0, "", "later", "Client id at that Keycloak server.") \
+    X(AIHUB_CLIENT_SECRET, "AIHUB_CLIENT_SECRET", SECRET, "", 0, 0, "", "later", "Client secret at that Keycloak server.") \
+    X(AIHUB_VERIFY_SSL, "AIHUB_VERIFY_SSL", BOOL, "true", 0, 0, "", "later", "Check the AI Hub's certificate. On by default, because a password is sent there; false only for a server of your own with a self-signed certificate.") \
+    X(RERANK_MODEL, "RERANKER_MODEL_PATH", STRING, "", 0, 0, "", "later", "Rerank model: a name or a GGUF file; empty leaves reranking out.") \
+    X(MAX_FILESIZE_MB, "MAX_FILESIZE_MB", INT, "50", 1, 102400, "MiB", "later", "Largest uploaded file.") \
+    X(CHUNK_SIZE, "CHUNK_SIZE", INT, "2000", 100, 1000000, "characters", "later", "Length of the pieces that files are cut into for retrieval.") \
+    X(CHUNK_OVERLAP, "CHUNK_OVERLAP", INT, "400", 0, 500000, "characters", "later", "How much neighbouring pieces share.") \
+    X(VECTORDB_PATH, "VECTORDB_PATH", PATH, "", 0, 0, "", "later", "Folder of the vector index; empty is one in the data folder.") \
+    X(COLLECTION_NAME, "COLLECTION_NAME", STRING, "documents", 0, 0, "", "later", "Name of the collection that files go to.") \
+    X(ENABLE_WEB_SEARCH, "ENABLE_WEB_SEARCH", BOOL, "false", 0, 0, "", "later", "Let models search the web.") \
+    X(ENABLE_CODE_EXECUTION, "ENABLE_CODE_EXECUTION", BOOL, "false", 0, 0, "", "later", "Let models run code in the sandbox.") \
+    X(ENABLE_FILE_OPERATIONS, "ENABLE_FILE_OPERATIONS", BOOL, "false", 0, 0, "", "later", "Let models read and write files of their workspace.") \
+    X(ENABLE_AGENTS, "ENABLE_AGENTS", BOOL, "false", 0, 0, "", "later", "Let requests start agents.") \
+    X(DEBUG, "DEBUG", STRING, "", 0, 0, "", "later", "Accepted for other model servers' settings files; use LOG_LEVEL=DEBUG.") \
     X(ENVIRONMENT, "ENVIRONMENT", STRING, "", 0, 0, "", "later", "Accepted for other model servers' settings files; has no effect.")
 /* clang-format on */
 
-/* Y(alias, id): another name of the same setting, read where the primary one is absent. */
+/* Y(alias, id): another name of the same setting. Where one source has several names of a setting,
+ * the one that begins with HEARTH_ counts, then the primary one: HOST may be there for somebody
+ * else, HEARTH_HOST can't be. */
 #define CONFIG_ALIASES(Y)                                                                          \
     Y("HEARTH_HOST", HOST)                                                                         \
     Y("HEARTH_PORT", PORT)                                                                         \
@@ -64,5 +98,12 @@
     Y("LLM_MODEL_PATH", DEFAULT_MODEL)                                                             \
     Y("EMBEDDING_MODEL_PATH", DEFAULT_EMBED_MODEL)                                                 \
     Y("HEARTH_MODEL", DEFAULT_MODEL)
+
+/* Z(id, words): settings of which only these words are allowed (in any case). */
+#define CONFIG_CHOICES(Z)                                                                          \
+    Z(LOG_LEVEL, "DEBUG, INFO, WARNING, ERROR, OFF")                                               \
+    Z(LOG_FORMAT, "text, json")                                                                    \
+    Z(JWT_ALGORITHM, "HS256")                                                                      \
+    Z(DEFAULT_MODEL_SOURCE, "local, ollama, aihub, openai")
 
 #endif

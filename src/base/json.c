@@ -243,9 +243,10 @@ enum err json_get_int(const json_t *obj, const char *name, const char *ptr, int6
     if (json_is_integer(v)) {
         i = json_integer_value(v);
     } else { /* 256.0 is an integer to every other JSON reader */
-        if (real != floor(real)) return wrong(ptr, name, "an integer", "a fraction", error);
-        in_range = fabs(real) <= 0x1p53;
+        in_range = fabs(real) <= 0x1p53; /* whole beyond that, but not exact */
         if (in_range) i = (int64_t)real;
+        if (in_range && (double)i != real)
+            return wrong(ptr, name, "an integer", "a fraction", error);
     }
     if (!in_range || i < min || i > max)
         return out_of_range(ptr, name, (double)min, min != INT64_MIN, (double)max, max != INT64_MAX,
