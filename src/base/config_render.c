@@ -181,12 +181,10 @@ static void append_row(struct buf *out, enum config_key key)
     const struct config_info *info = &config_infos[key];
     char allowed[256];
     config_allowed(key, allowed, sizeof allowed);
-    if (str_ends(allowed, " is allowed")) allowed[strlen(allowed) - strlen(" is allowed")] = '\0';
     buf_printf(out, "| `%s` | ", info->name);
     append_default(out, info->def);
     buf_puts(out, " | ");
     append_cell(out, info->type == CONFIG_SECRET ? "text, never shown" : allowed);
-    if (*info->unit && info->type == CONFIG_INT) buf_printf(out, " (%s)", info->unit);
     buf_puts(out, " | ");
     append_cell(out, info->help);
     buf_puts(out, " |\n");

@@ -6,7 +6,7 @@
 
 #include "base/config_int.h"
 #include "base/fs.h"
-#include "base/json.h"
+#include "base/json_int.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -85,30 +85,47 @@ static const struct {
     bool (*ok)(const char *text);
     const char *allowed;
 } checks[] = {
-    {CONFIG_HOST, is_host,
-     "a host name or an IP address is allowed, without a port (that is the setting PORT)"},
+    {CONFIG_HOST, is_host, "a host name or an IP address, without a port (that is PORT's)"},
     {CONFIG_ALLOWED_ORIGINS, are_origins,
-     "a comma-separated list of origins like http://localhost:3000 (no path, no slash at the end), "
-     "or * is allowed"},
-    {CONFIG_HF_ENDPOINT, is_http_url, "an address like https://huggingface.co is allowed"},
-    {CONFIG_OLLAMA_URL, is_http_url, "an address like http://localhost:11434 is allowed"},
-    {CONFIG_AIHUB_URL, is_http_url_or_empty,
-     "an address like https://aihub.example.org is allowed"},
+     "a comma-separated list of origins like http://localhost:3000 (nothing behind the port, no "
+     "slash), or *"},
+    {CONFIG_HF_ENDPOINT, is_http_url, "an address like https://huggingface.co"},
+    {CONFIG_OLLAMA_URL, is_http_url, "an address like http://localhost:11434"},
+    {CONFIG_AIHUB_URL, is_http_url_or_empty, "an address like https://aihub.example.org"},
 };
+
+/* ---- units --------------------------------------------------------------------------------- */
+
+struct unit {
+    const char *name;
+    double size;
+};
+
+static const struct unit times[] = {{"ms", 1},      {"s", 1000},     {"m", 60000},
+                                    {"h", 3600000}, {"d", 86400000}, {"", 1}};
+enum { N_TIMES = sizeof times / sizeof *times - 1 }; /* the last one is for reading only */
 
 /* ---- what is allowed, in words ------------------------------------------------------------- */
 
+/* The largest unit of which v is a whole number: "64K", "10m". */
+static void append_in_units(struct buf *b, double v, const struct unit *units, size_t n)
+{
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (v != 0 && v / units[i].size == (double)(int64_t)(v / units[i].size)) best = i;
+    json_write_double(b, v / units[best].size);
+    buf_puts(b, units[best].name);
+}
+
 static void append_number(struct buf *b, const struct config_info *info, double v)
 {
-    char text[32];
-    if (info->type == CONFIG_BYTES) {
-        buf_puts(b, str_from_bytes(text, sizeof text, (uint64_t)v));
-        return;
-    }
-    struct jw w; /* a number without the locale's decimal point */
-    jw_init(&w, b);
-    jw_double(&w, v);
-    if (info->type == CONFIG_MS) buf_puts(b, " ms");
+    static const struct unit sizes[] = {{"", 1}, {"K", 0x1p10}, {"M", 0x1p20}, {"G", 0x1p30}};
+    if (info->type == CONFIG_BYTES)
+        append_in_units(b, v, sizes, sizeof sizes / sizeof *sizes);
+    else if (info->type == CONFIG_MS && v != 0)
+        append_in_units(b, v, times, N_TIMES);
+    else
+        json_write_double(b, v);
 }
 
 static void append_range(struct buf *b, const struct config_info *info)
@@ -123,14 +140,14 @@ static void append_range(struct buf *b, const struct config_info *info)
 void config_allowed(enum config_key key, char *dst, size_t size)
 {
     static const char *const words[] = {
-        [CONFIG_STRING] = "text is allowed",
-        [CONFIG_PATH] = "a path is allowed",
-        [CONFIG_SECRET] = "text is allowed",
+        [CONFIG_STRING] = "text",
+        [CONFIG_PATH] = "a path",
+        [CONFIG_SECRET] = "text",
         [CONFIG_INT] = "a whole number",
         [CONFIG_REAL] = "a number",
-        [CONFIG_BOOL] = "true or false is allowed",
-        [CONFIG_BYTES] = "a size like 512K or 16M",
-        [CONFIG_MS] = "a time like 500ms, 10s or 2m",
+        [CONFIG_BOOL] = "true or false",
+        [CONFIG_BYTES] = "a size like 16M,",
+        [CONFIG_MS] = "a time like 10s,",
     };
     const struct config_info *info = &config_infos[key];
     struct buf b;
@@ -141,15 +158,12 @@ void config_allowed(enum config_key key, char *dst, size_t size)
             return;
         }
     if (choices[key]) {
-        buf_printf(&b, "one of %s is allowed", choices[key]);
+        buf_printf(&b, "%s%s", strchr(choices[key], ',') ? "one of " : "", choices[key]);
         return;
     }
     buf_puts(&b, words[info->type]);
-    if (info->type == CONFIG_INT || info->type == CONFIG_REAL || info->type == CONFIG_BYTES ||
-        info->type == CONFIG_MS) {
-        append_range(&b, info);
-        buf_puts(&b, " is allowed");
-    }
+    append_range(&b, info);
+    if (info->type == CONFIG_INT && *info->unit) buf_printf(&b, " (%s)", info->unit);
 }
 
 /* ---- parsing ------------------------------------------------------------------------------- */
@@ -157,10 +171,6 @@ void config_allowed(enum config_key key, char *dst, size_t size)
 /* "250", "250ms", "1.5s", "2m", "1h", "1d" -> milliseconds */
 static bool parse_ms(const char *text, double *out)
 {
-    static const struct {
-        const char *unit;
-        double ms;
-    } units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
     size_t n = strspn(text, "0123456789.");
     char number[32];
     if (n == 0 || n >= sizeof number) return false;
@@ -169,9 +179,9 @@ static bool parse_ms(const char *text, double *out)
     double v;
     if (!str_to_double(number, 0, 1e15, &v)) return false;
     const char *unit = text + n + (text[n] == ' ');
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (str_ieq(unit, units[i].unit)) {
-            *out = v * units[i].ms + 0.5;
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
+        if (str_ieq(unit, times[i].name)) {
+            *out = v * times[i].size + 0.5;
             return true;
         }
     return false;
@@ -248,8 +258,9 @@ enum err config_value_parse(enum config_key key, const char *text, const char *w
     }
     if (!ok) {
         const char *shown = info->type == CONFIG_SECRET ? "(hidden)" : text;
-        return err_set_param(error, ERR_CONFIG, info->name, "%s is '%.*s' (%s); %s", info->name,
-                             (int)utf8_cut(shown, strlen(shown), 100), shown, where, allowed);
+        return err_set_param(error, ERR_CONFIG, info->name, "%s is '%.*s' (%s); allowed: %s",
+                             info->name, (int)utf8_cut(shown, strlen(shown), 100), shown, where,
+                             allowed);
     }
     out->text = xstrdup(text);
     return OK;

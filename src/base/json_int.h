@@ -1,4 +1,4 @@
-/* Pieces of JSON text, shared by the writer (jw.c) and json_dump (json.c). */
+/* Pieces of JSON text, shared by the writer (jw.c), json_dump (json.c) and messages. */
 #ifndef HEARTH_BASE_JSON_INT_H
 #define HEARTH_BASE_JSON_INT_H
 
