@@ -7,15 +7,30 @@ set(c_warnings -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -
 target_compile_options(hearth_flags INTERFACE ${warnings} "$<$<COMPILE_LANGUAGE:C>:${c_warnings}>"
     -fno-common -fstack-protector-strong)
 target_compile_definitions(hearth_flags INTERFACE _GNU_SOURCE HEARTH_VERSION="${PROJECT_VERSION}")
-if(CMAKE_BUILD_TYPE STREQUAL "Release")
+if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT HEARTH_SAN)
     target_compile_definitions(hearth_flags INTERFACE _FORTIFY_SOURCE=2)
 endif()
-target_link_options(hearth_flags INTERFACE -Wl,-z,relro,-z,now)
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+    target_link_options(hearth_flags INTERFACE -Wl,-z,relro,-z,now -Wl,--as-needed)
+endif()
 
 if(HEARTH_SAN)
     string(REPLACE ";" "," san "${HEARTH_SAN}")
-    target_compile_options(hearth_flags INTERFACE -fsanitize=${san} -fno-omit-frame-pointer -g)
+    string(REPLACE " " "," san "${san}")
+    # A finding ends the program, so that a test can't pass with one.
+    target_compile_options(hearth_flags INTERFACE -fsanitize=${san} -fno-sanitize-recover=all
+                           -fno-omit-frame-pointer -g)
     target_link_options(hearth_flags INTERFACE -fsanitize=${san})
 endif()
+
+# libFuzzer wants its counters in every library of ours; only the fuzz targets get its main().
+if(HEARTH_FUZZ)
+    if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
+        message(FATAL_ERROR "HEARTH_FUZZ needs clang: cmake --preset fuzz, or -DCMAKE_C_COMPILER=clang "
+                            "-DCMAKE_CXX_COMPILER=clang++")
+    endif()
+    target_compile_options(hearth_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 # Defined for every target of ours, 0 or 1, so that -Wundef stays useful.
 target_compile_definitions(hearth_flags INTERFACE HEARTH_FAULTS=$<BOOL:${HEARTH_FAULTS}>)

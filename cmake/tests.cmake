@@ -1,7 +1,43 @@
-# Unit tests: tests/unit/<layer>/test_*.c, each its own program, linked with that layer (and so with
-# everything below it). Found by name; a new test needs no edit here.
+# Tests, all found by name, so that a new one needs no edit here:
+#   tests/unit/<layer>/test_*.c     each its own program, linked with that layer (and so with
+#                                   everything below it)           -> unit/<layer>/test_x
+#   tests/fuzz/fuzz_*.c             over its corpus, without fuzzing -> fuzz/<x>
+#   tests/e2e/**/*.test.mjs         under node's test runner, with the real binary -> e2e/<...>
 pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET cmocka)
+find_program(HEARTH_NODE NAMES node nodejs REQUIRED)
 
+# What the sanitizers need to know; without HEARTH_SAN nobody reads it.
+set(supp ${CMAKE_SOURCE_DIR}/tests)
+set(san_env
+    "ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:allocator_may_return_null=1"
+    "LSAN_OPTIONS=suppressions=${supp}/asan.supp:print_suppressions=0"
+    "UBSAN_OPTIONS=print_stacktrace=1"
+    "TSAN_OPTIONS=suppressions=${supp}/tsan.supp:second_deadlock_stack=1:print_suppressions=0")
+set(slower 1) # factor for time-outs
+if(HEARTH_SAN)
+    set(slower 5)
+endif()
+
+# hearth_test(<name> <label> <seconds> <command>...)
+function(hearth_test name label seconds)
+    add_test(NAME ${name} COMMAND ${ARGN})
+    math(EXPR timeout "${seconds} * ${slower}")
+    set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} LABELS ${label}
+        ENVIRONMENT "${san_env};HEARTH_SOURCE=${CMAKE_SOURCE_DIR};HEARTH_BUILD=${CMAKE_BINARY_DIR}")
+endfunction()
+
+function(hearth_test_program target source)
+    add_executable(${target} ${source} ${ARGN})
+    target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+    target_link_libraries(${target} PRIVATE hearth_flags)
+    target_compile_definitions(${target} PRIVATE HEARTH_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                               HEARTH_BINARY_DIR="${CMAKE_BINARY_DIR}")
+    set_target_properties(${target} PROPERTIES
+        RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests
+        BUILD_RPATH "${CMAKE_BINARY_DIR}/lib/hearth")
+endfunction()
+
+# ---- unit --------------------------------------------------------------------------------------
 file(GLOB layers RELATIVE ${CMAKE_SOURCE_DIR}/tests/unit CONFIGURE_DEPENDS
      ${CMAKE_SOURCE_DIR}/tests/unit/*)
 foreach(layer IN LISTS layers)
@@ -9,15 +45,39 @@ foreach(layer IN LISTS layers)
     foreach(source IN LISTS tests)
         get_filename_component(name ${source} NAME_WE)
         set(target ${layer}_${name})
-        add_executable(${target} ${source})
-        target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
-        target_link_libraries(${target} PRIVATE hearth_${layer} hearth_flags PkgConfig::cmocka)
-        target_compile_definitions(${target} PRIVATE HEARTH_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
-                                   HEARTH_BINARY_DIR="${CMAKE_BINARY_DIR}")
-        set_target_properties(${target} PROPERTIES
-            RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests
-            BUILD_RPATH "${CMAKE_BINARY_DIR}/lib/hearth")
-        add_test(NAME unit/${layer}/${name} COMMAND ${target})
-        set_tests_properties(unit/${layer}/${name} PROPERTIES TIMEOUT 120)
+        hearth_test_program(${target} ${source})
+        target_link_libraries(${target} PRIVATE hearth_${layer} PkgConfig::cmocka)
+        hearth_test(unit/${layer}/${name} unit 120 ${target})
     endforeach()
 endforeach()
+
+# ---- fuzz targets ------------------------------------------------------------------------------
+# With HEARTH_FUZZ they are libFuzzer programs for `make fuzz`; otherwise tests/fuzz/replay.c runs
+# the corpus through them once, so that what a fuzzer has found stays fixed in every build.
+file(GLOB fuzzers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
+foreach(source IN LISTS fuzzers)
+    get_filename_component(target ${source} NAME_WE)
+    string(REGEX REPLACE "^fuzz_" "" name ${target})
+    if(HEARTH_FUZZ)
+        hearth_test_program(${target} ${source})
+        target_link_libraries(${target} PRIVATE hearth_cmd)
+        target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+    else()
+        hearth_test_program(${target} ${source} ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.c)
+        target_link_libraries(${target} PRIVATE hearth_cmd)
+        hearth_test(fuzz/${name} fuzz 120 ${target} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
+    endif()
+endforeach()
+
+# ---- end to end --------------------------------------------------------------------------------
+if(TARGET hearth)
+    file(GLOB_RECURSE tests RELATIVE ${CMAKE_SOURCE_DIR}/tests/e2e CONFIGURE_DEPENDS
+         ${CMAKE_SOURCE_DIR}/tests/e2e/*.test.mjs)
+    foreach(file IN LISTS tests)
+        string(REGEX REPLACE "\\.test\\.mjs$" "" name ${file})
+        hearth_test(e2e/${name} e2e 180 ${HEARTH_NODE} --test ${CMAKE_SOURCE_DIR}/tests/e2e/${file})
+        set_property(TEST e2e/${name} APPEND PROPERTY ENVIRONMENT
+                     "HEARTH_BIN=$<TARGET_FILE:hearth>" "HEARTH_BINARY=$<TARGET_FILE:hearth>")
+        set_property(TEST e2e/${name} PROPERTY REQUIRED_FILES $<TARGET_FILE:hearth>)
+    endforeach()
+endif()

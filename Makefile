@@ -1,0 +1,64 @@
+# The front door. CMake and Ninja do the building (CMakePresets.json); this file sets up what is
+# missing first, so that each command works on a fresh Debian 12. `make help` lists the targets.
+
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 60
+TEST_JOBS ?= 2
+
+# SAN=address test: the same tests under a sanitizer, in a build folder of its own.
+SAN ?=
+preset_ := test
+preset_address := asan
+preset_undefined := ubsan
+preset_thread := tsan
+preset_address,undefined := asan-ubsan
+preset := $(preset_$(SAN))
+ifeq ($(preset),)
+$(error SAN=$(SAN) is not known; it may be address, undefined, thread or address,undefined)
+endif
+
+.DEFAULT_GOAL := all
+.PHONY: all run test check setup bench fuzz install format generate clean help
+
+all: setup ## Build Hearth (release) into build/; the default
+	@tools/build release
+
+run: all ## Set up, build and start the hub; ARGS="--port 9000" passes options on
+	@exec build/hearth serve $(ARGS)
+
+test: setup ## Set up, build and run all tests; T=<regex> picks some, SAN=address|undefined|thread
+	@tools/build $(preset)
+	@ctest --test-dir build-$(preset) -j$(TEST_JOBS) --output-on-failure --no-label-summary \
+	    $(if $(T),-R "$(T)")
+
+check: setup ## Format, layers, lengths, dead globals, headers, generated files, cppcheck, lockfile
+	@tools/build test all hearth-gen
+	@tools/check/run build-test
+
+setup: ## Install what is missing: Debian packages (apt) and npm packages
+	@tools/setup
+
+bench: all ## Compare speed with llama-server on the same model and library
+	@tools/setup bench
+	@tools/bench/run $(ARGS)
+
+fuzz: setup ## Fuzz each parser for FUZZ_SECONDS (60); FUZZ=<name> picks one
+	@tools/build fuzz
+	@tools/fuzz build-fuzz $(FUZZ_SECONDS) $(FUZZ)
+
+install: all ## Install under PREFIX (/usr/local); DESTDIR= for packagers
+	@tools/build release hearth_share
+	@DESTDIR="$(DESTDIR)" cmake --install build --prefix "$(PREFIX)"
+
+format: setup ## Format the sources as .clang-format says
+	@tools/check/format --fix
+
+generate: setup ## Write the generated documentation anew (tools/gen/generated.txt)
+	@tools/build test hearth-gen
+	@tools/check/generated build-test --fix
+
+clean: ## Remove every build folder
+	rm -rf build build-*
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
