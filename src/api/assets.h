@@ -1,6 +1,7 @@
-/* Pages and bundles embedded in the binary. The table is generated at build time (cmake/assets.cmake)
- * from src/api/hub/pages/<file> and from the npm packages swagger-ui-dist (swagger-ui.css,
- * swagger-ui-bundle.js) and redoc (redoc.standalone.js); every file's path is "/assets/<file>".
+/* Pages and bundles embedded in the binary. The table is generated at build time
+ * (cmake/assets.cmake) from src/api/hub/pages/<file> and from the npm packages swagger-ui-dist
+ * (swagger-ui.css, swagger-ui-bundle.js) and redoc (redoc.standalone.js); every file's path is
+ * "/assets/<file>".
  *
  * Our own pages are stored as they are, so that any client can read them; the bundles are gzipped
  * and are sent with Content-Encoding: gzip. Read-only, so any thread may use it. */

@@ -1,0 +1,63 @@
+/* Errors in OpenAI's shape: see error.h. */
+#include "api/error.h"
+
+#include "api/route.h"
+#include "base/json.h"
+
+/* Seconds after which it is worth trying again: some of a full queue will have been answered; a hub
+ * that was stopping will be up again. */
+enum { RETRY_BUSY_S = 5, RETRY_UNAVAILABLE_S = 10 };
+
+/* OpenAI's words for a class of errors; its SDKs choose their exception by the status alone. */
+static const char *error_type(int status)
+{
+    switch (status) {
+    case 401: return "authentication_error";
+    case 403: return "permission_error";
+    case 404: return "not_found_error";
+    case 408: return "timeout_error";
+    case 409: return "conflict_error";
+    case 429: return "rate_limit_error";
+    case 499: return "cancelled_error";
+    default: return status < 500 ? "invalid_request_error" : "server_error";
+    }
+}
+
+void error_write(struct buf *out, const struct error *error, const char *request_id)
+{
+    struct jw w;
+    jw_init(&w, out);
+    jw_obj(&w);
+    jw_key(&w, "error");
+    jw_obj(&w);
+    jw_kstr(&w, "message", error->msg);
+    jw_kstr(&w, "type", error_type(err_http_status(error->code)));
+    jw_kstr(&w, "param", error->param[0] ? error->param : NULL);
+    jw_kstr(&w, "code", err_api_code(error->code));
+    jw_kstr(&w, "request_id", request_id);
+    jw_obj_end(&w);
+    jw_obj_end(&w);
+}
+
+void error_respond(struct sink *sink, const struct error *error, const char *request_id)
+{
+    int status = err_http_status(error->code);
+    struct sink_header retry = {"Retry-After", NULL};
+    char seconds[16];
+    if (status == 429 || status == 503) {
+        snprintf(seconds, sizeof seconds, "%d", status == 429 ? RETRY_BUSY_S : RETRY_UNAVAILABLE_S);
+        retry.value = seconds;
+    }
+    struct buf body;
+    buf_init(&body, 8 * 1024);
+    error_write(&body, error, request_id);
+    /* The sink may have been closed meanwhile: nobody is left to be told. */
+    (void)sink_respond(sink, status, "application/json", &retry, retry.value ? 1 : 0,
+                       buf_str(&body), body.len);
+    buf_free(&body);
+}
+
+void api_error(struct sink *sink, const struct http_request *req, const struct error *error)
+{
+    error_respond(sink, error, req->request_id);
+}

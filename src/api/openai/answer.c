@@ -1,0 +1,276 @@
+/* Answer: see answer.h.
+ *
+ * A stream's status is sent as late as possible: when the first request starts (STARTED), when it
+ * waits in the queue (QUEUED, as a comment) or with the first text. An error before that gets its
+ * proper HTTP status, one after that comes as an event, which OpenAI's clients throw as well:
+ *
+ *   silent --STARTED, QUEUED, TEXT: begin()--> begun
+ *   silent, begun --last event of the last request: complete()--> over
+ *   silent, begun --ERROR of any request, a full buffer: fail()--> over
+ *
+ * In `over` further events only count down the references. */
+#include "api/openai/answer.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "api/error.h"
+#include "api/openai/openai_int.h"
+#include "api/openai/writer.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+struct answer;
+
+/* One request of the call, as the listener's context. */
+struct part {
+    struct answer *answer;
+    size_t index;
+    _Atomic uint64_t id; /* 0 until the provider gave one */
+};
+
+struct answer {
+    atomic_int refs;
+    atomic_bool stop; /* no more requests, and cancel those there are */
+    struct provider *provider;
+    struct sink *sink;
+    const char *what;
+    char *request_id;
+    bool stream;
+    int64_t started_ms;
+    pthread_mutex_t lock;
+    /* Under the lock: */
+    struct writer *writer;
+    struct buf out;
+    bool begun, over;
+    size_t left; /* requests without a last event, and one for answer_start itself */
+    size_t n_parts;
+    struct part parts[];
+};
+
+static void answer_unref(struct answer *a)
+{
+    if (atomic_fetch_sub(&a->refs, 1) != 1) return;
+    sink_on_close(a->sink, NULL, NULL); /* waits if it is running right now */
+    sink_unref(a->sink);
+    writer_free(a->writer);
+    buf_free(&a->out);
+    pthread_mutex_destroy(&a->lock);
+    free(a->request_id);
+    free(a);
+}
+
+/* Any thread, any number of times. A request whose id isn't known yet is cancelled by submit(). */
+static void cancel_all(struct answer *a)
+{
+    atomic_store(&a->stop, true);
+    for (size_t i = 0; i < a->n_parts; i++) {
+        uint64_t id = atomic_load(&a->parts[i].id);
+        if (id) provider_cancel(a->provider, id);
+    }
+}
+
+static void client_gone(void *ctx)
+{
+    cancel_all(ctx);
+}
+
+/* ---- writing; the lock is held ------------------------------------------------------------- */
+
+static void begin(struct answer *a)
+{
+    static const struct sink_header headers[] = {
+        {"Cache-Control", "no-cache"},
+        {"X-Accel-Buffering", "no"}, /* nginx in front would collect the pieces */
+    };
+    if (a->begun) return;
+    a->begun = true;
+    /* ERR_CLOSED shows again at the next write. */
+    (void)sink_begin(a->sink, 200, "text/event-stream", headers, sizeof headers / sizeof *headers);
+}
+
+/* false: the client has gone. */
+static bool flush(struct answer *a)
+{
+    if (a->out.len == 0) return true;
+    begin(a);
+    enum err err = sink_write(a->sink, a->out.data, a->out.len);
+    buf_clear(&a->out);
+    return err == OK;
+}
+
+static void fail(struct answer *a, const struct error *error)
+{
+    a->over = true;
+    if (error->code == ERR_CANCELLED)
+        log_line(LOG_INFO, LOG_api, a->request_id, "%s: cancelled after %lld ms", a->what,
+                 (long long)(clock_mono_ms() - a->started_ms));
+    else
+        log_line(LOG_WARN, LOG_api, a->request_id, "%s: %s: %s", a->what, err_name(error->code),
+                 error->msg);
+    if (!a->begun) {
+        error_respond(a->sink, error, a->request_id);
+        return;
+    }
+    buf_clear(&a->out);
+    buf_puts(&a->out, "data: ");
+    error_write(&a->out, error, a->request_id);
+    buf_puts(&a->out, "\n\ndata: [DONE]\n\n");
+    (void)flush(a);
+    sink_end(a->sink);
+}
+
+static void fail_writing(struct answer *a, enum err code)
+{
+    struct error error;
+    err_set(&error, code, "the answer became too large to be kept (limit: %d MiB)",
+            ANSWER_BYTES_MAX >> 20);
+    fail(a, &error);
+}
+
+static void log_done(const struct answer *a)
+{
+    const struct writer *w = a->writer;
+    log_line(LOG_INFO, LOG_api, a->request_id,
+             "%s: model=%s prompt=%d cached=%d generated=%d queue_ms=%lld prefill_ms=%lld "
+             "decode_ms=%lld total_ms=%lld",
+             a->what, w->model, w->usage.prompt_tokens, w->usage.cached_tokens,
+             w->usage.completion_tokens, (long long)(w->timings.queue_ns / 1000000),
+             (long long)(w->timings.prefill_ns / 1000000),
+             (long long)(w->timings.decode_ns / 1000000),
+             (long long)(clock_mono_ms() - a->started_ms));
+}
+
+static void complete(struct answer *a)
+{
+    enum err err = writer_finish(a->writer, &a->out);
+    if (err) {
+        fail_writing(a, err);
+        return;
+    }
+    a->over = true;
+    log_done(a);
+    if (a->stream) {
+        (void)flush(a);
+        sink_end(a->sink);
+    } else {
+        (void)sink_respond(a->sink, 200, "application/json", NULL, 0, a->out.data, a->out.len);
+    }
+}
+
+static void queued(struct answer *a, int32_t position)
+{
+    if (a->stream) buf_printf(&a->out, ": queued position=%d\n\n", position);
+}
+
+/* ---- events -------------------------------------------------------------------------------- */
+
+/* Under the lock. True: what is still running is to be cancelled. */
+static bool handle(struct part *p, const struct gen_event *ev)
+{
+    struct answer *a = p->answer;
+    if (a->over) return false;
+    if (ev->type == GEN_EV_ERROR) {
+        fail(a, ev->error);
+        return a->n_parts > 1;
+    }
+    enum err err = OK;
+    if (ev->type == GEN_EV_QUEUED)
+        queued(a, ev->position);
+    else
+        err = writer_event(a->writer, p->index, ev, &a->out);
+    if (err) {
+        fail_writing(a, err);
+        return true;
+    }
+    if (!a->stream) return false;
+    if (ev->type == GEN_EV_STARTED) begin(a);
+    return !flush(a);
+}
+
+static void on_event(void *ctx, const struct gen_event *ev)
+{
+    struct part *p = ctx;
+    struct answer *a = p->answer;
+    bool last = ev->type == GEN_EV_DONE || ev->type == GEN_EV_ERROR;
+    pthread_mutex_lock(&a->lock);
+    bool cancel = handle(p, ev);
+    if (last && --a->left == 0 && !a->over) complete(a);
+    pthread_mutex_unlock(&a->lock);
+    if (cancel) cancel_all(a);
+    if (last) answer_unref(a);
+}
+
+/* ---- start --------------------------------------------------------------------------------- */
+
+static struct answer *answer_new(struct provider *provider, struct sink *sink,
+                                 const struct call *call, struct writer *writer,
+                                 const char *request_id, const char *what)
+{
+    size_t n = call->n_requests;
+    struct answer *a = xcalloc(1, sizeof *a + n * sizeof a->parts[0]);
+    atomic_init(&a->refs, 1);
+    a->provider = provider;
+    a->sink = sink;
+    a->what = what;
+    a->request_id = xstrdup(request_id);
+    a->stream = call->stream;
+    a->started_ms = clock_mono_ms();
+    pthread_mutex_init(&a->lock, NULL);
+    a->writer = writer;
+    buf_init(&a->out, ANSWER_BYTES_MAX);
+    a->left = 1;
+    a->n_parts = n;
+    for (size_t i = 0; i < n; i++) a->parts[i] = (struct part){.answer = a, .index = i};
+    return a;
+}
+
+/* false: the call has failed and the rest need not be tried. */
+static bool submit(struct part *p, struct gen_request *request)
+{
+    struct answer *a = p->answer;
+    struct error error;
+    uint64_t id;
+    atomic_fetch_add(&a->refs, 1);
+    pthread_mutex_lock(&a->lock);
+    a->left++;
+    pthread_mutex_unlock(&a->lock);
+    if (provider_generate(a->provider, request, on_event, p, &id, &error) == OK) {
+        atomic_store(&p->id, id);
+        /* Whoever stopped the call before the id was there could not cancel it. */
+        if (atomic_load(&a->stop)) provider_cancel(a->provider, id);
+        return true;
+    }
+    pthread_mutex_lock(&a->lock);
+    a->left--;
+    if (!a->over) fail(a, &error);
+    pthread_mutex_unlock(&a->lock);
+    cancel_all(a);
+    answer_unref(a);
+    return false;
+}
+
+void answer_start(struct provider *provider, struct sink *sink, struct call *call,
+                  struct writer *writer, const char *request_id, const char *what)
+{
+    struct answer *a = answer_new(provider, sink, call, writer, request_id, what);
+    sink_on_close(sink, client_gone, a);
+    bool all = true;
+    for (size_t i = 0; i < a->n_parts && all; i++) {
+        if (atomic_load(&a->stop)) {
+            all = false;
+            break;
+        }
+        struct gen_request *request = call->requests[i];
+        call->requests[i] = NULL; /* the provider's from here on, also if it refuses */
+        all = submit(&a->parts[i], request);
+    }
+    call_free(call);
+    pthread_mutex_lock(&a->lock);
+    if (!all) a->over = true; /* refused, or nobody is there to answer */
+    if (--a->left == 0 && !a->over) complete(a);
+    pthread_mutex_unlock(&a->lock);
+    answer_unref(a);
+}

@@ -1,0 +1,174 @@
+/* Inside the OpenAI surface: from JSON to requests, and the handlers. */
+#ifndef HEARTH_API_OPENAI_INT_H
+#define HEARTH_API_OPENAI_INT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/fields.h"
+#include "api/http.h"
+#include "types/gen.h"
+
+struct config;
+struct hub;
+
+/* ---- from JSON to requests ----------------------------------------------------------------- */
+
+enum {
+    CALL_PROMPTS_MAX = 128,  /* prompts of one /v1/completions call */
+    EMBED_INPUTS_MAX = 2048, /* inputs of one /v1/embeddings call, as at OpenAI */
+    TOOLS_MAX = 512,         /* more than any agent offers; names are compared pairwise */
+    LOGIT_BIAS_MAX = 10000,
+    COPIED_JSON_MAX = 64 * 1024 * 1024, /* one schema or argument object, as text */
+};
+
+/* Sampling of requests that say nothing, where the configuration has no setting: the values that
+ * llama.cpp's own tools use. */
+#define DEFAULT_TOP_K         40
+#define DEFAULT_MIN_P         0.05
+#define DEFAULT_REPEAT_LAST_N 64
+
+/* What a call takes from outside its body. Borrowed. */
+struct call_env {
+    const char *request_id;
+    const char *priority; /* header X-Priority or NULL */
+    double temperature, top_p;
+    int64_t max_tokens, default_priority;
+};
+void call_env_init(struct call_env *env, const struct config *config,
+                   const struct http_request *req);
+
+/* One parsed call: what to generate and how to answer. */
+struct call {
+    struct gen_request **requests; /* one for each prompt; each is its own arena's */
+    size_t n_requests;
+    bool stream, include_usage, timings;
+};
+/* Frees the requests that are still here (those passed on are NULL). */
+void call_free(struct call *call);
+
+/* Members of a generation's body, as read by the field tables. Pointers are NULL and integers
+ * FIELD_ABSENT where the client said nothing. */
+#define FIELD_ABSENT INT64_MIN
+struct gen_fields {
+    const char *model, *grammar, *reasoning_format, *reasoning_effort;
+    bool stream, timings, ignore_eos;
+    const json_t *stream_options, *stop, *logit_bias, *response_format, *template_kwargs;
+    int64_t n, max_tokens, max_completion_tokens, seed, top_k, repeat_last_n, priority;
+    double temperature, top_p, min_p, repeat_penalty, frequency_penalty, presence_penalty;
+    /* chat */
+    const json_t *messages, *tools, *tool_choice, *functions, *modalities;
+    bool parallel_tool_calls, logprobs;
+    int64_t top_logprobs;
+    /* completions */
+    const json_t *prompt;
+    const char *suffix;
+    bool echo;
+    int64_t logprobs_n, best_of;
+};
+
+struct message_fields {
+    const char *role, *name, *tool_call_id, *reasoning;
+    const json_t *content, *tool_calls;
+};
+struct part_fields {
+    const char *type, *text, *refusal;
+};
+struct tool_call_fields {
+    const char *id, *type;
+    const json_t *function;
+};
+struct tool_call_function_fields {
+    const char *name, *arguments;
+};
+struct tool_fields {
+    const char *type;
+    const json_t *function;
+};
+struct function_fields {
+    const char *name, *description;
+    const json_t *parameters;
+    bool strict;
+};
+struct format_fields {
+    const char *type;
+    const json_t *json_schema, *schema;
+};
+struct json_schema_fields {
+    const char *name;
+    const json_t *schema;
+};
+struct stream_options_fields {
+    bool include_usage;
+};
+struct embed_fields {
+    const char *model, *encoding_format;
+    const json_t *input;
+    int64_t dimensions, priority;
+};
+
+/* schemas.c */
+extern const struct field chat_fields[], completion_fields[], message_fields[], part_fields[],
+    tool_call_fields[], tool_call_function_fields[], tool_fields[], function_fields[],
+    format_fields[], json_schema_fields[], stream_options_fields[], embed_fields[];
+
+/* Bytes that the parsed form of a body may take: the worst there is, a list of tiny messages, takes
+ * three times its text. */
+static inline size_t arena_limit(size_t text_len)
+{
+    return 64 * 1024 + 8 * text_len;
+}
+
+/* params.c: what chat and completions share. */
+void gen_fields_init(struct gen_fields *f, const struct call_env *env);
+/* A request with everything of f but messages, tools and prompt, in an arena of its own that may
+ * grow to arena_max bytes. */
+HT_MUST_CHECK enum err params_request(const struct gen_fields *f, const struct call_env *env,
+                                      size_t arena_max, struct gen_request **out,
+                                      struct error *error);
+/* The answer's options; checks that they go together. */
+HT_MUST_CHECK enum err params_call(const struct gen_fields *f, struct call *call,
+                                   struct error *error);
+/* Copy of a string or of a value's JSON text in the arena; ERR_TOO_LARGE when it is full. */
+HT_MUST_CHECK enum err copy_text(struct arena *a, const char *s, const char **out,
+                                 struct error *error);
+HT_MUST_CHECK enum err copy_json(struct arena *a, const json_t *v, const char **out,
+                                 struct error *error);
+HT_MUST_CHECK enum err params_priority(int64_t body, const struct call_env *env, int32_t *out,
+                                       struct error *error);
+enum err request_too_large(struct error *error);
+/* A JSON array of token ids into the arena. */
+HT_MUST_CHECK enum err params_tokens(struct arena *a, const json_t *array, const char *ptr,
+                                     const int32_t **out, size_t *n, struct error *error);
+
+/* tools_parse.c: tools, tool_choice and the calls of a message of the history. */
+HT_MUST_CHECK enum err tools_parse(const struct gen_fields *f, struct gen_request *req,
+                                   struct error *error);
+HT_MUST_CHECK enum err tool_calls_parse(const json_t *calls, const char *ptr, struct arena *arena,
+                                        struct message *message, struct error *error);
+
+/* The whole body -> *out; `body` may be freed afterwards. On failure nothing is left to free.
+ * text_len is the length of the body's text and bounds the memory the request may take. */
+HT_MUST_CHECK enum err chat_parse(const json_t *body, size_t text_len, const struct call_env *env,
+                                  struct call *out, struct error *error);
+HT_MUST_CHECK enum err completion_parse(const json_t *body, size_t text_len,
+                                        const struct call_env *env, struct call *out,
+                                        struct error *error);
+
+struct embed_call {
+    struct embed_request *request;
+    bool base64;
+    int64_t dimensions; /* 0 = the model's */
+};
+HT_MUST_CHECK enum err embed_parse(const json_t *body, size_t text_len, const struct call_env *env,
+                                   struct embed_call *out, struct error *error);
+
+/* ---- handlers ------------------------------------------------------------------------------ */
+
+void openai_chat(struct hub *hub, const struct http_request *req, struct sink *sink);
+void openai_completions(struct hub *hub, const struct http_request *req, struct sink *sink);
+void openai_embeddings(struct hub *hub, const struct http_request *req, struct sink *sink);
+void openai_models(struct hub *hub, const struct http_request *req, struct sink *sink);
+void openai_model(struct hub *hub, const struct http_request *req, struct sink *sink);
+
+#endif

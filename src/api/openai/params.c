@@ -1,0 +1,360 @@
+/* What /v1/chat/completions and /v1/completions share: sampling, limits, output format, options of
+ * the answer. Pure functions of their arguments; any thread. */
+#include "api/openai/openai_int.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/config.h"
+#include "base/str.h"
+
+void call_env_init(struct call_env *env, const struct config *config,
+                   const struct http_request *req)
+{
+    *env = (struct call_env){
+        .request_id = req->request_id,
+        .priority = req->header(req, "X-Priority"),
+        .temperature = config_double(config, CONFIG_DEFAULT_TEMPERATURE),
+        .top_p = config_double(config, CONFIG_DEFAULT_TOP_P),
+        .max_tokens = config_int(config, CONFIG_DEFAULT_MAX_TOKENS),
+        .default_priority = config_int(config, CONFIG_DEFAULT_PRIORITY),
+    };
+}
+
+void call_free(struct call *call)
+{
+    for (size_t i = 0; i < call->n_requests; i++)
+        if (call->requests[i]) arena_free(call->requests[i]->arena);
+    free(call->requests);
+    *call = (struct call){0};
+}
+
+enum err request_too_large(struct error *error)
+{
+    return err_set(error, ERR_TOO_LARGE, "the request takes more memory than its size allows");
+}
+
+enum err copy_text(struct arena *a, const char *s, const char **out, struct error *error)
+{
+    *out = arena_strdup(a, s);
+    return *out ? OK : request_too_large(error);
+}
+
+enum err copy_json(struct arena *a, const json_t *v, const char **out, struct error *error)
+{
+    struct buf text;
+    buf_init(&text, COPIED_JSON_MAX);
+    enum err err = json_dump(v, &text);
+    if (err == OK)
+        err = copy_text(a, buf_str(&text), out, error);
+    else
+        err_set(error, err, "a JSON value of the request is too large");
+    buf_free(&text);
+    return err;
+}
+
+void gen_fields_init(struct gen_fields *f, const struct call_env *env)
+{
+    *f = (struct gen_fields){
+        .n = 1,
+        .max_tokens = FIELD_ABSENT,
+        .max_completion_tokens = FIELD_ABSENT,
+        .seed = FIELD_ABSENT,
+        .top_k = DEFAULT_TOP_K,
+        .repeat_last_n = DEFAULT_REPEAT_LAST_N,
+        .priority = FIELD_ABSENT,
+        .temperature = env->temperature,
+        .top_p = env->top_p,
+        .min_p = DEFAULT_MIN_P,
+        .repeat_penalty = 1,
+        .parallel_tool_calls = true,
+        .top_logprobs = FIELD_ABSENT,
+        .logprobs_n = FIELD_ABSENT,
+        .best_of = FIELD_ABSENT,
+    };
+}
+
+/* ---- single members ------------------------------------------------------------------------ */
+
+static enum err read_max_tokens(const struct gen_fields *f, const struct call_env *env,
+                                int32_t *out, struct error *error)
+{
+    bool completion = f->max_completion_tokens != FIELD_ABSENT;
+    int64_t v = completion ? f->max_completion_tokens : f->max_tokens;
+    if (v == FIELD_ABSENT) v = env->max_tokens;
+    if (v == 0)
+        return field_error(error, "", completion ? "max_completion_tokens" : "max_tokens",
+                           "must be at least 1, or -1 for as many as fit, got 0");
+    *out = (int32_t)v;
+    return OK;
+}
+
+/* Any integer is a seed; -1 asks for a random one, as in llama.cpp's tools. */
+static uint32_t fold_seed(int64_t seed)
+{
+    if (seed == FIELD_ABSENT || seed == -1) return SEED_RANDOM;
+    uint64_t bits = (uint64_t)seed;
+    uint32_t folded = (uint32_t)(bits ^ bits >> 32);
+    return folded == SEED_RANDOM ? SEED_RANDOM - 1 : folded;
+}
+
+enum err params_priority(int64_t body, const struct call_env *env, int32_t *out,
+                         struct error *error)
+{
+    int64_t v = env->default_priority;
+    if (env->priority && !str_to_i64(env->priority, 0, 100, &v))
+        return err_set_param(
+            error, ERR_INVALID, "X-Priority",
+            "header X-Priority must be an integer from 0 (first) to 100, got %.40s", env->priority);
+    *out = (int32_t)(body != FIELD_ABSENT ? body : v);
+    return OK;
+}
+
+static enum err read_stop(const json_t *stop, struct gen_request *req, struct error *error)
+{
+    if (!stop) return OK;
+    bool single = json_is_string(stop);
+    if (!single && !json_is_array(stop))
+        return field_error(error, "", "stop", "must be a string or an array of strings, got %s",
+                           json_kind(stop));
+    size_t n = single ? 1 : json_array_size(stop);
+    if (n > GEN_STOP_MAX)
+        return field_error(error, "", "stop", "at most %d stop strings, got %zu", GEN_STOP_MAX, n);
+    const char **copies = arena_calloc(req->arena, n, sizeof *copies);
+    if (!copies) return request_too_large(error);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *s = single ? stop : json_array_get(stop, i);
+        char name[32];
+        str_printf(name, sizeof name, single ? "stop" : "stop/%zu", i);
+        if (!json_is_string(s))
+            return field_error(error, "", name, "must be a string, got %s", json_kind(s));
+        if (json_string_length(s) == 0)
+            return field_error(error, "", name, "must not be empty: it would stop everything");
+        enum err err = copy_text(req->arena, json_string_value(s), &copies[i], error);
+        if (err) return err;
+    }
+    req->stop = copies;
+    req->n_stop = n;
+    return OK;
+}
+
+static enum err read_logit_bias(const json_t *map, struct gen_request *req, struct error *error)
+{
+    size_t n = json_object_size(map);
+    if (n == 0) return OK;
+    if (n > LOGIT_BIAS_MAX)
+        return field_error(error, "", "logit_bias", "at most %d tokens, got %zu", LOGIT_BIAS_MAX,
+                           n);
+    struct logit_bias *biases = arena_calloc(req->arena, n, sizeof *biases);
+    if (!biases) return request_too_large(error);
+    size_t i = 0;
+    const char *key;
+    json_t *value;
+    json_object_foreach ((json_t *)map, key, value) {
+        int64_t token;
+        if (!str_to_i64(key, 0, INT32_MAX, &token))
+            return field_error(error, "", "logit_bias", "\"%.40s\" is not a token id", key);
+        double bias = json_number_value(value);
+        if (!json_is_number(value) || bias < -100 || bias > 100)
+            return field_error(error, "/logit_bias", key,
+                               "must be a number from -100 (never) to 100 (always)");
+        biases[i++] = (struct logit_bias){(int32_t)token, bias == -100 ? -INFINITY : (float)bias};
+    }
+    req->sampling.logit_bias = biases;
+    req->sampling.n_logit_bias = n;
+    return OK;
+}
+
+/* ---- output format ------------------------------------------------------------------------- */
+
+static enum err set_schema(const json_t *schema, const char *ptr, struct gen_request *req,
+                           struct error *error)
+{
+    if (!json_is_object(schema))
+        return err_set_param(error, ERR_INVALID, ptr, "%s: must be a JSON schema object, got %s",
+                             ptr, json_kind(schema));
+    req->format = FORMAT_JSON_SCHEMA;
+    return copy_json(req->arena, schema, &req->schema, error);
+}
+
+static bool is_name(const char *s)
+{
+    size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
+    return n >= 1 && n <= 64 && s[n] == '\0';
+}
+
+static enum err read_json_schema(const json_t *obj, struct gen_request *req, struct error *error)
+{
+    const char *ptr = "/response_format/json_schema";
+    if (!obj)
+        return field_error(error, "/response_format", "json_schema",
+                           "is required with type \"json_schema\"");
+    struct json_schema_fields f = {0};
+    enum err err = fields_read(json_schema_fields, obj, ptr, &f, error);
+    if (err) return err;
+    if (!is_name(f.name))
+        return field_error(error, ptr, "name",
+                           "must be 1 to 64 letters, digits, _ or -, got \"%.80s\"", f.name);
+    return set_schema(f.schema, "/response_format/json_schema/schema", req, error);
+}
+
+static enum err read_format(const struct gen_fields *f, struct gen_request *req,
+                            struct error *error)
+{
+    struct format_fields format = {0};
+    if (f->response_format) {
+        enum err err =
+            fields_read(format_fields, f->response_format, "/response_format", &format, error);
+        if (err) return err;
+        if (strcmp(format.type, "json_schema") == 0) {
+            err = read_json_schema(format.json_schema, req, error);
+        } else if (strcmp(format.type, "json_object") == 0) {
+            /* llama-server's clients put a schema right here. */
+            if (format.schema)
+                err = set_schema(format.schema, "/response_format/schema", req, error);
+            else
+                req->format = FORMAT_JSON_OBJECT;
+        } else if (strcmp(format.type, "text") != 0) {
+            err = field_error(error, "/response_format", "type",
+                              "must be \"text\", \"json_object\" or \"json_schema\", got \"%.40s\"",
+                              format.type);
+        }
+        if (err) return err;
+    }
+    if (!f->grammar) return OK;
+    if (req->format != FORMAT_TEXT)
+        return field_error(error, "", "grammar", "can't be combined with response_format");
+    if (f->grammar[0] == '\0') return field_error(error, "", "grammar", "must not be empty");
+    req->format = FORMAT_GRAMMAR;
+    return copy_text(req->arena, f->grammar, &req->grammar, error);
+}
+
+/* ---- reasoning ----------------------------------------------------------------------------- */
+
+static enum err read_reasoning_format(const char *s, enum reasoning_format *out,
+                                      struct error *error)
+{
+    if (!s || strcmp(s, "auto") == 0 || strcmp(s, "deepseek") == 0)
+        *out = REASONING_AUTO;
+    else if (strcmp(s, "none") == 0)
+        *out = REASONING_NONE;
+    else
+        return field_error(error, "", "reasoning_format",
+                           "must be \"auto\", \"deepseek\" or \"none\", got \"%.40s\"", s);
+    return OK;
+}
+
+/* OpenAI's reasoning_effort reaches the model as the variables that chat templates know: gpt-oss
+ * reads reasoning_effort, Qwen and its kin can only switch thinking off. What the client put into
+ * chat_template_kwargs itself wins. */
+static enum err read_template_kwargs(const struct gen_fields *f, struct gen_request *req,
+                                     struct error *error)
+{
+    if (!f->reasoning_effort)
+        return f->template_kwargs
+                   ? copy_json(req->arena, f->template_kwargs, &req->template_kwargs, error)
+                   : OK;
+    json_t *kwargs = json_object();
+    int failed = !kwargs;
+    failed |= json_object_set_new(kwargs, "reasoning_effort", json_string(f->reasoning_effort));
+    if (strcmp(f->reasoning_effort, "none") == 0)
+        failed |= json_object_set_new(kwargs, "enable_thinking", json_false());
+    if (f->template_kwargs) failed |= json_object_update(kwargs, (json_t *)f->template_kwargs);
+    enum err err = failed ? err_set(error, ERR_NOMEM, "not enough memory for the request")
+                          : copy_json(req->arena, kwargs, &req->template_kwargs, error);
+    json_decref(kwargs);
+    return err;
+}
+
+/* ---- all of it ----------------------------------------------------------------------------- */
+
+static enum err fill_request(const struct gen_fields *f, const struct call_env *env,
+                             struct gen_request *req, struct error *error)
+{
+    req->parallel_tool_calls = f->parallel_tool_calls;
+    req->n = (int32_t)f->n;
+    req->tenant = "";
+    req->sampling = (struct sampling){
+        .temperature = (float)f->temperature,
+        .top_k = f->top_k < 0 ? 0 : (int32_t)f->top_k,
+        .top_p = (float)f->top_p,
+        .min_p = (float)f->min_p,
+        .repeat_penalty = (float)f->repeat_penalty,
+        .repeat_last_n = (int32_t)f->repeat_last_n,
+        .frequency_penalty = (float)f->frequency_penalty,
+        .presence_penalty = (float)f->presence_penalty,
+        .seed = fold_seed(f->seed),
+        .ignore_eos = f->ignore_eos,
+    };
+    if (req->sampling.repeat_penalty <= 0)
+        return field_error(error, "", "repeat_penalty", "must be greater than 0, got %g",
+                           f->repeat_penalty);
+    enum err err = copy_text(req->arena, env->request_id, &req->request_id, error);
+    if (!err) err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
+    if (!err) err = read_max_tokens(f, env, &req->max_tokens, error);
+    if (!err) err = params_priority(f->priority, env, &req->priority, error);
+    if (!err) err = read_stop(f->stop, req, error);
+    if (!err) err = read_logit_bias(f->logit_bias, req, error);
+    if (!err) err = read_format(f, req, error);
+    if (!err) err = read_reasoning_format(f->reasoning_format, &req->reasoning_format, error);
+    if (!err) err = read_template_kwargs(f, req, error);
+    return err;
+}
+
+enum err params_request(const struct gen_fields *f, const struct call_env *env, size_t arena_max,
+                        struct gen_request **out, struct error *error)
+{
+    struct arena *arena = arena_new(arena_max);
+    struct gen_request *req = arena_calloc(arena, 1, sizeof *req);
+    if (!req) {
+        arena_free(arena);
+        return request_too_large(error);
+    }
+    req->arena = arena;
+    enum err err = fill_request(f, env, req, error);
+    if (err)
+        arena_free(arena);
+    else
+        *out = req;
+    return err;
+}
+
+enum err params_call(const struct gen_fields *f, struct call *call, struct error *error)
+{
+    struct stream_options_fields options = {0};
+    if (f->stream_options) {
+        if (!f->stream)
+            return field_error(error, "", "stream_options",
+                               "is only allowed with \"stream\": true");
+        enum err err = fields_read(stream_options_fields, f->stream_options, "/stream_options",
+                                   &options, error);
+        if (err) return err;
+    }
+    call->stream = f->stream;
+    call->include_usage = options.include_usage;
+    call->timings = f->timings;
+    return OK;
+}
+
+enum err params_tokens(struct arena *a, const json_t *array, const char *ptr, const int32_t **out,
+                       size_t *n, struct error *error)
+{
+    size_t count = json_array_size(array);
+    int32_t *tokens = arena_calloc(a, count, sizeof *tokens);
+    if (!tokens) return request_too_large(error);
+    for (size_t i = 0; i < count; i++) {
+        const json_t *v = json_array_get(array, i);
+        json_int_t token = json_integer_value(v);
+        if (!json_is_integer(v) || token < 0 || token > INT32_MAX) {
+            char name[32];
+            str_printf(name, sizeof name, "%zu", i);
+            return field_error(error, ptr, name, "must be a token id (an integer from 0), got %s",
+                               json_is_integer(v) ? "another integer" : json_kind(v));
+        }
+        tokens[i] = (int32_t)token;
+    }
+    *out = tokens;
+    *n = count;
+    return OK;
+}

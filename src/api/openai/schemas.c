@@ -1,0 +1,397 @@
+/* Every object that the OpenAI surface reads or writes, once: the strict readers, /openapi.json and
+ * docs/api.md are made from these tables. See fields.h for what a column means. */
+#include <limits.h>
+#include <stddef.h>
+
+#include "api/openai/openai.h"
+#include "api/openai/openai_int.h"
+
+#define REF(name)      "{\"$ref\":\"#/components/schemas/" name "\"}"
+#define LIST(item)     "{\"type\":\"array\",\"items\":" item "}"
+#define WORDS(words)   "{\"type\":\"string\",\"enum\":[" words "]}"
+#define CONST_OF(word) "{\"type\":\"string\",\"const\":\"" word "\"}"
+#define NULLABLE(type) "{\"type\":[\"" type "\",\"null\"]}"
+#define INTEGERS       "{\"type\":\"integer\",\"minimum\":0}"
+#define REQ            FIELD_REQUIRED
+#define TOKENS_MAX     INT32_MAX
+#define END                                                                                        \
+    {                                                                                              \
+        .name = NULL                                                                               \
+    }
+
+/* A field that is read into `member` of struct `S`. */
+#define R(json, type, flags, min, max, schema, member, help)                                       \
+    {                                                                                              \
+        json, FIELD_##type, flags, min, max, schema, help, offsetof(struct S, member)              \
+    }
+/* A field that is accepted and has no effect, and one that is only written. */
+#define IGNORED(json, help)                                                                        \
+    {                                                                                              \
+        json, FIELD_IGNORE, 0, 0, 0, NULL, help, FIELD_NOWHERE                                     \
+    }
+#define W(json, type, schema, help)                                                                \
+    {                                                                                              \
+        json, FIELD_##type, FIELD_REQUIRED, 0, 0, schema, help, FIELD_NOWHERE                      \
+    }
+#define W_OPT(json, type, schema, help)                                                            \
+    {                                                                                              \
+        json, FIELD_##type, 0, 0, 0, schema, help, FIELD_NOWHERE                                   \
+    }
+
+/* clang-format off */
+
+/* ---- requests ------------------------------------------------------------------------------ */
+
+#define S gen_fields
+#define GEN_FIELDS_COMMON \
+    R("model", STR, 0, 0, 0, NULL, model, "Model that answers; absent or \"\" is the default model."), \
+    R("stream", BOOL, 0, 0, 0, NULL, stream, "Send the answer as server-sent events while it is written."), \
+    R("stream_options", OBJ, 0, 0, 0, REF("StreamOptions"), stream_options, "Only with `stream`."), \
+    R("max_tokens", INT, 0, -1, TOKENS_MAX, NULL, max_tokens, "Most tokens of the answer; -1 is as many as fit. Absent: the setting DEFAULT_MAX_TOKENS."), \
+    R("n", INT, 0, 1, GEN_N_MAX, NULL, n, "Answers to the same prompt."), \
+    R("stop", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"string\",\"minLength\":1},{\"type\":\"array\",\"maxItems\":16,\"items\":{\"type\":\"string\",\"minLength\":1}}]}", stop, "Texts before which the answer ends: one, or a list of at most 16."), \
+    R("temperature", NUM, 0, 0, 100, NULL, temperature, "Randomness; 0 always takes the likeliest token. Absent: the setting DEFAULT_TEMPERATURE."), \
+    R("top_p", NUM, 0, 0, 1, NULL, top_p, "Choose among the likeliest tokens that together have this probability; 1 is off. Absent: the setting DEFAULT_TOP_P."), \
+    R("top_k", INT, 0, -1, TOKENS_MAX, NULL, top_k, "Choose among this many of the likeliest tokens; 0 or -1 is off. Absent: 40."), \
+    R("min_p", NUM, 0, 0, 1, NULL, min_p, "Leave out tokens less likely than this share of the likeliest one; 0 is off. Absent: 0.05."), \
+    R("repeat_penalty", NUM, 0, 0, 100, NULL, repeat_penalty, "Divides the logits of tokens that were there before; above 0, 1 is off."), \
+    R("repetition_penalty", NUM, FIELD_ALIAS, 0, 100, NULL, repeat_penalty, "The same as `repeat_penalty`."), \
+    R("repeat_last_n", INT, 0, -1, TOKENS_MAX, NULL, repeat_last_n, "Tokens that the penalties look back; -1 is the whole context. Absent: 64."), \
+    R("frequency_penalty", NUM, 0, -2, 2, NULL, frequency_penalty, "Lowers the logit of a token each time it was used."), \
+    R("presence_penalty", NUM, 0, -2, 2, NULL, presence_penalty, "Lowers the logit of a token that was used at all."), \
+    R("seed", INT, 0, 0, 0, NULL, seed, "The same seed and request give the same answer; -1 is a random one."), \
+    R("logit_bias", OBJ, 0, 0, 0, "{\"type\":\"object\",\"additionalProperties\":{\"type\":\"number\",\"minimum\":-100,\"maximum\":100}}", logit_bias, "Token id to a number that is added to its logit; -100 forbids the token."), \
+    R("ignore_eos", BOOL, 0, 0, 0, NULL, ignore_eos, "Go on to max_tokens even if the model wants to end."), \
+    R("response_format", OBJ, 0, 0, 0, REF("ResponseFormat"), response_format, "Constrains the answer to JSON, or to a JSON schema."), \
+    R("grammar", STR, 0, 0, 0, NULL, grammar, "Constrains the answer to a grammar (GBNF); not together with response_format or tools."), \
+    R("priority", INT, 0, 0, 100, NULL, priority, "Lower is served first; also as the header X-Priority. Absent: the setting HEARTH_PRIORITY."), \
+    R("timings", BOOL, 0, 0, 0, NULL, timings, "Add a `timings` object to the answer."), \
+    IGNORED("user", "Accepted, no effect."), \
+    IGNORED("cache_prompt", "Accepted, no effect: prompts are always cached.")
+
+const struct field chat_fields[] = {
+    R("messages", ARR, REQ, 0, 0, "{\"type\":\"array\",\"minItems\":1,\"items\":" REF("Message") "}", messages, "The conversation so far."),
+    GEN_FIELDS_COMMON,
+    R("max_completion_tokens", INT, 0, -1, TOKENS_MAX, NULL, max_completion_tokens, "OpenAI's newer name of `max_tokens`; wins if both are given."),
+    R("tools", ARR, 0, 0, 0, "{\"type\":\"array\",\"maxItems\":512,\"items\":" REF("Tool") "}", tools, "Functions that the model may call."),
+    R("tool_choice", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"string\",\"enum\":[\"auto\",\"none\",\"required\"]}," REF("NamedToolChoice") "]}", tool_choice, "Whether and which tool must be called."),
+    R("parallel_tool_calls", BOOL, 0, 0, 0, NULL, parallel_tool_calls, "Whether one answer may call several tools. Absent: true."),
+    R("logprobs", BOOL, 0, 0, 0, NULL, logprobs, "Return the log probability of each token."),
+    R("top_logprobs", INT, 0, 0, GEN_TOP_LOGPROBS_MAX, NULL, top_logprobs, "Alternatives to return for each token; only with `logprobs`."),
+    R("reasoning_format", STR, 0, 0, 0, WORDS("\"auto\",\"deepseek\",\"none\""), reasoning_format, "auto and deepseek: a reasoning model's thoughts come as `reasoning_content`; none: they stay in the text."),
+    R("reasoning_effort", STR, 0, 0, 0, NULL, reasoning_effort, "Handed to the chat template; \"none\" also switches thinking off in models that can."),
+    R("chat_template_kwargs", OBJ, 0, 0, 0, NULL, template_kwargs, "Further variables for the model's chat template."),
+    R("modalities", ARR, 0, 0, 0, LIST("{\"type\":\"string\"}"), modalities, "Only \"text\"."),
+    R("functions", JSON, 0, 0, 0, "{\"not\":{}}", functions, "Refused: use `tools`."),
+    IGNORED("metadata", "Accepted, no effect."),
+    IGNORED("store", "Accepted, no effect: nothing is kept."),
+    IGNORED("service_tier", "Accepted, no effect."),
+    IGNORED("safety_identifier", "Accepted, no effect."),
+    IGNORED("prompt_cache_key", "Accepted, no effect."),
+    IGNORED("prediction", "Accepted, no effect."),
+    IGNORED("verbosity", "Accepted, no effect."),
+    END};
+
+const struct field completion_fields[] = {
+    R("prompt", JSON, REQ, 0, 0, "{\"oneOf\":[{\"type\":\"string\"}," LIST("{\"type\":\"string\"}") "," LIST(INTEGERS) "," LIST(LIST(INTEGERS)) "]}", prompt, "A text, a list of texts, a list of token ids, or a list of such lists; at most 128 prompts, each answered `n` times."),
+    GEN_FIELDS_COMMON,
+    R("n_predict", INT, FIELD_ALIAS, -1, TOKENS_MAX, NULL, max_tokens, "The same as `max_tokens`."),
+    R("echo", BOOL, 0, 0, 0, NULL, echo, "Put the prompt in front of the answer."),
+    R("logprobs", INT, 0, 0, GEN_TOP_LOGPROBS_MAX, NULL, logprobs_n, "Return the log probability of each token and of this many alternatives."),
+    R("suffix", STR, 0, 0, 0, NULL, suffix, "Refused unless empty: filling in the middle is not supported."),
+    R("best_of", INT, 0, 1, 128, NULL, best_of, "Refused unless it equals `n`."),
+    END};
+#undef S
+
+#define S stream_options_fields
+const struct field stream_options_fields[] = {
+    R("include_usage", BOOL, 0, 0, 0, NULL, include_usage, "A last chunk with empty `choices` holds the usage."),
+    IGNORED("include_obfuscation", "Accepted, no effect."),
+    END};
+#undef S
+
+#define S message_fields
+const struct field message_fields[] = {
+    R("role", STR, REQ, 0, 0, WORDS("\"system\",\"developer\",\"user\",\"assistant\",\"tool\""), role, "Who speaks; developer is the same as system."),
+    R("content", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"string\"},{\"type\":\"array\",\"minItems\":1,\"items\":" REF("ContentPart") "},{\"type\":\"null\"}]}", content, "The text, or a list of text parts (joined with newlines). null only in an assistant message with tool_calls."),
+    R("name", STR, 0, 0, 0, NULL, name, "Of the participant or tool, for templates that use it."),
+    R("tool_calls", ARR, 0, 0, 0, LIST(REF("ToolCall")), tool_calls, "Only in assistant messages: the tools it called."),
+    R("tool_call_id", STR, 0, 0, 0, NULL, tool_call_id, "Required in tool messages: which call this is the answer to."),
+    R("reasoning_content", STR, 0, 0, 0, NULL, reasoning, "Of an assistant message: what it thought before."),
+    R("reasoning", STR, FIELD_ALIAS, 0, 0, NULL, reasoning, "The same as `reasoning_content`."),
+    END};
+#undef S
+
+#define S part_fields
+const struct field part_fields[] = {
+    R("type", STR, REQ, 0, 0, WORDS("\"text\",\"refusal\""), type, "text; images, sound and files are refused (unsupported)."),
+    R("text", STR, 0, 0, 0, NULL, text, "The text."),
+    R("refusal", STR, 0, 0, 0, NULL, refusal, "Of a part of type refusal."),
+    END};
+#undef S
+
+#define S tool_call_fields
+const struct field tool_call_fields[] = {
+    R("id", STR, 0, 0, 0, NULL, id, "Names the call; the tool's answer repeats it."),
+    R("type", STR, 0, 0, 0, CONST_OF("function"), type, "function"),
+    R("function", OBJ, REQ, 0, 0, REF("ToolCallFunction"), function, "What is called."),
+    END};
+#undef S
+
+#define S tool_call_function_fields
+const struct field tool_call_function_fields[] = {
+    R("name", STR, REQ, 0, 0, NULL, name, "The tool's name."),
+    R("arguments", STR, 0, 0, 0, NULL, arguments, "JSON text of an object."),
+    END};
+#undef S
+
+#define S tool_fields
+const struct field tool_fields[] = {
+    R("type", STR, REQ, 0, 0, CONST_OF("function"), type, "function"),
+    R("function", OBJ, REQ, 0, 0, REF("Function"), function, "The function."),
+    END};
+#undef S
+
+#define S function_fields
+const struct field function_fields[] = {
+    R("name", STR, REQ, 0, 0, "{\"type\":\"string\",\"pattern\":\"^[a-zA-Z0-9_.-]{1,64}$\"}", name, "Unique among the tools."),
+    R("description", STR, 0, 0, 0, NULL, description, "Tells the model when and how to call it."),
+    R("parameters", OBJ, 0, 0, 0, "{\"type\":\"object\",\"additionalProperties\":true}", parameters, "JSON schema of its arguments."),
+    R("strict", BOOL, 0, 0, 0, NULL, strict, "The arguments must match the schema exactly."),
+    END};
+#undef S
+
+#define S format_fields
+const struct field format_fields[] = {
+    R("type", STR, REQ, 0, 0, WORDS("\"text\",\"json_object\",\"json_schema\""), type, "text, any JSON object, or JSON that matches a schema."),
+    R("json_schema", OBJ, 0, 0, 0, REF("JsonSchemaFormat"), json_schema, "Required with type json_schema."),
+    R("schema", OBJ, 0, 0, 0, "{\"type\":\"object\",\"additionalProperties\":true}", schema, "A JSON schema, with type json_object."),
+    END};
+#undef S
+
+#define S json_schema_fields
+const struct field json_schema_fields[] = {
+    R("name", STR, REQ, 0, 0, "{\"type\":\"string\",\"pattern\":\"^[a-zA-Z0-9_-]{1,64}$\"}", name, "What the format is called."),
+    R("schema", OBJ, REQ, 0, 0, "{\"type\":\"object\",\"additionalProperties\":true}", schema, "The JSON schema; every answer matches it."),
+    IGNORED("strict", "Accepted; answers are always strict."),
+    IGNORED("description", "Accepted, no effect."),
+    END};
+#undef S
+
+#define S embed_fields
+const struct field embed_fields[] = {
+    R("input", JSON, REQ, 0, 0, "{\"oneOf\":[{\"type\":\"string\",\"minLength\":1},{\"type\":\"array\",\"maxItems\":2048,\"items\":{\"type\":\"string\",\"minLength\":1}}," LIST(INTEGERS) ",{\"type\":\"array\",\"maxItems\":2048,\"items\":" LIST(INTEGERS) "}]}", input, "A text, a list of texts, a list of token ids, or a list of such lists; at most 2048 inputs, none empty."),
+    R("model", STR, 0, 0, 0, NULL, model, "Embedding model; absent or \"\" is the default one."),
+    R("encoding_format", STR, 0, 0, 0, WORDS("\"float\",\"base64\""), encoding_format, "Numbers, or base64 of little-endian 32-bit floats."),
+    R("dimensions", INT, 0, 1, INT32_MAX, NULL, dimensions, "Cut the vectors to this many numbers and make their length 1 again; at most what the model gives."),
+    R("priority", INT, 0, 0, 100, NULL, priority, "Lower is served first; also as the header X-Priority."),
+    IGNORED("user", "Accepted, no effect."),
+    END};
+#undef S
+
+static const struct field named_choice_fields[] = {
+    W("type", STR, CONST_OF("function"), "function"),
+    W("function", OBJ, "{\"type\":\"object\",\"required\":[\"name\"],\"properties\":{\"name\":{\"type\":\"string\"}}}", "The tool that must be called."),
+    END};
+
+/* ---- answers ------------------------------------------------------------------------------- */
+
+static const struct field usage_fields[] = {
+    W("prompt_tokens", INT, NULL, "Counted once, however many answers."),
+    W("completion_tokens", INT, NULL, "Of all answers."),
+    W("total_tokens", INT, NULL, "Their sum."),
+    W_OPT("prompt_tokens_details", OBJ, "{\"type\":\"object\",\"properties\":{\"cached_tokens\":{\"type\":\"integer\"}}}", "Of the prompt, found in the cache."),
+    W_OPT("completion_tokens_details", OBJ, "{\"type\":\"object\",\"properties\":{\"reasoning_tokens\":{\"type\":\"integer\"}}}", "Of the answers, spent on thinking."),
+    END};
+
+static const struct field timings_fields[] = {
+    W("queue_ms", NUM, NULL, "Waited in the queue."),
+    W("cache_n", INT, NULL, "Prompt tokens found in the cache."),
+    W("prompt_n", INT, NULL, "Prompt tokens computed."),
+    W("prompt_ms", NUM, NULL, "Time for those."),
+    W("prompt_per_second", NUM, NULL, "Their rate."),
+    W("predicted_n", INT, NULL, "Tokens generated."),
+    W("predicted_ms", NUM, NULL, "Time for those."),
+    W("predicted_per_second", NUM, NULL, "Their rate."),
+    END};
+
+static const struct field token_logprob_fields[] = {
+    W("token", STR, NULL, "Its text."),
+    W("logprob", NUM, NULL, "Natural logarithm of its probability; -9999 when it is 0."),
+    W("bytes", ARR, LIST("{\"type\":\"integer\"}"), "Its bytes: a token may be a part of a character."),
+    W_OPT("top_logprobs", ARR, LIST(REF("TokenLogprob")), "The likeliest alternatives."),
+    END};
+
+static const struct field choice_logprobs_fields[] = {
+    W("content", ARR, LIST(REF("TokenLogprob")), "One for each token."),
+    W("refusal", JSON, "{\"type\":\"null\"}", "Always null."),
+    END};
+
+static const struct field answer_message_fields[] = {
+    W("role", STR, CONST_OF("assistant"), "assistant"),
+    W("content", JSON, NULLABLE("string"), "The text; null when there are only tool calls."),
+    W_OPT("reasoning_content", STR, NULL, "What a reasoning model thought before."),
+    W_OPT("tool_calls", ARR, LIST(REF("ToolCall")), "Tools it wants called."),
+    END};
+
+#define FINISH_WORDS "{\"type\":[\"string\",\"null\"],\"enum\":[\"stop\",\"length\",\"tool_calls\",null]}"
+#define LOGPROBS_OR_NULL "{\"oneOf\":[" REF("ChoiceLogprobs") ",{\"type\":\"null\"}]}"
+
+static const struct field chat_choice_fields[] = {
+    W("index", INT, NULL, "0 .. n-1"),
+    W("message", OBJ, REF("AnswerMessage"), "The answer."),
+    W("logprobs", JSON, LOGPROBS_OR_NULL, "If asked for."),
+    W("finish_reason", STR, FINISH_WORDS, "stop: the model ended or a stop text came; length: max_tokens or the context ran out."),
+    END};
+
+#define ANSWER_HEAD(kind) \
+    W("id", STR, NULL, "Of this answer."), \
+    W("object", STR, CONST_OF(kind), kind), \
+    W("created", INT, NULL, "Unix seconds."), \
+    W("model", STR, NULL, "The model that answered."), \
+    W("system_fingerprint", STR, NULL, "Changes with the hub's version.")
+
+static const struct field chat_completion_fields[] = {
+    ANSWER_HEAD("chat.completion"),
+    W("choices", ARR, LIST(REF("ChatChoice")), "The answers, n of them."),
+    W("usage", OBJ, REF("Usage"), "Tokens."),
+    W_OPT("timings", OBJ, REF("Timings"), "If asked for."),
+    END};
+
+static const struct field delta_fields[] = {
+    W_OPT("role", STR, CONST_OF("assistant"), "In the first chunk of an answer."),
+    W_OPT("content", STR, NULL, "Text to append."),
+    W_OPT("reasoning_content", STR, NULL, "Thought to append."),
+    W_OPT("tool_calls", ARR, LIST(REF("ToolCallDelta")), "Calls, piece by piece."),
+    END};
+
+static const struct field tool_call_delta_fields[] = {
+    W("index", INT, NULL, "Which call this is a piece of."),
+    W_OPT("id", STR, NULL, "In a call's first piece."),
+    W_OPT("type", STR, CONST_OF("function"), "In a call's first piece."),
+    W("function", OBJ, "{\"type\":\"object\",\"properties\":{\"name\":{\"type\":\"string\"},\"arguments\":{\"type\":\"string\"}}}", "The name once, the arguments' text in fragments."),
+    END};
+
+static const struct field chunk_choice_fields[] = {
+    W("index", INT, NULL, "0 .. n-1"),
+    W("delta", OBJ, REF("Delta"), "What is new."),
+    W("logprobs", JSON, LOGPROBS_OR_NULL, "If asked for."),
+    W("finish_reason", STR, FINISH_WORDS, "In the last chunk of an answer."),
+    END};
+
+static const struct field chat_chunk_fields[] = {
+    ANSWER_HEAD("chat.completion.chunk"),
+    W("choices", ARR, LIST(REF("ChatChunkChoice")), "One piece of one answer; empty in the chunk of the usage."),
+    W_OPT("usage", JSON, "{\"oneOf\":[" REF("Usage") ",{\"type\":\"null\"}]}", "With include_usage: null in every chunk but the last."),
+    W_OPT("timings", OBJ, REF("Timings"), "In the last chunk, if asked for."),
+    END};
+
+static const struct field completion_choice_fields[] = {
+    W("index", INT, NULL, "Prompt by prompt, n of each."),
+    W("text", STR, NULL, "The answer, or a piece of it in a stream."),
+    W("logprobs", JSON, "{\"oneOf\":[" REF("CompletionLogprobs") ",{\"type\":\"null\"}]}", "If asked for."),
+    W("finish_reason", STR, FINISH_WORDS, "As in chats."),
+    END};
+
+static const struct field completion_logprobs_fields[] = {
+    W("tokens", ARR, LIST("{\"type\":\"string\"}"), "Texts of the tokens."),
+    W("token_logprobs", ARR, LIST("{\"type\":\"number\"}"), "Their log probabilities."),
+    W("top_logprobs", ARR, LIST("{\"type\":\"object\",\"additionalProperties\":{\"type\":\"number\"}}"), "For each token: alternatives and theirs."),
+    W("text_offset", ARR, LIST("{\"type\":\"integer\"}"), "Characters of the text before each token."),
+    END};
+
+static const struct field completion_answer_fields[] = {
+    ANSWER_HEAD("text_completion"),
+    W("choices", ARR, LIST(REF("CompletionChoice")), "The answers, or one piece of one in a stream."),
+    W_OPT("usage", JSON, "{\"oneOf\":[" REF("Usage") ",{\"type\":\"null\"}]}", "Tokens; in a stream as in chats."),
+    W_OPT("timings", OBJ, REF("Timings"), "If asked for."),
+    END};
+
+static const struct field embedding_fields[] = {
+    W("object", STR, CONST_OF("embedding"), "embedding"),
+    W("index", INT, NULL, "Which input."),
+    W("embedding", JSON, "{\"oneOf\":[" LIST("{\"type\":\"number\"}") ",{\"type\":\"string\",\"contentEncoding\":\"base64\"}]}", "The vector, of length 1."),
+    END};
+
+static const struct field embeddings_answer_fields[] = {
+    W("object", STR, CONST_OF("list"), "list"),
+    W("data", ARR, LIST(REF("Embedding")), "One for each input, in order."),
+    W("model", STR, NULL, "The model that answered."),
+    W("usage", OBJ, "{\"type\":\"object\",\"properties\":{\"prompt_tokens\":{\"type\":\"integer\"},\"total_tokens\":{\"type\":\"integer\"}}}", "Tokens."),
+    END};
+
+static const struct field model_meta_fields[] = {
+    W("state", STR, WORDS("\"on_disk\",\"loading\",\"ready\",\"failed\""), "Whether it is in memory."),
+    W("kind", STR, WORDS("\"chat\",\"completion\",\"embedding\",\"rerank\""), "What it is for."),
+    W("arch", STR, NULL, "Architecture."),
+    W("quant", STR, NULL, "Quantisation."),
+    W("context", INT, NULL, "Tokens it was trained for."),
+    W_OPT("context_loaded", INT, NULL, "Tokens it has room for now, when it is ready."),
+    W("n_params", INT, NULL, "Parameters."),
+    W("n_embd", INT, NULL, "Width of its embeddings."),
+    W("size", INT, NULL, "Bytes of the file."),
+    W("tools", BOOL, NULL, "Its chat template knows tools."),
+    W("builtin", BOOL, NULL, "It came with the hub."),
+    END};
+
+static const struct field model_fields[] = {
+    W("id", STR, NULL, "The name to use as `model`."),
+    W("object", STR, CONST_OF("model"), "model"),
+    W("created", INT, NULL, "Unix seconds: when its file was written."),
+    W("owned_by", STR, CONST_OF("hearth"), "hearth"),
+    W("meta", OBJ, REF("ModelMeta"), "Details that OpenAI's API doesn't have."),
+    END};
+
+static const struct field model_list_fields[] = {
+    W("object", STR, CONST_OF("list"), "list"),
+    W("data", ARR, LIST(REF("Model")), "The built-in ones first."),
+    END};
+
+static const struct field error_fields[] = {
+    W("message", STR, NULL, "What is wrong, with which value, and what to do."),
+    W("type", STR, NULL, "Class of the error, by status."),
+    W("param", STR, NULLABLE("string"), "JSON pointer of the member of the body that is wrong, or the header's name."),
+    W("code", STR, NULL, "Stable name of the error."),
+    W("request_id", STR, NULLABLE("string"), "Also the header X-Request-Id."),
+    END};
+
+static const struct field error_body_fields[] = {
+    W("error", OBJ, REF("ErrorDetail"), "The error."),
+    END};
+
+const struct schema openai_schemas[] = {
+    {"ChatRequest", "Body of a chat completion. null is the same as absent; members not listed here are ignored.", chat_fields, NULL},
+    {"CompletionRequest", "Body of a raw completion. null is the same as absent; members not listed here are ignored.", completion_fields, NULL},
+    {"EmbeddingRequest", "Body of an embedding request.", embed_fields, NULL},
+    {"StreamOptions", "Options of a stream.", stream_options_fields, NULL},
+    {"Message", "One message of a conversation.", message_fields, NULL},
+    {"ContentPart", "One part of a message.", part_fields, NULL},
+    {"ToolCall", "A call of a tool.", tool_call_fields, NULL},
+    {"ToolCallFunction", "What is called, and with which arguments.", tool_call_function_fields, NULL},
+    {"Tool", "A tool that the model may call.", tool_fields, NULL},
+    {"Function", "A function.", function_fields, NULL},
+    {"NamedToolChoice", "Forces a call of one tool.", named_choice_fields, NULL},
+    {"ResponseFormat", "What the answer must look like.", format_fields, NULL},
+    {"JsonSchemaFormat", "A JSON schema with its name.", json_schema_fields, NULL},
+    {"ChatAnswer", "A whole chat completion.", chat_completion_fields, NULL},
+    {"ChatChoice", "One answer.", chat_choice_fields, NULL},
+    {"AnswerMessage", "What the model says.", answer_message_fields, NULL},
+    {"ChatAnswerChunk", "One event of a streamed chat completion; the stream ends with the event [DONE].", chat_chunk_fields, NULL},
+    {"ChatChunkChoice", "A piece of an answer.", chunk_choice_fields, NULL},
+    {"Delta", "What a piece adds.", delta_fields, NULL},
+    {"ToolCallDelta", "A piece of a tool call.", tool_call_delta_fields, NULL},
+    {"ChoiceLogprobs", "Log probabilities of an answer's tokens.", choice_logprobs_fields, NULL},
+    {"TokenLogprob", "Log probability of a token.", token_logprob_fields, NULL},
+    {"CompletionAnswer", "A raw completion, or one event of its stream.", completion_answer_fields, NULL},
+    {"CompletionChoice", "One answer.", completion_choice_fields, NULL},
+    {"CompletionLogprobs", "Log probabilities in the shape of raw completions.", completion_logprobs_fields, NULL},
+    {"EmbeddingAnswer", "Embeddings of all inputs.", embeddings_answer_fields, NULL},
+    {"Embedding", "One embedding.", embedding_fields, NULL},
+    {"ModelList", "All models.", model_list_fields, NULL},
+    {"Model", "A model.", model_fields, NULL},
+    {"ModelMeta", "What is known about a model.", model_meta_fields, NULL},
+    {"Usage", "Tokens taken in and given out.", usage_fields, NULL},
+    {"Timings", "How the time was spent, in milliseconds.", timings_fields, NULL},
+    {"Error", "Every error looks like this, inside streams too.", error_body_fields, NULL},
+    {"ErrorDetail", "What went wrong.", error_fields, NULL},
+    {NULL, NULL, NULL, NULL}};

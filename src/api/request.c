@@ -1,0 +1,58 @@
+/* First checks of JSON requests: see request.h. */
+#include "api/request.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/str.h"
+
+/* Commas and opening brackets outside strings: each value but the first stands behind one. Cheap
+ * compared with parsing, and done before anything is allocated. */
+static size_t count_values(const char *text, size_t len)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (c == ',' || c == '[' || c == '{') {
+            n++;
+        } else if (c == '"') {
+            for (i++; i < len && text[i] != '"'; i++)
+                if (text[i] == '\\') i++;
+        }
+    }
+    return n;
+}
+
+enum err request_parse_object(const char *text, size_t len, json_t **out, struct error *error)
+{
+    if (count_values(text, len) > REQUEST_VALUES_MAX)
+        return err_set(error, ERR_TOO_LARGE,
+                       "the body holds more than %d JSON values; send less in one request",
+                       (int)REQUEST_VALUES_MAX);
+    json_t *value;
+    enum err err = json_parse(text, len, &value, error);
+    if (err) return err;
+    if (!json_is_object(value)) {
+        json_decref(value);
+        return err_set(error, ERR_INVALID, "the body must be a JSON object");
+    }
+    *out = value;
+    return OK;
+}
+
+static bool is_json_type(const char *type)
+{
+    size_t len = strcspn(type, "; \t");
+    return (len == 16 && strncasecmp(type, "application/json", len) == 0) ||
+           (len > 5 && strncasecmp(type + len - 5, "+json", 5) == 0);
+}
+
+enum err request_check_type(const struct http_request *req, struct error *error)
+{
+    if (!req->header(req, "Origin")) return OK;
+    const char *type = req->header(req, "Content-Type");
+    if (type && is_json_type(type)) return OK;
+    return err_set(error, ERR_MEDIA_TYPE,
+                   "a request from a web page must have Content-Type: application/json, not %.60s",
+                   type ? type : "none");
+}

@@ -1,0 +1,22 @@
+/* What every JSON endpoint does first with its request. Any thread. */
+#ifndef HEARTH_API_REQUEST_H
+#define HEARTH_API_REQUEST_H
+
+#include "api/http.h"
+#include "base/json.h"
+
+/* Most values (numbers, strings, members, ...) of one body. A parsed value takes about a hundred
+ * bytes, so a body of two-byte values would otherwise cost fifty times its size. */
+enum { REQUEST_VALUES_MAX = 1 << 20 };
+
+/* Parses text as a JSON object. ERR_JSON, ERR_INVALID (not an object) or ERR_TOO_LARGE (more than
+ * REQUEST_VALUES_MAX values). On OK the caller owns *out. */
+HT_MUST_CHECK enum err request_parse_object(const char *text, size_t len, json_t **out,
+                                            struct error *error);
+
+/* ERR_MEDIA_TYPE when a web page could have sent this without asking: a request that carries an
+ * Origin must say that its body is JSON, because other types pass a browser's cross-site check
+ * unseen. Without an Origin any type will do (curl -d sends a form's). */
+HT_MUST_CHECK enum err request_check_type(const struct http_request *req, struct error *error);
+
+#endif
