@@ -13,19 +13,20 @@
 struct server;
 
 struct server_params {
-    const char *host;    /* "127.0.0.1", "::1", "0.0.0.0", "localhost" */
-    int port;            /* 0 = any free one */
+    const char *host; /* "127.0.0.1", "::1", "0.0.0.0", "localhost" */
+    int port;         /* 0 = any free one */
     int max_connections;
-    size_t max_body;     /* bytes; larger: 413, from Content-Length where there is one */
-    size_t max_headers;  /* bytes of request line and headers; larger: 431 (414 for the line) */
+    size_t max_body;    /* bytes; larger: 413, from Content-Length where there is one */
+    size_t max_headers; /* bytes of request line and headers; larger: 431 (414 for the line) */
     int64_t header_timeout_ms; /* whole request head */
-    int64_t body_timeout_ms;   /* without a byte of body, and 4x that for the whole body + size/10 KB/s */
-    int64_t idle_timeout_ms;   /* keep-alive connection without a request */
-    int64_t ping_ms;           /* ": ping" on an idle event stream */
-    size_t max_queued;         /* bytes that a slow reader may leave unread before it is dropped */
+    int64_t
+        body_timeout_ms; /* without a byte of body, and 4x that for the whole body + size/10 KB/s */
+    int64_t idle_timeout_ms; /* keep-alive connection without a request */
+    int64_t ping_ms;         /* ": ping" on an idle event stream */
+    size_t max_queued;       /* bytes that a slow reader may leave unread before it is dropped */
     const char *allowed_origins; /* CSV or "*" (then never with credentials); "" = no CORS */
-    struct pool *pool;         /* borrowed */
-    struct hub *hub;           /* borrowed: handed to handlers */
+    struct pool *pool;           /* borrowed */
+    struct hub *hub;             /* borrowed: handed to handlers */
 };
 
 /* Binds, listens and starts the front thread. ERR_CONFLICT: port in use (who to ask, how to choose

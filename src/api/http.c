@@ -1,0 +1,45 @@
+/* The sink's verbs: thin on purpose, so that every caller goes through one place per verb. */
+#include "api/http.h"
+
+enum err sink_respond(struct sink *s, int status, const char *content_type,
+                      const struct sink_header *headers, size_t n, const void *body, size_t len)
+{
+    ht_assert(status >= 200 && status <= 599);
+    ht_assert((headers || n == 0) && (body || len == 0));
+    return s->ops->respond(s, status, content_type, headers, n, body, len);
+}
+
+enum err sink_begin(struct sink *s, int status, const char *content_type,
+                    const struct sink_header *headers, size_t n)
+{
+    ht_assert(status >= 200 && status <= 599);
+    ht_assert(headers || n == 0);
+    return s->ops->begin(s, status, content_type, headers, n);
+}
+
+enum err sink_write(struct sink *s, const void *data, size_t len)
+{
+    ht_assert(data || len == 0);
+    return s->ops->write(s, data, len);
+}
+
+void sink_end(struct sink *s)
+{
+    s->ops->end(s);
+}
+
+void sink_on_close(struct sink *s, sink_close_fn fn, void *ctx)
+{
+    s->ops->on_close(s, fn, ctx);
+}
+
+struct sink *sink_ref(struct sink *s)
+{
+    s->ops->ref(s);
+    return s;
+}
+
+void sink_unref(struct sink *s)
+{
+    if (s) s->ops->unref(s);
+}

@@ -1,0 +1,226 @@
+/* Inside of the server: its three objects and what its files ask of each other.
+ *
+ *   server    one listening socket, one front thread                       server.c
+ *   conn      one client's TCP connection; front thread only               conn.c
+ *   exchange  one request and its answer; implements the sink              exchange.c (any thread)
+ *                                                                          front.c (front thread)
+ *
+ * libmicrohttpd is called on the front thread alone. It reports a connection (conn_opened), the
+ * request line (front_target), the head, the body and their end (front_request), the end of the
+ * exchange (front_completed) and of the connection (conn_closed).
+ *
+ * An exchange is `parked` while its connection is suspended, waiting for a handler to produce
+ * something. Whoever produces it takes the mark off, puts the exchange on the server's ready list
+ * and wakes the front thread, once per batch: an eventfd is written only when the list was empty.
+ *
+ * Locks, in this order: exchange.lock, server.lock. Neither is held while a handler, a close
+ * callback or libmicrohttpd runs, except for sink verbs that are called from inside of them. */
+#ifndef HEARTH_SERVER_SERVER_INT_H
+#define HEARTH_SERVER_SERVER_INT_H
+
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "server/policy.h"
+#include "server/server.h"
+#include "server/uri.h"
+
+/* What a connection waits for. Each kind has one time-out, so a list per kind is sorted by
+ * deadline and finding the next one is a look at a few heads. */
+enum watch {
+    WATCH_NONE, /* a handler is at work: no limit of ours */
+    WATCH_HEAD, /* new, or its request line has come: the rest of the head is due */
+    WATCH_IDLE, /* keep-alive, between requests */
+    WATCH_BODY, /* the next bytes of the body are due */
+    WATCH_SEND, /* the client is to read what we send */
+    WATCH_PING, /* an event stream with nothing to say */
+    WATCH_DEAD, /* libmicrohttpd has closed it in a state from which it would not clean it up */
+    WATCH_COUNT
+};
+
+struct conn {
+    struct list_node node;       /* in server.conns */
+    struct list_node watch_node; /* in server.watches[watch] */
+    enum watch watch;
+    int64_t deadline_ms;
+    struct server *server;
+    struct MHD_Connection *mhd;
+    struct exchange *exchange; /* NULL between requests */
+    int fd;
+    uint32_t generation; /* tells this connection from an earlier one with the same fd */
+    bool suspended;
+    bool peer_gone; /* the kernel has seen its FIN or RST */
+    bool linger;    /* closed before all it sends was read: see conn_closed */
+    uint64_t acked; /* bytes the client had acknowledged at the last look of WATCH_SEND */
+    char remote[INET6_ADDRSTRLEN];
+};
+
+enum exchange_state { X_OPEN, X_STREAMING, X_ENDED, X_CLOSED };
+
+struct exchange {
+    struct sink sink; /* what the handler holds */
+    struct http_request http;
+    struct server *server; /* valid under lock while the state is X_OPEN or X_STREAMING */
+
+    /* Set by the front thread before the handler runs, constant afterwards. */
+    struct uri uri;
+    char *head; /* header fields: name \0 value \0 ... \0 */
+    struct buf body;
+    const struct route *route;
+    struct hub *hub;
+    size_t target_len;
+    bool http_1_0;
+    const char *origin; /* NULL: no CORS headers */
+    enum origin_verdict origin_verdict;
+    bool preflight;
+    char request_id[32];  /* if the client brought none */
+    char method_name[16]; /* for the log */
+
+    /* Front thread only. */
+    struct conn *conn; /* NULL when the connection has gone on without this exchange */
+    bool head_done;
+    bool expects_body;
+    bool dispatched;
+    bool answered_raw; /* see conn_raw_error */
+    bool must_close;   /* answer with Connection: close */
+    bool is_event_stream;
+    bool in_streams_metric;
+    struct error *fault; /* the head was refused: the answer, once the body has been skipped */
+    int fault_status;
+    char *allow; /* methods of the path, for 405 and OPTIONS */
+    int64_t started_ns;
+    int64_t body_started_ms;
+    size_t body_expected, body_received;
+
+    pthread_mutex_t lock; /* guards all below */
+    enum exchange_state state;
+    bool streamed; /* begun with sink_begin */
+    bool parked;
+    bool on_ready_list;
+    bool too_slow;
+    bool mid_event;     /* what was written last doesn't end an event: no ping here */
+    bool callback_runs; /* close_fn is being called */
+    pthread_t callback_thread;
+    pthread_cond_t callback_done;
+    int status, status_override; /* override: the server's own errors with a status of their own */
+    char *content_type;
+    struct buf fields; /* answer's header: name \0 value \0 ... */
+    struct buf out;    /* a complete answer, or what of a stream is not taken yet */
+    size_t out_taken;
+    sink_close_fn close_fn;
+    void *close_ctx;
+    int handler_refs; /* references held through sink_ref/sink_unref */
+    int pins;         /* the server's own: connection, job, ready list */
+    struct exchange *ready_next;
+
+    char storage[]; /* the parts of uri, then the decoded parameters of the route */
+};
+
+enum { LINGER_MAX = 64 };
+
+struct lingerer {
+    int fd; /* -1: free */
+    int64_t deadline_ms;
+};
+
+struct server {
+    struct server_params params;
+    struct policy *policy;
+    int port;
+    pthread_t thread;
+
+    /* Front thread only, once it runs. */
+    struct MHD_Daemon *mhd;
+    int listen_fd, mhd_fd, epoll_fd, wake_fd;
+    int64_t now_ms; /* of this turn of the loop */
+    struct list_node conns;
+    struct list_node watches[WATCH_COUNT];
+    struct conn **by_fd;
+    size_t by_fd_len;
+    uint32_t generation;
+    int n_conns, n_busy;
+    struct lingerer lingers[LINGER_MAX];
+    int n_lingers;
+    bool starved; /* accept found no descriptor */
+    int64_t starved_until_ms, starved_logged_ms;
+    bool closing; /* no new requests are taken */
+
+    pthread_mutex_t lock; /* guards all below */
+    pthread_cond_t drained;
+    struct exchange *ready_first, *ready_last;
+    bool woken;
+    bool draining, stopping;
+    bool is_drained;
+};
+
+/* ---- server.c: the front thread's loop --------------------------------------------------- */
+
+/* Caller holds x->lock and x's state is not X_CLOSED by the server's end. Any thread. */
+void server_push_ready(struct server *s, struct exchange *x);
+
+/* ---- conn.c ------------------------------------------------------------------------------ */
+
+/* libmicrohttpd's callback for connections that open and close. */
+void conn_notify(void *cls, struct MHD_Connection *mhd, void **context,
+                 enum MHD_ConnectionNotificationCode code);
+struct conn *conn_of(struct MHD_Connection *mhd);
+void conn_watch(struct conn *c, enum watch watch);
+/* Closes the TCP connection; libmicrohttpd notices and lets go of it. */
+void conn_abort(struct conn *c);
+void conn_suspend(struct conn *c);
+void conn_resume(struct conn *c);
+/* Writes an error past libmicrohttpd. Only while it hasn't begun to answer, and the connection must
+ * be closed afterwards. */
+void conn_raw_error(struct conn *c, int status, const struct error *error);
+/* An event of conn_notify's registration in server.epoll_fd. */
+void conn_event(struct server *s, uint64_t key);
+/* Acts on every deadline that is over; returns the milliseconds to the next (-1: none). */
+int conn_expire(struct server *s);
+void conn_linger_event(struct server *s, uint64_t key);
+void conn_linger_close_all(struct server *s);
+
+enum { KEY_WAKE = 1, KEY_MHD = 2 };
+#define KEY_LINGER (UINT64_C(1) << 63)
+
+/* ---- exchange.c: the sink ---------------------------------------------------------------- */
+
+/* One pin for the caller. NULL when memory is short. */
+struct exchange *exchange_new(struct server *s, struct conn *c, const char *target, size_t len,
+                              struct error *error);
+void exchange_unpin(struct exchange *x);
+/* Hands out the handler's first reference. */
+struct sink *exchange_hand_out(struct exchange *x);
+/* The client is gone, or the server stops: closes an open or streaming sink and calls its close
+ * callback. Front thread. False when it had ended before. */
+bool exchange_close(struct exchange *x);
+/* Answers with the API's error shape; status 0 takes the error's own. */
+void exchange_fail(struct exchange *x, int status, const struct error *error);
+/* Front thread: calls a close callback that a producer left due. */
+void exchange_run_due_callback(struct exchange *x);
+/* Adds ": ping" to an idle event stream if that may stand here. */
+void exchange_ping(struct exchange *x);
+
+/* ---- front.c: libmicrohttpd's callbacks for requests -------------------------------------- */
+
+void *front_target(void *cls, const char *target, struct MHD_Connection *mhd);
+enum MHD_Result front_request(void *cls, struct MHD_Connection *mhd, const char *url,
+                              const char *method, const char *version, const char *data,
+                              size_t *size, void **context);
+void front_completed(void *cls, struct MHD_Connection *mhd, void **context,
+                     enum MHD_RequestTerminationCode why);
+
+/* ---- answer.c: from an exchange to libmicrohttpd's response -------------------------------- */
+
+/* Queues the answer of an ended or streaming exchange. */
+enum MHD_Result answer_queue(struct exchange *x);
+
+/* ---- mhd_errors.c -------------------------------------------------------------------------- */
+
+/* The only way to queue a response here: see mhd_errors.c. */
+enum MHD_Result mhd_queue(struct MHD_Connection *mhd, int status, struct MHD_Response *response);
+
+#endif
