@@ -37,8 +37,8 @@ void clock_format_utc(char *dst, size_t size, int64_t wall_ms)
 {
     ht_assert(size >= 25);
     int64_t ms = wall_ms % 1000;
+    time_t seconds = (time_t)(wall_ms / 1000 - (ms < 0));
     if (ms < 0) ms += 1000;
-    time_t seconds = (time_t)((wall_ms - ms) / 1000);
     struct tm tm;
     if (!gmtime_r(&seconds, &tm) || tm.tm_year < -1900 || tm.tm_year > 9999 - 1900) {
         seconds = 0; /* outside of what 24 characters can say */

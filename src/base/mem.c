@@ -51,7 +51,8 @@ void *try_malloc(size_t size)
 
 void *try_calloc(size_t n, size_t size)
 {
-    if (fault_hit(FAULT_alloc)) return NULL;
+    size_t bytes;
+    if (fault_hit(FAULT_alloc) || __builtin_mul_overflow(n, size, &bytes)) return NULL;
     return calloc(n ? n : 1, size ? size : 1);
 }
 

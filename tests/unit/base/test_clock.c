@@ -1,0 +1,60 @@
+/* Time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+
+static void test_monotonic_does_not_go_back(void **state)
+{
+    (void)state;
+    int64_t last = clock_mono_ns();
+    for (int i = 0; i < 1000; i++) {
+        int64_t now = clock_mono_ns();
+        assert_true(now >= last);
+        last = now;
+    }
+    int64_t ms = clock_mono_ms();
+    assert_true(ms >= last / 1000000 && ms - last / 1000000 < 60000);
+}
+
+static void test_wall_clocks_agree(void **state)
+{
+    (void)state;
+    int64_t s = clock_wall_s(), ms = clock_wall_ms();
+    assert_true(ms / 1000 - s >= 0 && ms / 1000 - s <= 60);
+    assert_true(s > 1700000000);
+}
+
+static void test_utc_text(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t ms;
+        const char *text;
+    } cases[] = {{0, "1970-01-01T00:00:00.000Z"},
+                 {1795208703123, "2026-11-20T21:05:03.123Z"},
+                 {951782400000, "2000-02-29T00:00:00.000Z"},
+                 {-1, "1969-12-31T23:59:59.999Z"},
+                 {-1000, "1969-12-31T23:59:59.000Z"},
+                 {INT64_MAX, "1970-01-01T00:00:00.000Z"},
+                 {INT64_MIN, "1970-01-01T00:00:00.000Z"}};
+    char text[25];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        clock_format_utc(text, sizeof text, cases[i].ms);
+        assert_string_equal(text, cases[i].text);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_monotonic_does_not_go_back),
+        cmocka_unit_test(test_wall_clocks_agree),
+        cmocka_unit_test(test_utc_text),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
