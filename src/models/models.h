@@ -1,6 +1,11 @@
 /* Models on disk: the models folder, the built-in models, the catalogue of known names, and how a
  * name that a client or a person types becomes a file. Thread-safe (one mutex; the folder is read
- * anew at most once a second). */
+ * anew at most once a second, a file's header only when the file changed).
+ *
+ * The folder: `*.gguf` in it and in up to two levels of folders below (org/repository/file.gguf),
+ * symbolic links too; names that begin with a dot and `*.part` are ignored. A model's id is its
+ * file's name without ".gguf"; when two are equal, the one in a folder gets the folder in front. A
+ * model in several files (-00001-of-00003.gguf) is one model. */
 #ifndef HEARTH_MODELS_MODELS_H
 #define HEARTH_MODELS_MODELS_H
 
@@ -12,7 +17,8 @@
 
 struct models;
 
-/* dir is created if missing. builtin_dir holds hearth-tiny.gguf and hearth-tiny-embed.gguf. */
+/* dir is created if missing. builtin_dir holds hearth-tiny.gguf, hearth-tiny-embed.gguf and
+ * catalog.json. Reads nothing yet. */
 HT_MUST_CHECK enum err models_open(const char *dir, const char *builtin_dir, struct models **out,
                                    struct error *error);
 void models_free(struct models *m);
@@ -26,14 +32,16 @@ const char *models_dir(const struct models *m);
 HT_MUST_CHECK enum err models_list(struct models *m, struct model_info **out, size_t *n,
                                    struct error *error);
 
-/* Name -> file. Accepts an id of models_list, a catalogue name with or without ":quant" or
- * ":latest" if its file is there, a file name in the folder, and, if allow_paths (command line
- * only, never for API clients), a path. ERR_NO_MODEL tells the names that come close and, for a
- * catalogue name, the `hearth pull` that gets it. */
+/* Name -> file. Accepts an id of models_list (case makes no difference), a file name in the folder,
+ * a catalogue name with or without ":quant" or ":latest" if its file is there, a repository
+ * ("org/repo" or "org/repo:quant") that was pulled, and, if allow_paths (command line only, never
+ * for API clients), a path. ERR_NO_MODEL tells the names that come close and, for a catalogue name,
+ * the `hearth pull` that gets it. */
 HT_MUST_CHECK enum err models_resolve(struct models *m, const char *name, bool allow_paths,
                                       struct model_info *out, struct error *error);
 
-/* Removes a model's file (and its sidecars). ERR_FORBIDDEN for a built-in one. */
+/* Removes a model's file (and its sidecars; of a symbolic link only the link). ERR_FORBIDDEN for a
+ * built-in one. */
 HT_MUST_CHECK enum err models_remove(struct models *m, const char *name, struct error *error);
 
 #endif

@@ -1,0 +1,373 @@
+/* struct models: the folders, the last scan, the catalogue; and names -> files.
+ *
+ * The mutex covers everything but the folders' names. It is held while headers are read, so that
+ * several requests that come at once read them once. */
+#include "models/models.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "models/gguf.h"
+#include "models/models_int.h"
+
+enum { RESCAN_MS = 1000, SUGGEST_MAX = 3, SUGGEST_BYTES = 300 };
+
+struct models {
+    char dir[FS_PATH_MAX], builtin_dir[FS_PATH_MAX];
+    pthread_mutex_t lock;
+    struct scan *scan; /* NULL until first used */
+    int64_t scanned_ms;
+    struct catalog *catalog; /* NULL until first used; then constant */
+    bool catalog_bad_told;
+};
+
+enum err models_open(const char *dir, const char *builtin_dir, struct models **out,
+                     struct error *error)
+{
+    struct models *m = xcalloc(1, sizeof(*m));
+    enum err e = OK;
+    if (!str_copy(m->dir, sizeof(m->dir), dir) ||
+        !str_copy(m->builtin_dir, sizeof(m->builtin_dir), builtin_dir ? builtin_dir : ""))
+        e = err_set(error, ERR_INVALID, "the models folder's path is longer than %d bytes",
+                    FS_PATH_MAX - 1);
+    if (e == OK) e = fs_mkdirs(dir, 0755, error);
+    if (e) {
+        free(m);
+        err_prefix(error, "the models folder (HEARTH_MODELS)");
+        return e;
+    }
+    pthread_mutex_init(&m->lock, NULL);
+    *out = m;
+    return OK;
+}
+
+void models_free(struct models *m)
+{
+    if (!m) return;
+    scan_free(m->scan);
+    catalog_free(m->catalog);
+    pthread_mutex_destroy(&m->lock);
+    free(m);
+}
+
+const char *models_dir(const struct models *m)
+{
+    return m->dir;
+}
+
+/* ---- under the lock ---------------------------------------------------------------------- */
+
+static void refresh(struct models *m, bool now)
+{
+    int64_t ms = clock_mono_ms();
+    if (m->scan && !now && ms - m->scanned_ms < RESCAN_MS) return;
+    struct scan *fresh = scan_folders(m->builtin_dir, m->dir, m->scan);
+    scan_free(m->scan);
+    m->scan = fresh;
+    m->scanned_ms = clock_mono_ms();
+}
+
+static enum err load_catalog(struct models *m, struct error *error)
+{
+    char path[FS_PATH_MAX];
+    if (m->catalog) return OK;
+    enum err e = fs_join(path, sizeof(path), m->builtin_dir, "catalog.json", error);
+    return e ? e : catalog_load(path, &m->catalog, error);
+}
+
+/* For names that may be the catalogue's: without it they just aren't found. */
+static const struct catalog *catalog_or_null(struct models *m)
+{
+    struct error why;
+    if (load_catalog(m, &why) != OK && !m->catalog_bad_told) {
+        log_warn(models, "%s", why.msg);
+        m->catalog_bad_told = true;
+    }
+    return m->catalog;
+}
+
+static const struct scan_entry *find_id(const struct scan *s, const char *name)
+{
+    for (size_t i = 0; i < s->n_good; i++)
+        if (str_eq(s->entries[i]->info.id, name)) return s->entries[i];
+    for (size_t i = 0; i < s->n_good; i++)
+        if (str_ieq(s->entries[i]->info.id, name)) return s->entries[i];
+    return NULL;
+}
+
+/* "file.gguf", "org/repo/file.gguf", or a stem that two files share (then the first). */
+static const struct scan_entry *find_file(const struct scan *s, const char *name)
+{
+    char stem[FS_PATH_MAX];
+    for (size_t i = 0; i < s->n_good; i++) {
+        const struct scan_entry *e = s->entries[i];
+        const char *relative = e->path + e->root_len, *slash = strrchr(relative, '/');
+        model_stem(stem, sizeof(stem), e->path);
+        if (str_eq(relative, name) || str_eq(slash ? slash + 1 : relative, name) ||
+            str_ieq(stem, name))
+            return e;
+    }
+    return NULL;
+}
+
+static bool same_file_name(const char *path, const char *catalog_file)
+{
+    const char *a = strrchr(path, '/'), *b = strrchr(catalog_file, '/');
+    return str_eq(a ? a + 1 : path, b ? b + 1 : catalog_file);
+}
+
+/* The entry that is `file` of `model`: pull wrote so, or it has the file's name. */
+static const struct scan_entry *find_catalog_file(const struct scan *s,
+                                                  const struct catalog_model *model,
+                                                  const struct catalog_file *file)
+{
+    for (size_t i = 0; i < s->n_good; i++) {
+        const struct scan_entry *e = s->entries[i];
+        if (e->builtin) continue;
+        if (str_eq(e->sidecar.catalog, model->name) && str_ieq(e->sidecar.quant, file->quant))
+            return e;
+    }
+    for (size_t i = 0; i < s->n_good; i++) {
+        const struct scan_entry *e = s->entries[i];
+        if (!e->builtin && !e->sidecar.repo[0] && same_file_name(e->path, file->file)) return e;
+    }
+    return NULL;
+}
+
+static const struct scan_entry *find_catalog(const struct scan *s,
+                                             const struct catalog_model *model,
+                                             const struct catalog_file *file)
+{
+    if (file) return find_catalog_file(s, model, file);
+    for (size_t i = 0; i < model->n_files; i++) { /* the default first */
+        const struct scan_entry *e = find_catalog_file(s, model, &model->files[i]);
+        if (e) return e;
+    }
+    return NULL;
+}
+
+/* "org/repo" or "org/repo:what", where what is a quantisation or the file's name. */
+static const struct scan_entry *find_repo(const struct scan *s, const char *name)
+{
+    const char *colon = strchr(name, ':');
+    size_t len = colon ? (size_t)(colon - name) : strlen(name);
+    for (size_t i = 0; i < s->n_good; i++) {
+        const struct scan_entry *e = s->entries[i];
+        const struct sidecar *sc = &e->sidecar;
+        if (!sc->repo[0] || strlen(sc->repo) != len || strncasecmp(sc->repo, name, len) != 0)
+            continue;
+        if (!colon || str_ieq(e->info.quant, colon + 1) || str_ieq(sc->quant, colon + 1) ||
+            str_eq(sc->file, colon + 1) || str_ends(e->info.id, colon + 1))
+            return e;
+    }
+    return NULL;
+}
+
+static void suggest_local(const struct scan *s, const char *name, struct buf *out)
+{
+    size_t found = 0, len = strlen(name);
+    int most = len < 6 ? 2 : (int)len / 3;
+    for (int distance = 0; distance <= most && len > 0; distance++) {
+        for (size_t i = 0; i < s->n_good && found < SUGGEST_MAX; i++) {
+            const char *id = s->entries[i]->info.id;
+            bool begun = len >= 3 && strncasecmp(id, name, len) == 0;
+            if ((begun ? 0 : name_distance(name, id)) != distance) continue;
+            buf_printf(out, "%s%s", found++ ? ", " : "", id);
+        }
+    }
+}
+
+static enum err unknown(struct models *m, const char *name, struct error *error)
+{
+    struct buf local, known;
+    buf_init(&local, SUGGEST_BYTES);
+    buf_init(&known, SUGGEST_BYTES);
+    suggest_local(m->scan, name, &local);
+    const struct catalog *c = catalog_or_null(m);
+    if (c) catalog_suggest(c, name, SUGGEST_MAX, &known);
+    if (local.len && known.len)
+        err_set(
+            error, ERR_NO_MODEL,
+            "there is no model \"%.100s\"; close to it: %s; to download (hearth pull <name>): %s",
+            name, buf_str(&local), buf_str(&known));
+    else if (local.len)
+        err_set(error, ERR_NO_MODEL, "there is no model \"%.100s\"; did you mean %s?", name,
+                buf_str(&local));
+    else if (known.len)
+        err_set(error, ERR_NO_MODEL,
+                "there is no model \"%.100s\"; close to it, to download (hearth pull <name>): %s",
+                name, buf_str(&known));
+    else
+        err_set(error, ERR_NO_MODEL,
+                "there is no model \"%.100s\"; `hearth models` lists those "
+                "there are",
+                name);
+    buf_free(&local);
+    buf_free(&known);
+    return ERR_NO_MODEL;
+}
+
+static enum err not_pulled(const struct catalog_model *model, const struct catalog_file *file,
+                           struct error *error)
+{
+    char size[32] = "unknown size";
+    const struct catalog_file *f = file ? file : &model->files[0];
+    if (f->bytes > 0) str_from_bytes(size, sizeof(size), (uint64_t)f->bytes);
+    return err_set(error, ERR_NO_MODEL,
+                   "the model %s%s%s is not on this machine; get it with: hearth pull %s%s%s (%s)",
+                   model->name, file ? ":" : "", file ? file->quant : "", model->name,
+                   file ? ":" : "", file ? file->quant : "", size);
+}
+
+static enum err find_name(struct models *m, const char *name, const struct scan_entry **out,
+                          struct error *error)
+{
+    struct error why;
+    const struct scan *s = m->scan;
+    const struct catalog_model *model;
+    const struct catalog_file *file;
+    *out = find_id(s, name);
+    if (!*out) *out = find_file(s, name);
+    if (!*out) *out = find_repo(s, name);
+    const struct catalog *c = *out ? NULL : catalog_or_null(m);
+    enum err e = c ? catalog_find(c, name, &model, &file, &why) : ERR_NO_MODEL;
+    if (e == ERR_INVALID) return err_set(error, ERR_NO_MODEL, "%s", why.msg);
+    if (e == OK) {
+        *out = find_catalog(s, model, file);
+        if (!*out) return not_pulled(model, file, error);
+    }
+    return *out ? OK : unknown(m, name, error);
+}
+
+/* ---- any thread -------------------------------------------------------------------------- */
+
+enum err models_list(struct models *m, struct model_info **out, size_t *n, struct error *error)
+{
+    pthread_mutex_lock(&m->lock);
+    refresh(m, false);
+    size_t count = m->scan->n_good;
+    struct model_info *list = try_calloc(count + 1, sizeof(*list));
+    for (size_t i = 0; list && i < count; i++) list[i] = m->scan->entries[i]->info;
+    pthread_mutex_unlock(&m->lock);
+    if (!list) return err_set(error, ERR_NOMEM, "no memory for a list of %zu models", count);
+    *out = list;
+    *n = count;
+    return OK;
+}
+
+static bool looks_like_path(const char *name)
+{
+    return *name == '/' || str_starts(name, "./") || str_starts(name, "../");
+}
+
+static enum err resolve_path(const char *name, struct model_info *out, struct error *error)
+{
+    struct error why;
+    enum err e = gguf_inspect(name, out, &why);
+    if (e == ERR_NOT_FOUND) return err_set(error, ERR_NO_MODEL, "there is no file %.300s", name);
+    if (e) return err_set(error, e, "%.200s: %s", name, why.msg);
+    char stem[FS_PATH_MAX];
+    model_stem(stem, sizeof(stem), name);
+    str_copy(out->id, sizeof(out->id), stem);
+    return OK;
+}
+
+enum err models_resolve(struct models *m, const char *name, bool allow_paths,
+                        struct model_info *out, struct error *error)
+{
+    if (!*name) return err_set(error, ERR_NO_MODEL, "the model's name is empty");
+    if (allow_paths && looks_like_path(name)) return resolve_path(name, out, error);
+    const struct scan_entry *entry;
+    pthread_mutex_lock(&m->lock);
+    refresh(m, false);
+    enum err e = find_name(m, name, &entry, error);
+    if (e == OK) *out = entry->info;
+    pthread_mutex_unlock(&m->lock);
+    if (e && allow_paths && fs_exists(name)) return resolve_path(name, out, error);
+    return e;
+}
+
+enum err models_catalog(struct models *m, const struct catalog **out, struct error *error)
+{
+    pthread_mutex_lock(&m->lock);
+    enum err e = load_catalog(m, error);
+    *out = m->catalog;
+    pthread_mutex_unlock(&m->lock);
+    return e;
+}
+
+enum err models_find_path(struct models *m, const char *path, struct model_info *out,
+                          struct error *error)
+{
+    enum err e = ERR_NO_MODEL;
+    pthread_mutex_lock(&m->lock);
+    refresh(m, true);
+    for (size_t i = 0; i < m->scan->n_good && e; i++) {
+        if (!str_eq(m->scan->entries[i]->path, path)) continue;
+        *out = m->scan->entries[i]->info;
+        e = OK;
+    }
+    pthread_mutex_unlock(&m->lock);
+    return e ? err_set(error, e, "%.200s is not a model in %.200s", path, m->dir) : OK;
+}
+
+/* ---- removal ----------------------------------------------------------------------------- */
+
+static void remove_beside(const char *path, const char *suffix)
+{
+    char beside[FS_PATH_MAX];
+    if (str_printf(beside, sizeof(beside), "%s%s", path, suffix)) unlink(beside);
+}
+
+/* Later parts of a split model; they have the first one's name but for the number. */
+static void remove_parts(const char *path)
+{
+    size_t len = strlen(path);
+    const char *tail = len > 20 ? path + len - 20 : NULL; /* "-00001-of-00003.gguf" */
+    if (!tail || strncmp(tail, "-00001-of-", 10) != 0) return;
+    for (int no = 2; no < 100000; no++) {
+        char part[FS_PATH_MAX];
+        if (!str_printf(part, sizeof(part), "%.*s-%05d%s", (int)(tail - path), path, no, tail + 6))
+            return;
+        if (unlink(part) != 0) return;
+        remove_beside(part, ".json");
+    }
+}
+
+static void remove_empty_folders(const struct models *m, const char *path)
+{
+    char dir[FS_PATH_MAX];
+    str_copy(dir, sizeof(dir), path);
+    for (char *slash; (slash = strrchr(dir, '/'));) {
+        *slash = '\0';
+        if (strlen(dir) <= strlen(m->dir) || rmdir(dir) != 0) return;
+    }
+}
+
+enum err models_remove(struct models *m, const char *name, struct error *error)
+{
+    struct model_info info;
+    enum err e = models_resolve(m, name, false, &info, error);
+    if (e) return e;
+    if (info.builtin)
+        return err_set(error, ERR_FORBIDDEN, "%s is built in and can't be removed", info.id);
+    if (unlink(info.path) != 0) return err_set_errno(error, errno, info.path);
+    remove_parts(info.path);
+    remove_beside(info.path, ".json");
+    remove_beside(info.path, ".part");
+    remove_beside(info.path, ".part.json");
+    remove_empty_folders(m, info.path);
+    pthread_mutex_lock(&m->lock);
+    refresh(m, true);
+    pthread_mutex_unlock(&m->lock);
+    return OK;
+}
