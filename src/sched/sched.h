@@ -22,11 +22,11 @@ struct sched_model; /* a model known to the scheduler; valid until sched_free */
 
 struct sched_params {
     struct engine *engine;
-    int32_t n_ctx;          /* per model: KV cells shared by its sequences; 0 = the model's own,
-                               times n_parallel, within reason */
-    int32_t n_parallel;     /* sequences decoded together */
+    int32_t n_ctx;      /* per model: KV cells shared by its sequences; 0 = the model's own,
+                           times n_parallel, within reason */
+    int32_t n_parallel; /* sequences decoded together */
     int32_t n_batch, n_ubatch;
-    int32_t n_threads;      /* 0 = what suits the machine */
+    int32_t n_threads; /* 0 = what suits the machine */
     int32_t n_gpu_layers;
     int32_t queue_capacity; /* waiting requests; more are refused with ERR_BUSY */
     int32_t ageing_ms;      /* waiting this long raises the priority by one step; 0 = off */
@@ -34,15 +34,18 @@ struct sched_params {
 
 HT_MUST_CHECK enum err sched_new(const struct sched_params *params, struct sched **out,
                                  struct error *error);
-/* Stops admitting (ERR_STOPPING); running requests go on for at most grace_ms, then are cancelled;
- * every request gets its last event before this returns. Also frees the models. */
+/* Stops admitting (ERR_STOPPING); waiting requests end at once, running ones go on for at most
+ * grace_ms; what is left ends with ERR_STOPPING. Every request gets its last event before this
+ * returns. Also frees the models. No other call may be under way or come after it, except that
+ * callbacks of the ending requests may still call in. */
 void sched_free(struct sched *s, int64_t grace_ms);
 
 /* ---- models ------------------------------------------------------------------------------ */
 
-/* Called on the loader thread (progress) or the engine thread (ready, failed). */
+/* on_progress: on the loader thread, may not call into the scheduler. on_done: on the engine
+ * thread, or, for a model that is ready, inside sched_load; once, also when the scheduler stops. */
 struct sched_load_listener {
-    void (*on_progress)(void *ctx, float fraction);          /* may be NULL */
+    void (*on_progress)(void *ctx, float fraction); /* may be NULL */
     void (*on_done)(void *ctx, struct sched_model *model, const struct error *error);
     void *ctx;
 };
@@ -52,6 +55,8 @@ struct sched_load_listener {
  * model is tried again by the next call. */
 HT_MUST_CHECK enum err sched_load(struct sched *s, const char *id, const char *path,
                                   const struct sched_load_listener *l, struct error *error);
+/* Takes back a listener: true = its on_done was not called and never will be. The load goes on. */
+bool sched_load_forget(struct sched *s, const char *id, void *listener_ctx);
 /* NULL unless READY. */
 struct sched_model *sched_find(struct sched *s, const char *id);
 const struct engine_model *sched_engine_model(const struct sched_model *m); /* NULL unless READY */
@@ -75,8 +80,8 @@ enum sched_event_type {
     SCHED_EV_STARTED, /* usage.prompt_tokens, cached_tokens */
     SCHED_EV_TEXT,    /* text: whole characters, stop strings already cut; logprobs if asked for */
     SCHED_EV_CHOICE_END,
-    SCHED_EV_DONE,    /* usage, timings; last */
-    SCHED_EV_ERROR,   /* last */
+    SCHED_EV_DONE,      /* usage, timings; last */
+    SCHED_EV_ERROR,     /* last */
     SCHED_EV_EMBEDDING, /* vectors; last for an embedding request that worked */
 };
 
@@ -88,6 +93,7 @@ struct sched_event {
     size_t text_len;
     const struct token_logprob *logprobs;
     size_t n_logprobs;
+    int32_t n_tokens;          /* TEXT, CHOICE_END: tokens since the choice's event before */
     enum finish_reason finish; /* FINISH_STOP or FINISH_LENGTH */
     int32_t position;
     struct usage usage;
@@ -106,8 +112,8 @@ struct sched_generate {
     const char *tenant;           /* copied */
     const char *const *stop;      /* copied; the prompt's own stops are added */
     size_t n_stop;
-    int32_t n;                    /* choices; the prompt is prefilled once and shared */
-    int32_t max_tokens;           /* -1 = no limit but the context */
+    int32_t n;          /* choices; the prompt is prefilled once and shared */
+    int32_t max_tokens; /* -1 = no limit but the context */
     int32_t priority;
     int64_t deadline_ms;
     sched_listener_fn listener;

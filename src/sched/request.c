@@ -1,0 +1,308 @@
+/* A request's life: made on the caller's thread, then owned by the engine thread. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "sched/sched_int.h"
+
+/* ---- making ------------------------------------------------------------------------------- */
+
+static enum err request_new(struct sched_model *m, const char *tenant, sched_listener_fn listener,
+                            void *listener_ctx, int32_t priority, struct request **out,
+                            struct error *error)
+{
+    if (!tenant) tenant = "";
+    if (strlen(tenant) > TENANT_MAX)
+        return err_set(error, ERR_INVALID, "the tenant's name is longer than %d bytes", TENANT_MAX);
+    struct request *r = xcalloc(1, sizeof *r);
+    r->cmd.type = CMD_REQUEST;
+    r->model = m;
+    r->tenant = xstrdup(tenant);
+    r->listener = listener;
+    r->listener_ctx = listener_ctx;
+    r->priority = priority;
+    r->arrived_ns = clock_mono_ns();
+    list_init(&r->active);
+    list_init(&r->timed);
+    *out = r;
+    return OK;
+}
+
+/* The penalties look at the end of the prompt, too. */
+static void accept_prompt(struct engine_sampler *sampler, const struct sampling *s,
+                          const int32_t *tokens, int32_t n)
+{
+    if (s->repeat_penalty == 1 && s->frequency_penalty == 0 && s->presence_penalty == 0) return;
+    int32_t from = s->repeat_last_n < 0 || s->repeat_last_n > n ? 0 : n - s->repeat_last_n;
+    for (int32_t i = from; i < n; i++) engine_sampler_accept_prompt(sampler, tokens[i]);
+}
+
+static enum err make_choices(struct request *r, const struct sched_generate *g, struct error *error)
+{
+    r->choices = xcalloc((size_t)g->n, sizeof *r->choices);
+    for (int32_t i = 0; i < g->n; i++) {
+        struct choice *c = &r->choices[r->n++];
+        c->req = r;
+        c->index = i;
+        text_init(&c->text, &r->stops);
+        struct sampling s = g->sampling;
+        if (s.seed != SEED_RANDOM) {
+            s.seed += (uint32_t)i;
+            if (s.seed == SEED_RANDOM) s.seed = 0;
+        }
+        enum err e = engine_sampler_new(r->model->engine_model, &s, g->prompt, &c->sampler, error);
+        if (e) return e;
+        accept_prompt(c->sampler, &s, r->prompt_tokens, r->n_prompt);
+    }
+    return OK;
+}
+
+static enum err check_lengths(struct request *r, const struct sched_generate *g,
+                              struct error *error)
+{
+    size_t n;
+    r->prompt_tokens = engine_prompt_tokens(g->prompt, &n);
+    int32_t most = r->model->n_seq_ctx - 1; /* one must be left for the answer */
+    if (n == 0) return err_set(error, ERR_INVALID, "the prompt is empty");
+    if (n > (size_t)most)
+        return err_set(error, ERR_CONTEXT,
+                       "the prompt has %zu tokens, but at most %d fit into the context of %s; "
+                       "shorten it or raise the context size",
+                       n, most, r->model->id);
+    r->n_prompt = (int32_t)n;
+    r->max_tokens = g->max_tokens;
+    int32_t left = r->model->n_seq_ctx - r->n_prompt;
+    r->n_longest = r->n_prompt + (g->max_tokens < 0 || g->max_tokens > left ? left : g->max_tokens);
+    return OK;
+}
+
+struct request *request_new_generate(const struct sched_generate *g, struct error *error)
+{
+    ht_assert(g->n >= 1 && g->n <= GEN_N_MAX && g->listener && g->prompt);
+    struct request *r;
+    if (request_new(g->model, g->tenant, g->listener, g->listener_ctx, g->priority, &r, error))
+        return NULL;
+    r->deadline_ms = g->deadline_ms;
+    r->logprobs = g->sampling.logprobs;
+    r->n_top = g->sampling.top_logprobs;
+    r->ignore_eos = g->sampling.ignore_eos;
+    const char *const *stops;
+    size_t n_stops = engine_prompt_stops(g->prompt, &stops);
+    enum err e = check_lengths(r, g, error);
+    if (!e) e = stops_init(&r->stops, g->stop, g->n_stop, stops, n_stops, error);
+    if (!e) e = make_choices(r, g, error);
+    if (e) {
+        request_free(r);
+        return NULL;
+    }
+    r->usage.prompt_tokens = r->n_prompt;
+    r->prompt = g->prompt;
+    return r;
+}
+
+static enum err copy_inputs(struct request *r, const struct sched_embed *e, struct error *error)
+{
+    struct embed_work *w = &r->embed;
+    size_t total = 0;
+    for (size_t i = 0; i < e->n_inputs; i++) {
+        if (e->n_tokens[i] == 0)
+            return err_set(error, ERR_INVALID, "input %zu of %zu is empty", i, e->n_inputs);
+        if (e->n_tokens[i] > (size_t)r->model->n_seq_ctx)
+            return err_set(error, ERR_CONTEXT,
+                           "input %zu has %zu tokens, but at most %d fit into the context of %s", i,
+                           e->n_tokens[i], r->model->n_seq_ctx, r->model->id);
+        total += e->n_tokens[i];
+        if (total > INT32_MAX)
+            return err_set(error, ERR_TOO_LARGE, "the %zu inputs together are too long",
+                           e->n_inputs);
+    }
+    w->tokens = try_calloc(total, sizeof *w->tokens);
+    w->offsets = try_calloc(e->n_inputs + 1, sizeof *w->offsets);
+    if (!w->tokens || !w->offsets)
+        return err_set(error, ERR_NOMEM, "no memory for %zu tokens", total);
+    w->n_inputs = e->n_inputs;
+    for (size_t i = 0; i < e->n_inputs; i++) {
+        memcpy(w->tokens + w->offsets[i], e->inputs[i], e->n_tokens[i] * sizeof *w->tokens);
+        w->offsets[i + 1] = w->offsets[i] + e->n_tokens[i];
+    }
+    r->usage.prompt_tokens = (int32_t)total;
+    return OK;
+}
+
+struct request *request_new_embed(const struct sched_embed *e, struct error *error)
+{
+    ht_assert(e->listener);
+    struct request *r;
+    if (e->n_inputs == 0) {
+        err_set(error, ERR_INVALID, "there is no input to embed");
+        return NULL;
+    }
+    if (request_new(e->model, e->tenant, e->listener, e->listener_ctx, e->priority, &r, error))
+        return NULL;
+    r->embedding = true;
+    r->embed.n_dims = (size_t)e->model->facts.n_embd_out;
+    if (copy_inputs(r, e, error)) {
+        request_free(r);
+        return NULL;
+    }
+    return r;
+}
+
+void request_free(struct request *r)
+{
+    for (int32_t i = 0; i < r->n; i++) {
+        engine_sampler_free(r->choices[i].sampler);
+        text_free(&r->choices[i].text);
+        free(r->choices[i].tokens);
+    }
+    free(r->choices);
+    stops_free(&r->stops);
+    engine_prompt_free(r->prompt);
+    free(r->embed.tokens);
+    free(r->embed.offsets);
+    free(r->embed.vectors);
+    free(r->tenant);
+    free(r);
+}
+
+/* ---- events ------------------------------------------------------------------------------- */
+
+void request_emit(struct request *r, const struct sched_event *ev)
+{
+    ht_assert(r->state != REQUEST_OVER);
+    r->listener(r->listener_ctx, ev);
+}
+
+/* Moves r into model->active, which is ordered by importance. */
+static void join_active(struct request *r)
+{
+    struct sched_model *m = r->model;
+    struct list_node *pos = &m->active;
+    while (pos->prev != &m->active) {
+        struct request *before = container_of(pos->prev, struct request, active);
+        if (queue_before(&m->queue, &before->queued, &r->queued)) break;
+        pos = pos->prev;
+    }
+    list_remove(&r->active); /* from the fresh ones */
+    list_insert_before(pos, &r->active);
+}
+
+void request_started(struct request *r)
+{
+    struct sched *s = r->model->s;
+    ht_assert(r->state == REQUEST_QUEUED);
+    r->state = REQUEST_ACTIVE;
+    queue_remove(&r->model->queue, &r->queued);
+    queue_room_give(&s->room);
+    metric_add(METRIC_requests_waiting, -1);
+    list_remove(&r->timed);
+    join_active(r);
+    atomic_fetch_add(&s->n_running, 1);
+    atomic_fetch_add(&r->model->n_running, 1);
+    metric_add(METRIC_requests_running, 1);
+    if (r->started) return; /* it was sent back into the queue once */
+    r->admitted_ns = clock_mono_ns();
+    r->timings.queue_ns = r->admitted_ns - r->arrived_ns;
+    metric_observe_ns(METRIC_queue_wait_seconds, r->timings.queue_ns);
+}
+
+static void leave_active(struct request *r)
+{
+    list_remove(&r->active);
+    atomic_fetch_sub(&r->model->s->n_running, 1);
+    atomic_fetch_sub(&r->model->n_running, 1);
+    metric_add(METRIC_requests_running, -1);
+}
+
+void request_requeue(struct request *r)
+{
+    ht_assert(r->state == REQUEST_ACTIVE);
+    leave_active(r);
+    r->state = REQUEST_QUEUED;
+    queue_return(&r->model->queue, &r->queued);
+    queue_room_retake(&r->model->s->room);
+    metric_add(METRIC_requests_waiting, 1);
+}
+
+/* ---- the end ------------------------------------------------------------------------------ */
+
+static void free_slots(struct request *r)
+{
+    for (int32_t i = 0; i < r->n; i++) {
+        struct slot *slot = r->choices[i].slot;
+        if (slot) slot_release(r->model, slot, slot->n_shared == 0);
+        r->choices[i].state = CHOICE_ENDED;
+    }
+    slots_unhold(r->model, r);
+}
+
+static void finish_timings(struct request *r)
+{
+    int64_t now = clock_mono_ns();
+    int64_t first = r->first_token_ns ? r->first_token_ns : now;
+    if (!r->started) return;
+    r->timings.prefill_ns = first - r->admitted_ns;
+    r->timings.decode_ns = now - first;
+    r->timings.decode_tokens = r->usage.completion_tokens;
+}
+
+static void count_end(struct request *r, const struct error *error)
+{
+    struct sched *s = r->model->s;
+    if (error && error->code == ERR_CANCELLED) {
+        atomic_fetch_add(&s->n_cancelled, 1);
+        metric_add(METRIC_requests_cancelled_total, 1);
+    }
+    if (!r->embedding) metric_add(METRIC_requests_total, 1);
+}
+
+void request_end(struct request *r, const struct error *error)
+{
+    struct sched *s = r->model->s;
+    if (r->state == REQUEST_OVER) return;
+    if (r->state == REQUEST_QUEUED) {
+        queue_remove(&r->model->queue, &r->queued);
+        queue_room_give(&s->room);
+        metric_add(METRIC_requests_waiting, -1);
+        list_remove(&r->timed);
+        list_remove(&r->active);
+    } else {
+        free_slots(r);
+        leave_active(r);
+    }
+    idmap_del(&s->requests, r->by_id.id);
+    count_end(r, error);
+    finish_timings(r);
+    struct sched_event ev = {.usage = r->usage, .timings = r->timings, .error = error};
+    ev.type = error ? SCHED_EV_ERROR : r->embedding ? SCHED_EV_EMBEDDING : SCHED_EV_DONE;
+    if (ev.type == SCHED_EV_EMBEDDING) {
+        ev.vectors = r->embed.vectors;
+        ev.n_vectors = r->embed.n_inputs;
+        ev.n_dims = r->embed.n_dims;
+    }
+    request_emit(r, &ev);
+    r->state = REQUEST_OVER;
+    list_push_back(&s->graveyard, &r->active);
+}
+
+void request_fail(struct request *r, enum err code, const char *fmt, ...)
+{
+    struct error error = {0};
+    char text[ERROR_MSG_MAX];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    err_set(&error, code, "%s", text);
+    request_end(r, &error);
+}
+
+void requests_bury(struct sched *s)
+{
+    struct list_node *n;
+    while ((n = list_pop_front(&s->graveyard)))
+        request_free(container_of(n, struct request, active));
+}

@@ -1,0 +1,238 @@
+/* The face of the scheduler: what callers' threads do. They check, make the request, take a place
+ * in the queue, and send it to the engine thread; nothing here waits for a decode. */
+#include "sched/sched.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "sched/sched_int.h"
+
+enum { TOKEN_TEXT_MAX = 4 << 20 };
+
+/* ---- starting and stopping ----------------------------------------------------------------- */
+
+static void init_locks(struct sched *s)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->stopped_cond, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&s->submit_lock, NULL);
+    pthread_mutex_init(&s->models_lock, NULL);
+    pthread_mutex_init(&s->stopped_lock, NULL);
+    pthread_mutex_init(&s->inflight.lock, NULL);
+}
+
+static void sched_destroy(struct sched *s)
+{
+    models_free(s);
+    mailbox_free(s->inbox);
+    mailbox_free(s->loads);
+    idmap_free(&s->requests);
+    buf_free(&s->token_text);
+    pthread_cond_destroy(&s->stopped_cond);
+    pthread_mutex_destroy(&s->submit_lock);
+    pthread_mutex_destroy(&s->models_lock);
+    pthread_mutex_destroy(&s->stopped_lock);
+    pthread_mutex_destroy(&s->inflight.lock);
+    free(s);
+}
+
+static struct sched_params checked(const struct sched_params *p)
+{
+    ht_assert(p->engine);
+    struct sched_params c = *p;
+    if (c.n_parallel < 1) c.n_parallel = 1;
+    if (c.n_parallel > SLOTS_MAX) c.n_parallel = SLOTS_MAX;
+    if (c.n_batch < SLOTS_MAX) c.n_batch = SLOTS_MAX;
+    if (c.n_ubatch < 1) c.n_ubatch = 1;
+    if (c.n_ubatch > c.n_batch) c.n_ubatch = c.n_batch;
+    if (c.queue_capacity < 1) c.queue_capacity = 1;
+    return c;
+}
+
+static void quit_loader(struct sched *s)
+{
+    mailbox_send(s->loads, &s->loader_quit);
+    thread_join(s->loader_thread);
+}
+
+enum err sched_new(const struct sched_params *params, struct sched **out, struct error *error)
+{
+    struct sched *s = xcalloc(1, sizeof *s);
+    s->params = checked(params);
+    init_locks(s);
+    s->inbox = mailbox_new();
+    s->loads = mailbox_new();
+    s->stop_cmd.type = CMD_STOP;
+    s->quit_cmd.type = CMD_QUIT;
+    list_init(&s->models);
+    list_init(&s->ready);
+    list_init(&s->fresh);
+    list_init(&s->timed);
+    list_init(&s->graveyard);
+    idmap_init(&s->requests);
+    buf_init(&s->token_text, TOKEN_TEXT_MAX);
+    s->room.capacity = s->params.queue_capacity;
+    atomic_store(&s->oldest_ms, -1);
+    enum err e = thread_start(&s->loader_thread, "loader", loader_main, s, error);
+    if (e) {
+        sched_destroy(s);
+        return e;
+    }
+    e = thread_start(&s->engine_thread, "engine", loop_main, s, error);
+    if (e) {
+        quit_loader(s);
+        sched_destroy(s);
+        return e;
+    }
+    *out = s;
+    return OK;
+}
+
+/* False when the time is over. */
+static bool wait_stopped(struct sched *s, int64_t grace_ms)
+{
+    int64_t until_ns = clock_mono_ns() + grace_ms * 1000000;
+    struct timespec at = {.tv_sec = (time_t)(until_ns / 1000000000),
+                          .tv_nsec = (long)(until_ns % 1000000000)};
+    int rc = 0;
+    pthread_mutex_lock(&s->stopped_lock);
+    while (!s->stopped && rc == 0)
+        rc = pthread_cond_timedwait(&s->stopped_cond, &s->stopped_lock, &at);
+    bool stopped = s->stopped;
+    pthread_mutex_unlock(&s->stopped_lock);
+    return stopped;
+}
+
+static void stop_now(struct sched *s)
+{
+    atomic_store(&s->stop_now, true);
+    pthread_mutex_lock(&s->inflight.lock);
+    if (s->inflight.ctx) engine_ctx_abort(s->inflight.ctx);
+    pthread_mutex_unlock(&s->inflight.lock);
+    mailbox_wake(s->inbox);
+}
+
+/* Cancels that came when everything was over. */
+static void drain(struct sched *s)
+{
+    for (struct mail *m = mailbox_receive(s->inbox, 0), *next; m; m = next) {
+        next = m->next;
+        struct command *c = container_of(m, struct command, mail);
+        ht_assert(c->type == CMD_CANCEL);
+        free(container_of(c, struct cancel_command, cmd));
+    }
+}
+
+void sched_free(struct sched *s, int64_t grace_ms)
+{
+    if (!s) return;
+    pthread_mutex_lock(&s->submit_lock);
+    atomic_store(&s->stopping, true);
+    pthread_mutex_unlock(&s->submit_lock);
+    mailbox_send(s->inbox, &s->stop_cmd.mail);
+    if (!wait_stopped(s, grace_ms > 0 ? grace_ms : 0)) stop_now(s);
+    quit_loader(s); /* its last message reaches the engine thread before the quit */
+    mailbox_send(s->inbox, &s->quit_cmd.mail);
+    thread_join(s->engine_thread);
+    drain(s);
+    sched_destroy(s);
+}
+
+/* ---- requests ------------------------------------------------------------------------------ */
+
+static enum err take_place(struct sched *s, int32_t idle, struct error *error)
+{
+    int32_t taken;
+    if (queue_room_take(&s->room, idle, &taken)) return OK;
+    atomic_fetch_add(&s->n_rejected, 1);
+    metric_add(METRIC_requests_rejected_total, 1);
+    return err_set(error, ERR_BUSY,
+                   "the queue is full: %d requests wait (at most %d may) and %d are running; try "
+                   "again later",
+                   taken, s->room.capacity, atomic_load(&s->n_running));
+}
+
+static enum err submit(struct sched *s, struct request *r, int32_t idle, uint64_t *id,
+                       struct error *error)
+{
+    pthread_mutex_lock(&s->submit_lock);
+    enum err e = OK;
+    if (atomic_load(&s->stopping)) e = err_set(error, ERR_STOPPING, "the hub is shutting down");
+    if (!e) e = take_place(s, idle, error);
+    if (!e) {
+        *id = r->by_id.id = atomic_fetch_add(&s->next_id, 1) + 1;
+        atomic_fetch_add(&s->n_total, 1);
+        metric_add(METRIC_requests_waiting, 1);
+        mailbox_send(s->inbox, &r->cmd.mail);
+    }
+    pthread_mutex_unlock(&s->submit_lock);
+    return e;
+}
+
+enum err sched_generate(struct sched *s, const struct sched_generate *g, uint64_t *id,
+                        struct error *error)
+{
+    struct error local;
+    if (!error) error = &local;
+    if (g->model->embedding)
+        return err_set(error, ERR_UNSUPPORTED, "%s is an embedding model; it can't generate text",
+                       g->model->id);
+    struct request *r = request_new_generate(g, error);
+    if (!r) return error->code;
+    enum err e = submit(s, r, atomic_load(&g->model->n_idle), id, error);
+    if (!e) return OK;
+    r->prompt = NULL; /* still the caller's */
+    request_free(r);
+    return e;
+}
+
+enum err sched_embed(struct sched *s, const struct sched_embed *e, uint64_t *id,
+                     struct error *error)
+{
+    struct error local;
+    if (!error) error = &local;
+    if (!e->model->embedding)
+        return err_set(error, ERR_UNSUPPORTED, "%s is not an embedding model", e->model->id);
+    struct request *r = request_new_embed(e, error);
+    if (!r) return error->code;
+    int32_t idle = EMBED_SEQ_MAX - atomic_load(&e->model->n_running);
+    enum err code = submit(s, r, idle > 0 ? idle : 0, id, error);
+    if (code) request_free(r);
+    return code;
+}
+
+void sched_cancel(struct sched *s, uint64_t id)
+{
+    struct cancel_command *c = xcalloc(1, sizeof *c);
+    c->cmd.type = CMD_CANCEL;
+    c->id = id;
+    atomic_fetch_add(&s->cancels_sent, 1); /* before the message: see loop_decode */
+    mailbox_send(s->inbox, &c->cmd.mail);
+    struct inflight *f = &s->inflight;
+    pthread_mutex_lock(&f->lock);
+    for (int32_t i = 0; i < f->n; i++) {
+        if (f->ids[i] != id) continue;
+        f->ids[i] = 0;
+        f->n_left--;
+    }
+    if (f->ctx && f->n_left == 0) engine_ctx_abort(f->ctx);
+    pthread_mutex_unlock(&f->lock);
+}
+
+void sched_stats(struct sched *s, struct sched_stats *out)
+{
+    int64_t oldest = atomic_load_explicit(&s->oldest_ms, memory_order_relaxed);
+    *out = (struct sched_stats){.running = atomic_load(&s->n_running),
+                                .waiting = atomic_load(&s->room.taken),
+                                .capacity = s->room.capacity,
+                                .oldest_wait_ms = oldest < 0 ? 0 : clock_mono_ms() - oldest,
+                                .total = atomic_load(&s->n_total),
+                                .cancelled = atomic_load(&s->n_cancelled),
+                                .rejected = atomic_load(&s->n_rejected)};
+}

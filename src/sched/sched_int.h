@@ -1,0 +1,293 @@
+/* Inside the scheduler: what its files share.
+ *
+ *   sched.c    the face: what callers' threads do (checks, submitting, cancelling, statistics)
+ *   loop.c     the engine thread: commands, whose turn it is, stopping
+ *   request.c  a request's life: making, events, end
+ *   step.c     one batch of a generating model: admit, build, decode, sample, deliver
+ *   slots.c    sequences: which slot a request gets, prefix reuse, KV cells, making room
+ *   embed.c    one batch of an embedding model
+ *   models.c   the models: registry, loader thread
+ *   queue.c idmap.c text.c   pure data structures
+ *
+ * A request's life (the function that makes the transition):
+ *
+ *   caller --sched_generate--> mailbox --loop:accept--> QUEUED --step:admit--> ACTIVE
+ * --request_end--> OVER ^                      |
+ *                                                         +---slots:preempt------+
+ *   QUEUED and ACTIVE also end by cancel, deadline, failure and stop, all through request_end.
+ *   Memory of an OVER request goes back at the end of the iteration (requests_bury).
+ *
+ * A choice's: WAITING --start_choices--> RUNNING --choice_end--> ENDED. A choice that waits for the
+ * prompt of another choice of its request is SHARING.
+ *
+ * Invariants:
+ *  1. Everything in struct sched_model below "engine thread" is touched by the engine thread only,
+ *     from the moment its load is done until sched_free has joined that thread.
+ *  2. A slot's sequence holds exactly tokens[0 .. n_kv) at positions 0 .. n_kv-1.
+ *  3. A RUNNING choice has at least one token that is not decoded yet (n_kv < n_tokens).
+ *  4. The last token of a batch's part of a choice has an output only if it is the choice's last.
+ *
+ * Locks, none held while another is taken or a callback runs (but on_progress):
+ *   submit_lock    a submission is either before the stop or refused
+ *   models_lock    the list of models, their state, error and listeners
+ *   inflight.lock  which requests are in the batch that is being decoded
+ *   stopped_lock   the end of the engine thread */
+#ifndef HEARTH_SCHED_SCHED_INT_H
+#define HEARTH_SCHED_SCHED_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "base/mailbox.h"
+#include "base/thread.h"
+#include "sched/idmap.h"
+#include "sched/queue.h"
+#include "sched/sched.h"
+#include "sched/text.h"
+
+enum {
+    PREFILL_BESIDE_STREAMS = 256, /* prompt tokens in a batch while others generate */
+    GENERATION_RESERVE = 256,     /* KV cells set aside for what a sequence may still generate */
+    EMBED_SEQ_MAX = 32,           /* inputs in one batch of embeddings */
+    EMBED_BATCH = 512,            /* tokens in it, unless one input is longer */
+    EMBED_CTX_MAX = 2048,         /* longest input unless the configuration says more */
+    CHAT_CTX_MAX = 8192,          /* per sequence, unless the configuration says more */
+    SLOTS_MAX = 64,
+    TENANT_MAX = 256, /* bytes of a tenant's name */
+};
+
+/* ---- requests ---------------------------------------------------------------------------- */
+
+enum command_type { CMD_REQUEST, CMD_CANCEL, CMD_MODEL, CMD_STOP, CMD_QUIT };
+
+/* First member of everything that is sent to the engine thread. */
+struct command {
+    struct mail mail;
+    enum command_type type;
+};
+
+struct cancel_command {
+    struct command cmd;
+    uint64_t id;
+};
+
+struct model_command { /* a load has ended */
+    struct command cmd;
+    struct sched_model *model;
+    struct error error; /* OK = ready */
+};
+
+enum request_state { REQUEST_QUEUED, REQUEST_ACTIVE, REQUEST_OVER };
+
+enum choice_state { CHOICE_WAITING, CHOICE_SHARING, CHOICE_RUNNING, CHOICE_ENDED };
+
+struct choice {
+    struct request *req;
+    int32_t index;
+    enum choice_state state;
+    struct slot *slot; /* RUNNING and SHARING only */
+    struct engine_sampler *sampler;
+    int32_t *tokens; /* the prompt, then what was generated; room for n_longest */
+    int32_t n_tokens;
+    int32_t n_generated;
+    int64_t last_token_ns;
+    struct text text;
+};
+
+struct embed_work {
+    int32_t *tokens; /* all inputs, one after the other */
+    size_t *offsets; /* n_inputs + 1 */
+    size_t n_inputs, n_dims;
+    size_t next;    /* first input that was in no batch yet */
+    float *vectors; /* made when the first batch is */
+};
+
+struct request {
+    struct command cmd;
+    struct idnode by_id;
+    struct queue_entry queued;
+    struct list_node active; /* in sched.fresh, model->active or the graveyard */
+    struct list_node timed;  /* in sched.timed while it waits with a deadline */
+    struct sched_model *model;
+    enum request_state state;
+    bool embedding;
+    sched_listener_fn listener;
+    void *listener_ctx;
+    char *tenant;
+    int32_t priority;
+    int64_t deadline_ms;
+    int64_t arrived_ns, admitted_ns, first_token_ns;
+    bool started;
+    struct usage usage;
+    struct timings timings;
+    /* generation */
+    struct engine_prompt *prompt;
+    const int32_t *prompt_tokens;
+    int32_t n_prompt, n_longest; /* tokens of a sequence when all is generated */
+    struct stops stops;
+    bool logprobs, ignore_eos;
+    int32_t n_top, max_tokens;
+    int32_t n, n_ended;
+    struct choice *choices;
+    /* embedding */
+    struct embed_work embed;
+};
+
+/* ---- models ------------------------------------------------------------------------------- */
+
+/* One libllama sequence id with what its KV cells hold. */
+struct slot {
+    int32_t seq;
+    struct choice *owner;   /* NULL: idle, its tokens are a cached prefix */
+    struct request *holder; /* idle, but its cells are shared with choices that still run */
+    int32_t *tokens;        /* idle only: what is cached (owned) */
+    int32_t n_kv;           /* tokens in the KV cache */
+    int32_t n_shared;       /* of those, in cells that are counted for another slot */
+    char *tenant;           /* whose tokens these are; NULL when empty */
+    uint64_t last_used;
+};
+
+/* A choice's tokens within a batch. */
+struct part {
+    struct choice *choice;
+    int32_t n;      /* tokens */
+    int32_t output; /* index of its last token in the batch if that has an output, else -1 */
+};
+
+struct load_listener {
+    struct list_node node;
+    struct sched_load_listener l;
+};
+
+struct sched_model {
+    struct list_node node; /* in sched.models; models_lock */
+    struct sched *s;
+    char id[MODEL_ID_MAX];
+    /* models_lock */
+    char *path;
+    enum model_state state;
+    struct error error;
+    struct list_node listeners;
+    struct mail load_mail;         /* to the loader, while LOADING */
+    struct model_command done_cmd; /* from the loader, while LOADING */
+    /* any thread */
+    _Atomic float progress;
+    atomic_int n_running, n_idle; /* requests, slots */
+    /* set by the loader, immutable while READY */
+    struct engine_model *engine_model;
+    struct engine_model_facts facts;
+    struct engine_ctx *ctx;
+    bool embedding;
+    int32_t n_cells, n_seq_ctx, n_batch, n_ubatch, n_slots;
+    /* engine thread */
+    struct list_node ready; /* in sched.ready */
+    struct queue queue;
+    struct list_node active; /* requests, most important first */
+    struct slot slots[SLOTS_MAX];
+    uint64_t uses; /* clock of last_used */
+    struct engine_batch_token *batch;
+    int32_t n_batched;
+    struct part parts[SLOTS_MAX];
+    int32_t n_parts;
+};
+
+/* ---- the scheduler ------------------------------------------------------------------------ */
+
+enum { INFLIGHT_MAX = SLOTS_MAX };
+
+/* The batch under way. A cancel that comes while it holds nothing but cancelled requests aborts it.
+ */
+struct inflight {
+    pthread_mutex_t lock;
+    struct engine_ctx *ctx; /* NULL: nothing is being decoded */
+    uint64_t ids[INFLIGHT_MAX];
+    int32_t n, n_left;
+};
+
+struct sched {
+    struct sched_params params;
+    pthread_t engine_thread, loader_thread;
+    struct mailbox *inbox, *loads;
+    struct mail loader_quit;
+    struct command stop_cmd, quit_cmd;
+    pthread_mutex_t submit_lock, models_lock, stopped_lock;
+    pthread_cond_t stopped_cond;
+    bool stopped;            /* stopped_lock: the engine thread has ended every request */
+    atomic_bool stopping;    /* written under submit_lock */
+    atomic_bool stop_now;    /* the grace is over */
+    struct list_node models; /* models_lock */
+    struct queue_room room;
+    struct inflight inflight;
+    atomic_ullong next_id, cancels_sent;
+    atomic_llong n_total, n_cancelled, n_rejected, oldest_ms;
+    atomic_int n_running;
+    /* engine thread */
+    struct idmap requests;
+    struct list_node ready;     /* models */
+    struct list_node fresh;     /* requests that arrived and were not yet told their position */
+    struct list_node timed;     /* waiting requests with a deadline */
+    struct list_node graveyard; /* requests that are over */
+    uint64_t cancels_seen;
+    int64_t timed_look_ms; /* when the deadlines were looked at */
+    bool draining, quit;   /* CMD_STOP, CMD_QUIT were seen */
+    struct buf token_text; /* scratch of step.c */
+};
+
+/* ---- request.c */
+struct request *request_new_generate(const struct sched_generate *g, struct error *error);
+struct request *request_new_embed(const struct sched_embed *e, struct error *error);
+void request_free(struct request *r); /* any state; the prompt too */
+void request_emit(struct request *r, const struct sched_event *ev);
+void request_started(struct request *r); /* leaves the queue, joins model->active */
+void request_requeue(struct request *r); /* the way back; its slots are free already */
+/* Last event: DONE, EMBEDDING, or ERROR when error is given. Frees its slots. */
+void request_end(struct request *r, const struct error *error);
+void request_fail(struct request *r, enum err code, const char *fmt, ...) HT_PRINTF(3, 4);
+void requests_bury(struct sched *s);
+
+/* ---- loop.c */
+void *loop_main(void *sched);
+/* Decodes the model's batch. ERR_BUSY: a cancel came, look at the mailbox first. */
+enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids,
+                     struct error *error);
+
+/* ---- step.c, embed.c: one batch if there is work; false if there was none */
+bool step_generate(struct sched_model *m);
+void step_admit(struct sched_model *m); /* waiting requests that fit become active */
+bool step_embed(struct sched_model *m);
+void embed_admit(struct sched_model *m);
+/* The choice is over; the request too when it was the last one. */
+void choice_end(struct choice *c, enum finish_reason finish);
+
+/* ---- slots.c */
+int32_t slots_idle(const struct sched_model *m, const struct request *r);
+bool slots_fit(const struct sched_model *m, const struct request *r);
+/* Gives the choice the best idle slot; returns how many of its tokens are in the cache already. */
+int32_t slot_attach(struct sched_model *m, struct choice *c);
+/* An empty idle slot for a choice that will share a prompt. */
+void slot_attach_empty(struct sched_model *m, struct choice *c);
+/* keep: its tokens stay as a cached prefix. */
+void slot_release(struct sched_model *m, struct slot *slot, bool keep);
+void slot_share(struct sched_model *m, struct slot *from, struct slot *to);
+void slots_unhold(struct sched_model *m, const struct request *r);
+/* Drops positions from n on; false when all had to go. */
+bool slot_truncate(struct sched_model *m, struct slot *slot, int32_t n);
+/* Free KV cells, after dropping cached prefixes (the oldest first) until `want` are free or none is
+ * left to drop. */
+int32_t slots_room(struct sched_model *m, int32_t want);
+/* There is no room to go on: drops a cached prefix, or sends the least important request back into
+ * the queue, or ends the last one's choice with FINISH_LENGTH. */
+void slots_relieve(struct sched_model *m);
+/* The engine had no room for a batch of n tokens although the count said so: corrects the count (so
+ * that the same can't happen for ever) and relieves. */
+void slots_overfull(struct sched_model *m, int32_t n);
+void slots_init(struct sched_model *m);
+void slots_free(struct sched_model *m);
+
+/* ---- models.c */
+void *loader_main(void *sched);
+void model_done(struct sched_model *m, const struct error *error); /* engine thread */
+void models_free(struct sched *s);
+
+#endif

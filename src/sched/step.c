@@ -1,0 +1,358 @@
+/* One batch of a generating model.
+ *
+ * Admit what fits; one token for each sequence that generates; then prompt tokens, the most
+ * important request's first, up to a budget; decode; for each sequence whose last token was in the
+ * batch sample the next one, turn it into text and deliver.
+ *
+ * The budget is one physical batch (n_ubatch): libllama computes a larger one in such pieces
+ * anyway, and between batches commands are heard and new requests join. While others generate it is
+ * PREFILL_BESIDE_STREAMS, so that a long prompt never stalls them for long.
+ *
+ * A request for n choices decodes its prompt once: the first choice that starts leads, the others
+ * that got a slot share its cells as soon as the prompt is complete and sample from the same
+ * output. Choices for which there is no slot start when one of the request's own ends; they find
+ * the prompt in its cache. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metrics.h"
+#include "sched/sched_int.h"
+
+/* ---- starting ----------------------------------------------------------------------------- */
+
+static bool has_tokens(struct choice *c)
+{
+    if (c->tokens) return true;
+    struct request *r = c->req;
+    c->tokens = try_calloc((size_t)r->n_longest, sizeof *c->tokens);
+    if (!c->tokens) return false;
+    memcpy(c->tokens, r->prompt_tokens, (size_t)r->n_prompt * sizeof *c->tokens);
+    c->n_tokens = r->n_prompt;
+    return true;
+}
+
+/* Gives idle slots to the waiting choices. False: no memory, the request has ended. */
+static bool start_choices(struct sched_model *m, struct request *r)
+{
+    struct choice *leader = NULL;
+    for (int32_t i = 0; i < r->n; i++) {
+        struct choice *c = &r->choices[i];
+        if (c->state != CHOICE_WAITING) continue;
+        if (slots_idle(m, r) == 0) break;
+        if (!has_tokens(c)) {
+            request_fail(r, ERR_NOMEM, "no memory for a sequence of %d tokens", r->n_longest);
+            return false;
+        }
+        if (leader && c->n_generated == 0) {
+            slot_attach_empty(m, c);
+            c->state = CHOICE_SHARING;
+            continue;
+        }
+        int32_t cached = slot_attach(m, c);
+        c->state = CHOICE_RUNNING;
+        if (c->n_generated == 0) leader = c;
+        if (r->started) continue;
+        r->usage.cached_tokens = cached;
+        r->timings.prefill_tokens = r->n_prompt - cached;
+    }
+    return true;
+}
+
+static void tell_started(struct request *r)
+{
+    r->started = true;
+    metric_add(METRIC_prompt_tokens_total, r->n_prompt);
+    metric_add(METRIC_prompt_tokens_cached_total, r->usage.cached_tokens);
+    struct sched_event ev = {.type = SCHED_EV_STARTED, .usage = r->usage};
+    request_emit(r, &ev);
+}
+
+static void start(struct sched_model *m, struct request *r)
+{
+    request_started(r);
+    bool first = !r->started;
+    if (r->max_tokens != 0 && !start_choices(m, r)) return;
+    if (first) tell_started(r);
+    if (r->max_tokens != 0) return;
+    int32_t n = r->n;
+    for (int32_t i = 0; i < n; i++) choice_end(&r->choices[i], FINISH_LENGTH);
+}
+
+void step_admit(struct sched_model *m)
+{
+    for (;;) {
+        struct queue_entry *e = queue_first(&m->queue);
+        if (!e) return;
+        struct request *r = container_of(e, struct request, queued);
+        if (!slots_idle(m, r) || !slots_fit(m, r)) return;
+        start(m, r);
+    }
+}
+
+/* ---- the batch ---------------------------------------------------------------------------- */
+
+static bool generates(const struct choice *c)
+{
+    return c->n_generated > 0 && c->n_tokens - c->slot->n_kv == 1;
+}
+
+/* Running choices that generate, and tokens that the others have to decode first. */
+static int32_t count_work(const struct sched_model *m, int64_t *prefill)
+{
+    int32_t streams = 0;
+    *prefill = 0;
+    list_each (node, &m->active) {
+        const struct request *r = container_of(node, struct request, active);
+        for (int32_t i = 0; i < r->n; i++) {
+            const struct choice *c = &r->choices[i];
+            if (c->state != CHOICE_RUNNING) continue;
+            if (generates(c))
+                streams++;
+            else
+                *prefill += c->n_tokens - c->slot->n_kv;
+        }
+    }
+    return streams;
+}
+
+static void add_part(struct sched_model *m, struct choice *c, int32_t n)
+{
+    struct slot *slot = c->slot;
+    ht_assert(n > 0 && slot->n_kv + n <= c->n_tokens && m->n_batched + n <= m->n_batch);
+    bool complete = slot->n_kv + n == c->n_tokens;
+    for (int32_t i = 0; i < n; i++)
+        m->batch[m->n_batched + i] = (struct engine_batch_token){.token = c->tokens[slot->n_kv + i],
+                                                                 .pos = slot->n_kv + i,
+                                                                 .seq = slot->seq,
+                                                                 .output = complete && i == n - 1};
+    m->n_batched += n;
+    m->parts[m->n_parts++] =
+        (struct part){.choice = c, .n = n, .output = complete ? m->n_batched - 1 : -1};
+}
+
+static int32_t least(int64_t a, int64_t b)
+{
+    return (int32_t)(a < b ? a : b);
+}
+
+/* Leaves an empty batch if there is no room for it; then room was made, or a request has ended. */
+static void build(struct sched_model *m)
+{
+    int64_t prefill;
+    int32_t streams = count_work(m, &prefill);
+    int32_t budget = streams ? PREFILL_BESIDE_STREAMS : m->n_ubatch;
+    budget = least(prefill, least(budget, m->n_batch - streams));
+    int32_t room = slots_room(m, streams + budget) - streams;
+    m->n_batched = m->n_parts = 0;
+    if (room < 0 || (!streams && !room)) {
+        slots_relieve(m);
+        return;
+    }
+    budget = least(budget, room);
+    list_each (node, &m->active) {
+        struct request *r = container_of(node, struct request, active);
+        for (int32_t i = 0; i < r->n; i++) {
+            struct choice *c = &r->choices[i];
+            if (c->state != CHOICE_RUNNING) continue;
+            int32_t n = generates(c) ? 1 : least(c->n_tokens - c->slot->n_kv, budget);
+            if (!generates(c)) budget -= n;
+            if (n) add_part(m, c, n);
+        }
+    }
+}
+
+static int32_t batch_requests(const struct sched_model *m, uint64_t *ids)
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < m->n_parts; i++) {
+        uint64_t id = m->parts[i].choice->req->by_id.id;
+        if (n == 0 || ids[n - 1] != id) ids[n++] = id; /* parts of one request are neighbours */
+    }
+    return n;
+}
+
+/* ---- tokens out --------------------------------------------------------------------------- */
+
+static void emit_text(struct choice *c, bool final)
+{
+    struct text_piece piece;
+    if (!text_take(&c->text, final, &piece)) return;
+    struct sched_event ev = {.type = SCHED_EV_TEXT,
+                             .choice = c->index,
+                             .text = piece.text,
+                             .text_len = piece.len,
+                             .logprobs = piece.logprobs,
+                             .n_logprobs = piece.n_logprobs,
+                             .n_tokens = piece.n_tokens};
+    request_emit(c->req, &ev);
+}
+
+void choice_end(struct choice *c, enum finish_reason finish)
+{
+    struct request *r = c->req;
+    struct sched_model *m = r->model;
+    emit_text(c, true);
+    struct sched_event ev = {.type = SCHED_EV_CHOICE_END,
+                             .choice = c->index,
+                             .finish = finish,
+                             .n_tokens = c->text.n_tokens};
+    request_emit(r, &ev);
+    c->state = CHOICE_ENDED;
+    bool waiting = false;
+    for (int32_t i = 0; i < r->n; i++) waiting |= r->choices[i].state == CHOICE_WAITING;
+    if (c->slot) {
+        /* Shared cells stay for this request's next choice only. */
+        if (waiting && c->slot->n_shared) c->slot->holder = r;
+        slot_release(m, c->slot, waiting || c->slot->n_shared == 0);
+    }
+    if (++r->n_ended == r->n)
+        request_end(r, NULL);
+    else if (waiting && r->max_tokens != 0)
+        start_choices(m, r);
+}
+
+static enum err token_logprob(struct choice *c, const struct engine_sample *sample, size_t len,
+                              struct error *error)
+{
+    struct sched *s = c->req->model->s;
+    struct logprob_alt alts[1 + GEN_TOP_LOGPROBS_MAX];
+    size_t starts[2 + GEN_TOP_LOGPROBS_MAX];
+    size_t n_top = sample->n_top < (size_t)c->req->n_top ? sample->n_top : (size_t)c->req->n_top;
+    for (size_t i = 0; i <= n_top; i++) {
+        alts[i].token = i ? sample->top[i - 1].token : sample->token;
+        alts[i].logprob = i ? sample->top[i - 1].logprob : sample->logprob;
+        starts[i] = s->token_text.len;
+        engine_token_text(c->req->model->engine_model, alts[i].token, true, &s->token_text);
+    }
+    starts[n_top + 1] = s->token_text.len;
+    for (size_t i = 0; i <= n_top; i++) {
+        alts[i].text = buf_str(&s->token_text) + starts[i];
+        alts[i].len = starts[i + 1] - starts[i];
+    }
+    return text_add_logprob(&c->text, alts, n_top, len, error);
+}
+
+/* False: a stop string is complete. */
+static bool add_text(struct choice *c, const struct engine_sample *sample)
+{
+    struct request *r = c->req;
+    struct buf *b = &r->model->s->token_text;
+    buf_clear(b);
+    engine_token_text(r->model->engine_model, sample->token, false, b);
+    size_t len = b->len;
+    struct error error;
+    if (r->logprobs && token_logprob(c, sample, len, &error))
+        log_warn(sched, "request %llu: %s", (unsigned long long)r->by_id.id, error.msg);
+    return text_add(&c->text, buf_str(b), len);
+}
+
+static void count_token(struct choice *c, int64_t now_ns)
+{
+    struct request *r = c->req;
+    if (!r->first_token_ns) {
+        r->first_token_ns = now_ns;
+        metric_observe_ns(METRIC_first_token_seconds, now_ns - r->arrived_ns);
+    }
+    if (c->last_token_ns) metric_observe_ns(METRIC_token_seconds, now_ns - c->last_token_ns);
+    c->last_token_ns = now_ns;
+}
+
+/* The next token of c, from output `index` of the last decode. */
+static void sample(struct choice *c, int32_t index, int64_t now_ns)
+{
+    struct request *r = c->req;
+    struct engine_sample got;
+    struct error error;
+    if (engine_sample(r->model->ctx, c->sampler, index, &got, &error)) {
+        request_end(r, &error);
+        return;
+    }
+    count_token(c, now_ns);
+    if (got.is_end && !r->ignore_eos) {
+        choice_end(c, FINISH_STOP);
+        return;
+    }
+    ht_assert(c->n_tokens < r->n_longest);
+    c->tokens[c->n_tokens++] = got.token;
+    c->n_generated++;
+    r->usage.completion_tokens++;
+    metric_add(METRIC_generated_tokens_total, 1);
+    if (!add_text(c, &got))
+        choice_end(c, FINISH_STOP);
+    else if (c->n_tokens == r->n_longest)
+        choice_end(c, FINISH_LENGTH);
+    else
+        emit_text(c, false);
+}
+
+/* The leader's prompt is complete: the others continue from the same cells and the same output. */
+static void share_prompt(struct sched_model *m, const struct choice *leader, int32_t index,
+                         int64_t now_ns)
+{
+    struct request *r = leader->req;
+    for (int32_t i = 0; i < r->n; i++) {
+        struct choice *c = &r->choices[i];
+        if (c->state != CHOICE_SHARING) continue;
+        slot_share(m, leader->slot, c->slot);
+        c->state = CHOICE_RUNNING;
+        sample(c, index, now_ns);
+        if (r->state != REQUEST_ACTIVE) return;
+    }
+}
+
+static void decoded(struct sched_model *m)
+{
+    int64_t now_ns = clock_mono_ns();
+    metric_add(METRIC_batches_total, 1);
+    metric_add(METRIC_batch_tokens_total, m->n_batched);
+    for (int32_t i = 0; i < m->n_parts; i++) m->parts[i].choice->slot->n_kv += m->parts[i].n;
+    for (int32_t i = 0; i < m->n_parts; i++) {
+        struct choice *c = m->parts[i].choice;
+        int32_t index = m->parts[i].output;
+        if (index < 0 || c->state != CHOICE_RUNNING) continue;
+        if (c->n_generated == 0) share_prompt(m, c, index, now_ns);
+        if (c->state == CHOICE_RUNNING) sample(c, index, now_ns);
+    }
+}
+
+/* ---- what can go wrong --------------------------------------------------------------------- */
+
+/* Some of the batch may be in the cells: back to what was there before. Nothing is lost, a choice
+ * keeps its tokens and decodes them again. */
+static void roll_back(struct sched_model *m)
+{
+    for (int32_t i = 0; i < m->n_parts; i++) {
+        struct slot *slot = m->parts[i].choice->slot;
+        slot_truncate(m, slot, slot->n_kv);
+    }
+}
+
+static void failed(struct sched_model *m, const struct error *error)
+{
+    log_error(sched, "decoding a batch of %d tokens with %s failed: %s", m->n_batched, m->id,
+              error->msg);
+    for (int32_t i = 0; i < m->n_parts; i++) slot_truncate(m, m->parts[i].choice->slot, 0);
+    for (int32_t i = 0; i < m->n_parts; i++) request_end(m->parts[i].choice->req, error);
+}
+
+bool step_generate(struct sched_model *m)
+{
+    step_admit(m);
+    if (list_empty(&m->active)) return false;
+    build(m);
+    if (!m->n_batched) return true;
+    uint64_t ids[SLOTS_MAX];
+    int32_t n_ids = batch_requests(m, ids);
+    struct error error;
+    switch (loop_decode(m, ids, n_ids, &error)) {
+    case OK: decoded(m); break;
+    case ERR_BUSY: break;
+    case ERR_CANCELLED: roll_back(m); break;
+    case ERR_NOMEM: slots_overfull(m, m->n_batched); break;
+    default: failed(m, &error);
+    }
+    return true;
+}
