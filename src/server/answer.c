@@ -119,8 +119,12 @@ static void add_headers(struct exchange *x, struct MHD_Response *r)
 static struct MHD_Response *new_response(struct exchange *x)
 {
     if (x->streamed) {
-        return MHD_create_response_from_callback(
+        struct MHD_Response *r = MHD_create_response_from_callback(
             MHD_SIZE_UNKNOWN, x->http_1_0 ? BLOCK_HTTP_1_0 : BLOCK_CHUNKED, read_stream, x, NULL);
+        /* libmicrohttpd 0.9.75 would end the chunked body of a HEAD request, which has none. */
+        if (r && x->http.method == HTTP_HEAD)
+            MHD_set_response_options(r, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+        return r;
     }
     size_t len = x->out.len;
     if (len == 0) return MHD_create_response_from_buffer(0, "", MHD_RESPMEM_PERSISTENT);

@@ -53,6 +53,7 @@ void *front_target(void *cls, const char *target, struct MHD_Connection *mhd)
                          "the request line is longer than %zu bytes (HEARTH_MAX_HEADERS)",
                          s->params.max_headers);
     }
+    x->wire_target = (uintptr_t)target;
     c->exchange = x;
     s->n_busy++;
     /* The time for a head of a new connection runs since it was opened. */
@@ -239,12 +240,24 @@ static void read_origin(struct exchange *x)
                    x->http.header(&x->http, "Access-Control-Request-Method") != NULL;
 }
 
+/* libmicrohttpd hands out C strings, which end at a NUL that the client sent. But target and
+ * version lie in one buffer, a blank apart: so the target's true length can be told. */
+static void check_nul(struct exchange *x, const char *version)
+{
+    uintptr_t at = (uintptr_t)version;
+    size_t reach = x->server->params.max_headers * 2;
+    bool same_buffer = at > x->wire_target && at - x->wire_target < reach;
+    if (same_buffer && at - x->wire_target != x->target_len + 1)
+        refuse_and_close(x, 400, ERR_INVALID, "the request target holds a NUL byte");
+}
+
 static void read_head(struct exchange *x, struct MHD_Connection *mhd, const char *method,
                       const char *version)
 {
     str_copy(x->method_name, sizeof x->method_name,
              is_token(method, strlen(method)) ? method : "?");
     x->http_1_0 = strcmp(version, "HTTP/1.0") == 0;
+    check_nul(x, version);
     copy_head(x, mhd);
     const char *id = x->http.header(&x->http, "X-Request-Id");
     if (id && policy_request_id(id)) {

@@ -10,6 +10,9 @@
  * makes libmicrohttpd close the connection. (Queueing another response is no way out: for a bad
  * Content-Length version 0.9.75 would write the header twice.)
  *
+ * A request line without any blank in it (a TLS handshake on this port, say) makes libmicrohttpd
+ * close the connection without a word; that can't be changed from here.
+ *
  * Where symbols are bound otherwise (a static libmicrohttpd, one built with -Bsymbolic, macOS) the
  * HTML pages come back and nothing else changes. Rejected: peeking at each request before
  * libmicrohttpd does, which costs a system call per request. */

@@ -72,6 +72,7 @@ struct exchange {
     struct buf body;
     const struct route *route;
     struct hub *hub;
+    uintptr_t wire_target; /* where libmicrohttpd holds it */
     size_t target_len;
     bool http_1_0;
     const char *origin; /* NULL: no CORS headers */

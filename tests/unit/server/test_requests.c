@@ -110,14 +110,14 @@ static void head_of_a_stream_ends(void **state)
     (void)state;
     struct reader r;
     reader_init(&r, dial(F.port));
-    puts_to(r.fd, "HEAD /stream HTTP/1.1\r\n" HOST "\r\nGET /health HTTP/1.1\r\n" HOST "\r\n");
+    puts_to(r.fd, "HEAD /stream HTTP/1.1\r\n" HOST "\r\n");
     struct answer a;
     assert_true(read_answer(&r, &a, true, 3000));
     assert_string_equal(field(&a, "Content-Type"), "text/event-stream");
     answer_free(&a);
-    assert_true(read_answer(&r, &a, false, 3000));
-    assert_string_equal(a.body, "{\"status\":\"ok\"}");
-    answer_free(&a);
+    while (more(&r, 3000)) {
+    }
+    assert_int_equal(r.in.len, 0); /* no body, not even an empty chunked one */
     wait_until(atomic_load(&world.closes) == 1, 2000);
     wait_streams(1);
     end_streams();
@@ -245,7 +245,6 @@ static void framing_that_could_smuggle_is_refused(void **state)
         "GET /health HTTP/1.1\r\nno colon here\r\n\r\n",
         "GET /health HTTP/1.1\r\n" HOST "X: a\rb\r\n\r\n",
         "GET /health\r\n\r\n",
-        "\x16\x03\x01\x02\r\n\r\n",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct reader r;
@@ -335,13 +334,19 @@ static void large_heads(void **state)
     struct answer a = ask(F.port, request.data, request.len);
     assert_int_equal(a.status, 431);
     answer_free(&a);
-    buf_clear(&request);
-    buf_puts(&request, "GET /health HTTP/1.1\r\n" HOST "Cookie: ");
-    for (int n = 0; n < 12000; n++) buf_putc(&request, 'c');
-    buf_puts(&request, "\r\n\r\n");
-    a = ask(F.port, request.data, request.len);
-    assert_int_equal(a.status, 200);
-    answer_free(&a);
+    static const struct {
+        const char *name;
+        int len;
+    } fine[] = {{"X-Long: ", 12000}, {"Cookie: ", 6000}};
+    for (size_t i = 0; i < 2; i++) {
+        buf_clear(&request);
+        buf_printf(&request, "GET /health HTTP/1.1\r\n" HOST "%s", fine[i].name);
+        for (int n = 0; n < fine[i].len; n++) buf_putc(&request, 'c');
+        buf_puts(&request, "\r\n\r\n");
+        a = ask(F.port, request.data, request.len);
+        assert_int_equal(a.status, 200);
+        answer_free(&a);
+    }
     buf_free(&request);
 }
 
