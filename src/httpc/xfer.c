@@ -393,7 +393,11 @@ static void explain(const struct xfer *x, CURLcode result, struct error *e)
     case CURLE_TOO_MANY_REDIRECTS:
         err_set(e, ERR_UPSTREAM, "%s redirects more than %d times", x->host, x->req.max_redirects);
         break;
-    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_UNSUPPORTED_PROTOCOL: /* also what curl calls an answer without headers */
+        if (!x->redirected) {
+            err_set(e, ERR_UPSTREAM, "%s doesn't answer in HTTP", x->host);
+            break;
+        }
         err_set(e, ERR_NETWORK, "%s redirects to something that is not https, which is refused",
                 x->host);
         break;
