@@ -144,8 +144,8 @@ HT_MUST_CHECK enum err engine_parser_new(const struct engine_prompt *p, struct e
 void engine_parser_free(struct engine_parser *ps);
 /* Adds whole UTF-8 characters of generated text (len may be 0), `final` with the last call. Gives
  * the deltas that became certain. Plain chats cost O(len); formats that must be re-parsed are
- * bounded by doubling. Output that does not parse comes as DELTA_TEXT: never an error for the
- * model's mistakes. */
+ * bounded to about a tenth of the time. Output that does not parse comes as DELTA_TEXT: never an
+ * error for the model's mistakes. */
 HT_MUST_CHECK enum err engine_parser_feed(struct engine_parser *ps, const char *text, size_t len,
                                           bool final, const struct engine_delta **out, size_t *n,
                                           struct error *error);
@@ -210,6 +210,9 @@ void engine_sampler_accept_prompt(struct engine_sampler *s, int32_t token);
 struct engine_sample {
     int32_t token;
     bool is_end;   /* end-of-generation token */
+    /* Render it with engine_token_text(special = true): a control token whose text the parser
+     * needs, such as the mark of a tool call. */
+    bool special;
     float logprob; /* of the chosen token, under the model's raw distribution */
     struct {
         int32_t token;

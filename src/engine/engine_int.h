@@ -19,7 +19,7 @@ enum {
     ENGINE_SCHEMA_MAX = 256 << 10,     /* bytes of a JSON schema or a GBNF grammar */
     ENGINE_SCHEMA_DEPTH_MAX = 64,      /* nesting of a JSON schema */
     ENGINE_GRAMMAR_DEPTH_MAX = 64,     /* nesting of parentheses in a GBNF grammar */
-    ENGINE_GRAMMAR_RULES_MAX = 4096,
+    ENGINE_GRAMMAR_RULES_MAX = 32768,
     ENGINE_GRAMMAR_REPEAT_MAX = 2000, /* of {m,n}; libllama's own limit */
 };
 

@@ -20,6 +20,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "engine/engine_int.h"
 #include "engine/guard.h"
 
 enum {
@@ -142,7 +143,7 @@ static enum err rule_by_name(struct gbnf *g, const char *name, size_t len, int32
         *out = (int32_t)(known - 1);
         return OK;
     }
-    if (map_count(g->names) == ENGINE_GRAMMAR_RULES_MAX) return bad(g, "more than 4096 rules");
+    if (map_count(g->names) == ENGINE_GRAMMAR_RULES_MAX) return bad(g, "more than 32768 rules");
     enum err e = new_rule(g, name, len, out);
     if (!e) map_put(g->names, key, (void *)((uintptr_t)*out + 1));
     return e;
@@ -516,12 +517,12 @@ static enum err check_meaning(struct gbnf *g)
     return e;
 }
 
-enum err gbnf_check(const char *grammar, const char *param, struct error *error)
+enum err gbnf_check(const char *grammar, size_t max_bytes, const char *param, struct error *error)
 {
     size_t len = strlen(grammar);
-    if (len > ENGINE_SCHEMA_MAX)
-        return err_set_param(error, ERR_SCHEMA, param, "the grammar has %zu bytes; %d are allowed",
-                             len, ENGINE_SCHEMA_MAX);
+    if (len > max_bytes)
+        return err_set_param(error, ERR_SCHEMA, param, "the grammar has %zu bytes; %zu are allowed",
+                             len, max_bytes);
     struct gbnf g = {.text = grammar, .p = grammar, .param = param, .error = error};
     g.names = map_new();
     skip_space(&g, true);

@@ -13,6 +13,7 @@
 
 #include "base/json.h"
 #include "base/str.h"
+#include "engine/engine_int.h"
 
 enum {
     OPTIONAL_MAX = 256,        /* optional properties of one object */
@@ -287,6 +288,7 @@ enum err guard_request(const struct gen_request *req, struct error *error)
     if (!e && req->template_kwargs) e = check_kwargs(req->template_kwargs, error);
     if (!e && req->format == FORMAT_JSON_SCHEMA)
         e = guard_schema(req->schema, "/response_format/json_schema/schema", error);
-    if (!e && req->format == FORMAT_GRAMMAR) e = gbnf_check(req->grammar, "/grammar", error);
+    if (!e && req->format == FORMAT_GRAMMAR)
+        e = gbnf_check(req->grammar, ENGINE_SCHEMA_MAX, "/grammar", error);
     return e;
 }

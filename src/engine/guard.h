@@ -4,7 +4,7 @@
 #ifndef HEARTH_ENGINE_GUARD_H
 #define HEARTH_ENGINE_GUARD_H
 
-#include "engine/engine_int.h"
+#include "engine/engine.h"
 
 /* Tools, tool choice, schema, grammar, template_kwargs and the arguments of earlier tool calls.
  * ERR_SCHEMA or ERR_INVALID, with param = the pointer into the request. */
@@ -16,6 +16,7 @@ HT_MUST_CHECK enum err guard_schema(const char *schema, const char *param, struc
 
 /* A GBNF grammar, parsed completely (gbnf.c): syntax, undefined rules, a missing root, left
  * recursion, nesting and the size that its repetitions expand to. Errors name line and rule. */
-HT_MUST_CHECK enum err gbnf_check(const char *grammar, const char *param, struct error *error);
+HT_MUST_CHECK enum err gbnf_check(const char *grammar, size_t max_bytes, const char *param,
+                                  struct error *error);
 
 #endif

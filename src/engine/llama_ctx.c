@@ -1,0 +1,191 @@
+/* Contexts and samplers of the llama engine. One owner thread; only `abort` is touched by others.
+ *
+ * The batch is laid out once, for n_batch tokens, so that decoding allocates nothing. The KV cache
+ * is unified: every sequence may use any cell, and a copied prefix is shared, not duplicated. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "engine/llama_int.h"
+
+struct le_ctx {
+    struct engine_ctx head;
+    struct llama_context *ctx;
+    llama_memory_t memory; /* NULL: an encoder, nothing is kept between calls */
+    struct llama_batch batch;
+    float *embedding; /* n_embd_out */
+    int32_t n_embd_out;
+    bool normalise;
+};
+
+struct le_sampler {
+    struct engine_sampler head;
+    struct shim_sampler *sampler;
+};
+
+/* ---- contexts ----------------------------------------------------------------------------- */
+
+static bool on_abort(void *ctx)
+{
+    return atomic_load_explicit(&((struct le_ctx *)ctx)->head.abort, memory_order_acquire);
+}
+
+static struct llama_context_params to_params(const struct le_model *m, struct le_ctx *c,
+                                             const struct engine_ctx_params *params)
+{
+    struct llama_context_params p = llama_context_default_params();
+    int32_t cores = params->n_threads && params->n_threads_batch ? 0 : shim_math_cores();
+    p.n_ctx = (uint32_t)params->n_ctx;
+    p.n_batch = (uint32_t)params->n_batch;
+    p.n_ubatch =
+        (uint32_t)(params->n_ubatch < params->n_batch ? params->n_ubatch : params->n_batch);
+    p.n_seq_max = (uint32_t)params->n_seq_max;
+    p.n_threads = params->n_threads ? params->n_threads : cores;
+    p.n_threads_batch = params->n_threads_batch ? params->n_threads_batch : cores;
+    p.abort_callback = on_abort;
+    p.abort_callback_data = c;
+    p.kv_unified = true;
+    p.op_offload = true;
+    p.no_perf = true;
+    if (!params->embeddings) return p;
+    p.embeddings = true;
+    p.n_ubatch = p.n_batch; /* attention that looks both ways needs the whole input at once */
+    if (!m->head.facts.is_embedding && !m->head.facts.is_rerank)
+        p.pooling_type = LLAMA_POOLING_TYPE_MEAN; /* a chat model asked to embed */
+    return p;
+}
+
+static void lay_out_batch(struct le_ctx *c)
+{
+    c->batch = llama_batch_init(c->head.n_batch, 0, 1);
+    for (int32_t i = 0; i < c->head.n_batch; i++) c->batch.n_seq_id[i] = 1;
+}
+
+enum err le_ctx_new(struct engine_model *head, const struct engine_ctx_params *params,
+                    struct engine_ctx **out, struct error *error)
+{
+    struct le_model *m = (struct le_model *)head;
+    struct le_ctx *c = xcalloc(1, sizeof *c);
+    c->head.ops = head->ops;
+    struct llama_context_params p = to_params(m, c, params);
+    le_log_forget();
+    c->ctx = llama_init_from_model(m->model, p);
+    if (!c->ctx) {
+        free(c);
+        return err_set(error, ERR_NOMEM, "no memory for a context of %d tokens%s%s; ask for less",
+                       params->n_ctx ? params->n_ctx : head->facts.n_ctx_train,
+                       *le_log_reason() ? ": " : "", le_log_reason());
+    }
+    c->memory = llama_get_memory(c->ctx);
+    c->head.n_ctx = (int32_t)llama_n_ctx(c->ctx);
+    c->head.n_batch = (int32_t)llama_n_batch(c->ctx);
+    c->head.n_seq_max = params->n_seq_max;
+    c->head.embeddings = params->embeddings;
+    c->n_embd_out = head->facts.n_embd_out;
+    c->normalise = !head->facts.is_rerank;
+    c->embedding = xcalloc((size_t)c->n_embd_out, sizeof *c->embedding);
+    lay_out_batch(c);
+    *out = &c->head;
+    return OK;
+}
+
+void le_ctx_free(struct engine_ctx *head)
+{
+    struct le_ctx *c = (struct le_ctx *)head;
+    llama_batch_free(c->batch);
+    llama_free(c->ctx);
+    free(c->embedding);
+    free(c);
+}
+
+/* ---- decoding ----------------------------------------------------------------------------- */
+
+static enum err decode_failed(int32_t rc, int32_t n, struct error *error)
+{
+    if (rc == 1) return err_set(error, ERR_NOMEM, "no room in the KV cache for %d more tokens", n);
+    if (rc == 2) return err_set(error, ERR_CANCELLED, "decoding was stopped");
+    if (rc == -1000) return error ? error->code : ERR_ENGINE; /* the exception's words are there */
+    return err_set(error, ERR_ENGINE, "decoding %d tokens failed (%d)%s%s", n, rc,
+                   *le_log_reason() ? ": " : "", le_log_reason());
+}
+
+enum err le_ctx_decode(struct engine_ctx *head, const struct engine_batch_token *tokens, int32_t n,
+                       struct error *error)
+{
+    struct le_ctx *c = (struct le_ctx *)head;
+    struct llama_batch *b = &c->batch;
+    for (int32_t i = 0; i < n; i++) {
+        b->token[i] = tokens[i].token;
+        b->pos[i] = tokens[i].pos;
+        b->seq_id[i][0] = tokens[i].seq;
+        b->logits[i] = tokens[i].output;
+    }
+    b->n_tokens = n;
+    if (head->embeddings && c->memory) llama_memory_clear(c->memory, false);
+    if (on_abort(c)) return decode_failed(2, n, error);
+    le_log_forget();
+    int32_t rc = shim_decode(c->ctx, b, error);
+    return rc ? decode_failed(rc, n, error) : OK;
+}
+
+bool le_seq_remove(struct engine_ctx *head, int32_t seq, int32_t p0, int32_t p1)
+{
+    struct le_ctx *c = (struct le_ctx *)head;
+    return !c->memory || llama_memory_seq_rm(c->memory, seq, p0, p1);
+}
+
+void le_seq_copy(struct engine_ctx *head, int32_t from, int32_t to, int32_t p0, int32_t p1)
+{
+    struct le_ctx *c = (struct le_ctx *)head;
+    if (c->memory) llama_memory_seq_cp(c->memory, from, to, p0, p1);
+}
+
+const float *le_seq_embedding(struct engine_ctx *head, int32_t seq)
+{
+    struct le_ctx *c = (struct le_ctx *)head;
+    const float *v = llama_get_embeddings_seq(c->ctx, seq);
+    if (!v) return NULL;
+    double sum = 0;
+    for (int32_t i = 0; i < c->n_embd_out; i++) sum += (double)v[i] * v[i];
+    float scale = c->normalise && sum > 0 ? (float)(1 / sqrt(sum)) : 1;
+    for (int32_t i = 0; i < c->n_embd_out; i++) c->embedding[i] = v[i] * scale;
+    return c->embedding;
+}
+
+/* ---- sampling ----------------------------------------------------------------------------- */
+
+enum err le_smp_new(const struct engine_model *head, const struct sampling *s,
+                    const struct engine_prompt *prompt, struct engine_sampler **out,
+                    struct error *error)
+{
+    const struct le_model *m = (const struct le_model *)head;
+    const struct le_prompt *p = (const struct le_prompt *)prompt;
+    struct shim_sampler *sampler;
+    enum err e = shim_sampler_new(m->model, s, p->chat, head->facts.n_ctx_train, &sampler, error);
+    if (e) return e;
+    struct le_sampler *sm = xcalloc(1, sizeof *sm);
+    sm->head.ops = head->ops;
+    sm->sampler = sampler;
+    *out = &sm->head;
+    return OK;
+}
+
+void le_smp_free(struct engine_sampler *head)
+{
+    struct le_sampler *s = (struct le_sampler *)head;
+    shim_sampler_free(s->sampler);
+    free(s);
+}
+
+void le_smp_accept_prompt(struct engine_sampler *s, int32_t token)
+{
+    shim_sampler_accept_prompt(((struct le_sampler *)s)->sampler, token);
+}
+
+enum err le_smp_sample(struct engine_ctx *c, struct engine_sampler *s, int32_t index,
+                       struct engine_sample *out, struct error *error)
+{
+    return shim_sampler_sample(((struct le_sampler *)s)->sampler, ((struct le_ctx *)c)->ctx, index,
+                               out, error);
+}

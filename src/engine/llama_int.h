@@ -1,0 +1,79 @@
+/* The llama engine's own structs: llama_backend.c (the library, devices), llama_model.c (weights,
+ * tokens), llama_chat.c (prompts, parsers) and llama_ctx.c (decoding, sampling) share them. */
+#ifndef HEARTH_ENGINE_LLAMA_INT_H
+#define HEARTH_ENGINE_LLAMA_INT_H
+
+#include <llama.h>
+
+#include "engine/engine_int.h"
+#include "engine/shim.h"
+
+struct le_engine {
+    struct engine head;
+    char lib_dir[4096]; /* "" = beside the binary */
+};
+
+struct le_model {
+    struct engine_model head;
+    struct llama_model *model;
+    const struct llama_vocab *vocab;
+    struct shim_templates *templates; /* NULL: no_chat says why */
+    char no_chat[256];
+};
+
+struct le_prompt {
+    struct engine_prompt head;
+    struct shim_chat *chat;
+};
+
+/* ---- llama_backend.c ----------------------------------------------------------------------- */
+
+/* Loads the CPU variant that suits this machine and the device back ends, once per process. */
+HT_MUST_CHECK enum err le_backend_need(struct le_engine *e, struct error *error);
+/* The first error that libllama logged on this thread since le_log_forget, without its prefix;
+ * "" if none. */
+void le_log_forget(void);
+const char *le_log_reason(void);
+enum err le_describe(struct engine *e, struct engine_description *out, struct error *error);
+
+/* ---- llama_model.c ------------------------------------------------------------------------- */
+
+enum err le_model_open(struct engine *e, const struct engine_model_params *params,
+                       struct engine_model **out, struct error *error);
+void le_model_close(struct engine_model *m);
+enum err le_model_tokenize(const struct engine_model *m, const char *text, size_t len,
+                           bool add_special, bool parse_special, size_t max_tokens, int32_t **out,
+                           size_t *n, struct error *error);
+enum err le_token_text(const struct engine_model *m, int32_t token, bool special, struct buf *out);
+bool le_token_is_end(const struct engine_model *m, int32_t token);
+
+/* ---- llama_chat.c -------------------------------------------------------------------------- */
+
+enum err le_prompt_new(const struct engine_model *m, const struct gen_request *req,
+                       size_t max_tokens, struct engine_prompt **out, struct error *error);
+void le_prompt_free(struct engine_prompt *p);
+enum err le_parser_new(const struct engine_prompt *p, struct engine_parser **out,
+                       struct error *error);
+void le_parser_free(struct engine_parser *ps);
+enum err le_parser_feed(struct engine_parser *ps, const char *text, size_t len, bool final,
+                        const struct engine_delta **out, size_t *n, struct error *error);
+
+/* ---- llama_ctx.c --------------------------------------------------------------------------- */
+
+enum err le_ctx_new(struct engine_model *m, const struct engine_ctx_params *params,
+                    struct engine_ctx **out, struct error *error);
+void le_ctx_free(struct engine_ctx *c);
+enum err le_ctx_decode(struct engine_ctx *c, const struct engine_batch_token *tokens, int32_t n,
+                       struct error *error);
+bool le_seq_remove(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
+void le_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
+const float *le_seq_embedding(struct engine_ctx *c, int32_t seq);
+enum err le_smp_new(const struct engine_model *m, const struct sampling *s,
+                    const struct engine_prompt *p, struct engine_sampler **out,
+                    struct error *error);
+void le_smp_free(struct engine_sampler *s);
+void le_smp_accept_prompt(struct engine_sampler *s, int32_t token);
+enum err le_smp_sample(struct engine_ctx *c, struct engine_sampler *s, int32_t index,
+                       struct engine_sample *out, struct error *error);
+
+#endif

@@ -1,0 +1,178 @@
+/* Models of the llama engine: loading, facts, tokens. Immutable after load. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "engine/llama_int.h"
+
+/* ---- loading ------------------------------------------------------------------------------ */
+
+struct progress {
+    const struct engine_model_params *params;
+    bool stopped;
+};
+
+static bool on_progress(float fraction, void *ctx)
+{
+    struct progress *p = ctx;
+    if (p->stopped) return false;
+    p->stopped =
+        p->params->on_progress && !p->params->on_progress(fraction, p->params->progress_ctx);
+    return !p->stopped;
+}
+
+static struct llama_model *load_file(const struct engine_model_params *params, struct error *error)
+{
+    struct progress progress = {.params = params};
+    struct llama_model_params p = llama_model_default_params();
+    p.n_gpu_layers = params->n_gpu_layers;
+    p.load_mode = params->use_mmap ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
+    p.progress_callback = on_progress;
+    p.progress_callback_user_data = &progress;
+    le_log_forget();
+    struct llama_model *m = llama_model_load_from_file(params->path, p);
+    if (m) return m;
+    if (progress.stopped)
+        err_set(error, ERR_CANCELLED, "loading the model was stopped");
+    else
+        err_set(error, ERR_MODEL_FILE, "the model can't be loaded: %s",
+                *le_log_reason() ? le_log_reason() : "the inference library does not say why");
+    return NULL;
+}
+
+/* The pooling that the file asks for, NONE if it doesn't. */
+static int pooling_of(const struct llama_model *m)
+{
+    char arch[64], key[96], value[32];
+    int64_t pooling;
+    if (llama_model_meta_val_str(m, "general.architecture", arch, sizeof arch) < 0) return 0;
+    snprintf(key, sizeof key, "%s.pooling_type", arch);
+    if (llama_model_meta_val_str(m, key, value, sizeof value) < 0) return 0;
+    return str_to_i64(value, 0, 100, &pooling) ? (int)pooling : 0;
+}
+
+static void read_facts(struct le_model *m)
+{
+    struct engine_model_facts *f = &m->head.facts;
+    int pooling = pooling_of(m->model);
+    f->n_vocab = llama_vocab_n_tokens(m->vocab);
+    f->n_ctx_train = llama_model_n_ctx_train(m->model);
+    f->n_embd = llama_model_n_embd(m->model);
+    f->n_layer = llama_model_n_layer(m->model);
+    f->is_rerank = pooling == LLAMA_POOLING_TYPE_RANK;
+    f->is_embedding = pooling != LLAMA_POOLING_TYPE_NONE && !f->is_rerank;
+    f->n_embd_out =
+        f->is_rerank ? (int32_t)llama_model_n_cls_out(m->model) : llama_model_n_embd_out(m->model);
+    f->weight_bytes = llama_model_size(m->model);
+    f->n_params = llama_model_n_params(m->model);
+}
+
+static void read_templates(struct le_model *m)
+{
+    struct engine_model_facts *f = &m->head.facts;
+    struct error why = {0};
+    if (f->is_embedding || f->is_rerank) {
+        str_copy(m->no_chat, sizeof m->no_chat, "it is an embedding or rerank model");
+    } else if (!llama_model_chat_template(m->model, NULL) &&
+               !llama_model_chat_template(m->model, "tool_use")) {
+        str_copy(m->no_chat, sizeof m->no_chat, "its file has no chat template");
+    } else if (shim_templates_new(m->model, &m->templates, &why)) {
+        str_printf(m->no_chat, sizeof m->no_chat, "its chat template can't be used: %.200s",
+                   why.msg);
+        log_warn(engine, "no chat with this model: %s", m->no_chat);
+    } else {
+        f->has_chat_template = true;
+        shim_templates_caps(m->templates, &f->supports_tools, &f->supports_thinking);
+    }
+}
+
+enum err le_model_open(struct engine *head, const struct engine_model_params *params,
+                       struct engine_model **out, struct error *error)
+{
+    struct error own;
+    if (!error) error = &own;
+    enum err err = le_backend_need((struct le_engine *)head, error);
+    if (err) return err;
+    int64_t start = clock_mono_ms();
+    struct llama_model *model = load_file(params, error);
+    if (!model) return error->code;
+    struct le_model *m = xcalloc(1, sizeof *m);
+    m->head.ops = head->ops;
+    m->model = model;
+    m->vocab = llama_model_get_vocab(model);
+    read_facts(m);
+    read_templates(m);
+    log_debug(engine, "loaded %s in %lld ms", params->path, (long long)(clock_mono_ms() - start));
+    *out = &m->head;
+    return OK;
+}
+
+void le_model_close(struct engine_model *head)
+{
+    struct le_model *m = (struct le_model *)head;
+    shim_templates_free(m->templates);
+    llama_model_free(m->model);
+    free(m);
+}
+
+/* ---- tokens ------------------------------------------------------------------------------- */
+
+enum err le_model_tokenize(const struct engine_model *head, const char *text, size_t len,
+                           bool add_special, bool parse_special, size_t max_tokens, int32_t **out,
+                           size_t *n, struct error *error)
+{
+    const struct le_model *m = (const struct le_model *)head;
+    if (len > ENGINE_PROMPT_TEXT_MAX)
+        return err_set(error, ERR_CONTEXT, "the prompt has %zu bytes; at most %d are possible", len,
+                       ENGINE_PROMPT_TEXT_MAX);
+    struct error own;
+    if (!error) error = &own;
+    int32_t room = (int32_t)len + 8, *tokens, count; /* a token has at least one byte, mostly */
+    for (;;) {
+        tokens = try_calloc((size_t)room, sizeof *tokens);
+        if (!tokens)
+            return err_set(error, ERR_NOMEM, "out of memory for a prompt of %zu bytes", len);
+        count = shim_tokenize(m->vocab, text, (int32_t)len, tokens, room, add_special,
+                              parse_special, error);
+        if (count >= 0) break;
+        free(tokens);
+        if (count == INT32_MIN) return error->code;
+        room = -count;
+    }
+    if ((size_t)count > max_tokens) {
+        free(tokens);
+        return prompt_too_long(error, (size_t)count, max_tokens);
+    }
+    int32_t *fit = try_realloc(tokens, (size_t)count + 1, sizeof *fit);
+    *out = fit ? fit : tokens;
+    *n = (size_t)count;
+    return OK;
+}
+
+enum err le_token_text(const struct engine_model *head, int32_t token, bool special,
+                       struct buf *out)
+{
+    const struct le_model *m = (const struct le_model *)head;
+    enum err e = buf_reserve(out, 64);
+    if (e) return e;
+    int32_t n = llama_token_to_piece(m->vocab, token, out->data + out->len, 64, 0, special);
+    if (n < 0) {
+        int32_t need = -n;
+        if ((e = buf_reserve(out, (size_t)need))) return e;
+        n = llama_token_to_piece(m->vocab, token, out->data + out->len, need, 0, special);
+    }
+    if (n > 0) out->len += (size_t)n;
+    out->data[out->len] = '\0';
+    return OK;
+}
+
+bool le_token_is_end(const struct engine_model *head, int32_t token)
+{
+    const struct le_model *m = (const struct le_model *)head;
+    return token >= 0 && token < head->facts.n_vocab && llama_vocab_is_eog(m->vocab, token);
+}

@@ -1,0 +1,93 @@
+/* What the shim's C++ files share. */
+#ifndef HEARTH_ENGINE_SHIM_INT_HPP
+#define HEARTH_ENGINE_SHIM_INT_HPP
+
+#include <atomic>
+#include <memory>
+#include <new>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "chat.h"
+#include "common.h"
+#include "llama.h"
+#include "sampling.h"
+
+/* C lets a struct and a function share a name; C++ calls that hiding the constructor. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+extern "C" {
+#include "engine/guard.h"
+#include "engine/shim.h"
+}
+#pragma GCC diagnostic pop
+
+/* Runs f; an exception becomes an error with this code. */
+template <typename F> enum err shim_guarded(struct error *error, enum err code, F f) noexcept
+{
+    try {
+        return f();
+    } catch (const std::bad_alloc &) {
+        return err_set(error, ERR_NOMEM, "out of memory in the inference library");
+    } catch (const std::exception &e) {
+        return err_set(error, code, "%s", e.what());
+    } catch (...) {
+        return err_set(error, code, "the inference library failed without saying why");
+    }
+}
+
+struct grammar_deleter {
+    void operator()(llama_sampler *s) const
+    {
+        llama_sampler_free(s);
+    }
+};
+using grammar_ptr = std::unique_ptr<llama_sampler, grammar_deleter>;
+
+/* When a grammar applies. */
+enum class grammar_mode {
+    none,
+    always,         /* from the first token */
+    after_thinking, /* from the first token that is not part of an opened <think> */
+    triggered,      /* from a trigger word on, outside of thinking */
+};
+
+/* What a rendered chat needs to be sampled and parsed; immutable but for `ready`, shared by the
+ * prompt and its samplers and parsers. */
+struct chat_state {
+    common_chat_params params;        /* prompt emptied once tokenised */
+    common_chat_parser_params parser; /* with its arena loaded */
+    bool parse;                       /* false: GEN_RAW, all output is text */
+    bool continues;                   /* the last message is an assistant's, to be continued */
+    bool tools;                       /* calls may come */
+
+    std::string grammar;
+    grammar_mode mode = grammar_mode::none;
+    bool prefill = false;           /* the grammar begins with the generation prompt */
+    std::vector<std::string> words; /* triggers */
+    std::vector<llama_token> trigger_tokens;
+    std::vector<std::string> patterns; /* regular expressions, for the formats that need them */
+    std::set<llama_token> preserved;   /* control tokens whose text the parser needs */
+    std::vector<llama_token> prefill_tokens;
+    llama_tokens think_start;
+    std::vector<llama_tokens> think_ends;
+
+    /* The grammar, compiled when the prompt was made, for the first sampler that comes. */
+    mutable std::atomic<llama_sampler *> ready{nullptr};
+
+    ~chat_state()
+    {
+        llama_sampler_free(ready.load());
+    }
+};
+
+struct shim_chat {
+    std::shared_ptr<chat_state> state;
+    std::string prompt;
+};
+
+/* shim_sampler.cpp. Throws when libllama refuses the grammar. */
+grammar_ptr shim_compile_grammar(const llama_vocab *vocab, const chat_state &s);
+
+#endif

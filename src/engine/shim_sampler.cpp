@@ -1,0 +1,361 @@
+/* Sampling: what libllama-common's common_sampler does (common/sampling.cpp of v0.5.0), with these
+ * differences:
+ *   - At temperature 0 with nothing that changes logits the best token is found in the logits
+ *     themselves; no candidate list is built.
+ *   - Only samplers that do something are in the chain. Order: logit bias, penalties, top_k, top_p,
+ *     min_p, temperature, choice.
+ *   - A triggered grammar sees only the text around its trigger word. common_sampler searches the
+ *     whole answer with a regular expression at every token.
+ *   - A grammar that allows no token at all is an error; in libllama it is an abort.
+ *   - logprobs come from the raw logits, before any sampler.
+ *
+ * A grammar is applied as in common_sampler: first to the token that was chosen without it, and to
+ * the whole vocabulary only if it refuses that one. */
+#include "shim_int.hpp"
+
+#include <algorithm>
+#include <climits>
+#include <cmath>
+#include <cstring>
+
+#include "reasoning-budget.h"
+
+struct shim_sampler {
+    std::shared_ptr<const chat_state> chat;
+    const llama_vocab *vocab;
+    int32_t n_vocab;
+    grammar_ptr grammar, thinking, chain;
+    bool direct; /* best logit wins; the chain would change nothing */
+    grammar_mode mode;
+    bool triggered = false;
+    bool logprobs;
+    size_t n_top;
+    std::vector<llama_token_data> candidates; /* room for the vocabulary, allocated once */
+    std::vector<llama_token> tail;            /* tokens in which a trigger may begin */
+    std::string tail_text;
+    size_t tail_max = 0; /* bytes of the longest trigger word */
+};
+
+/* ---- grammars ------------------------------------------------------------------------------ */
+
+static std::vector<std::string> trigger_patterns(const chat_state &s)
+{
+    std::vector<std::string> patterns = s.patterns;
+    for (const auto &word : s.words) patterns.push_back(regex_escape(word));
+    return patterns;
+}
+
+grammar_ptr shim_compile_grammar(const llama_vocab *vocab, const chat_state &s)
+{
+    llama_sampler *g;
+    if (s.mode == grammar_mode::triggered) {
+        std::vector<std::string> patterns = trigger_patterns(s);
+        std::vector<const char *> list;
+        for (const auto &p : patterns) list.push_back(p.c_str());
+        g = llama_sampler_init_grammar_lazy_patterns(vocab, s.grammar.c_str(), "root", list.data(),
+                                                     list.size(), s.trigger_tokens.data(),
+                                                     s.trigger_tokens.size());
+    } else {
+        g = llama_sampler_init_grammar(vocab, s.grammar.c_str(), "root");
+    }
+    if (!g)
+        throw std::runtime_error("the inference library refuses the grammar: it repeats groups of "
+                                 "rules too often, or names a token that the model does not have");
+    grammar_ptr owner(g);
+    if (s.prefill) /* it describes the whole message; its beginning is in the prompt */
+        for (llama_token t : s.prefill_tokens) llama_sampler_accept(g, t);
+    return owner;
+}
+
+/* ---- chains -------------------------------------------------------------------------------- */
+
+static bool add_bias(shim_sampler *sm, const struct sampling *s)
+{
+    std::vector<llama_logit_bias> bias;
+    for (size_t i = 0; i < s->n_logit_bias; i++)
+        if (s->logit_bias[i].token >= 0 && s->logit_bias[i].token < sm->n_vocab)
+            bias.push_back({s->logit_bias[i].token, s->logit_bias[i].bias});
+    bool must_end = sm->mode == grammar_mode::always; /* a finished grammar allows only an end */
+    for (llama_token t = 0; s->ignore_eos && !must_end && t < sm->n_vocab; t++)
+        if (llama_vocab_is_eog(sm->vocab, t)) bias.push_back({t, -INFINITY});
+    int32_t n_suppress = 0;
+    const llama_token *suppress = llama_vocab_get_suppress_tokens(sm->vocab, &n_suppress);
+    for (int32_t i = 0; i < n_suppress; i++) bias.push_back({suppress[i], -INFINITY});
+    if (bias.empty()) return false;
+    llama_sampler_chain_add(sm->chain.get(), llama_sampler_init_logit_bias(
+                                                 sm->n_vocab, (int32_t)bias.size(), bias.data()));
+    return true;
+}
+
+static bool add_penalties(shim_sampler *sm, const struct sampling *s, int32_t n_ctx_train)
+{
+    int32_t last = s->repeat_last_n < 0 ? n_ctx_train : s->repeat_last_n;
+    bool off = s->repeat_penalty == 1 && s->frequency_penalty == 0 && s->presence_penalty == 0;
+    if (!last || off) return false;
+    llama_sampler_chain_add(
+        sm->chain.get(), llama_sampler_init_penalties(sm->n_vocab, last, s->repeat_penalty,
+                                                      s->frequency_penalty, s->presence_penalty));
+    return true;
+}
+
+static uint32_t seed_of(const struct sampling *s)
+{
+    return s->seed == SEED_RANDOM ? LLAMA_DEFAULT_SEED : s->seed;
+}
+
+static void build_chain(shim_sampler *sm, const struct sampling *s, int32_t n_ctx_train)
+{
+    llama_sampler_chain_params params = llama_sampler_chain_default_params();
+    params.no_perf = true;
+    sm->chain.reset(llama_sampler_chain_init(params));
+    llama_sampler *chain = sm->chain.get();
+    bool biased = add_bias(sm, s);
+    bool penalties = add_penalties(sm, s, n_ctx_train);
+    if (s->temperature <= 0) {
+        llama_sampler_chain_add(chain, llama_sampler_init_greedy());
+        sm->direct = !biased && !penalties;
+        return;
+    }
+    if (s->top_k > 0) llama_sampler_chain_add(chain, llama_sampler_init_top_k(s->top_k));
+    if (s->top_p < 1) llama_sampler_chain_add(chain, llama_sampler_init_top_p(s->top_p, 1));
+    if (s->min_p > 0) llama_sampler_chain_add(chain, llama_sampler_init_min_p(s->min_p, 1));
+    if (s->temperature != 1)
+        llama_sampler_chain_add(chain, llama_sampler_init_temp(s->temperature));
+    llama_sampler_chain_add(chain, llama_sampler_init_dist(seed_of(s)));
+    sm->direct = false;
+}
+
+/* Follows whether the model is inside <think>; only grammars ask. */
+static void watch_thinking(shim_sampler *sm)
+{
+    const chat_state &c = *sm->chat;
+    bool asked = sm->mode == grammar_mode::triggered || sm->mode == grammar_mode::after_thinking;
+    if (!asked || c.think_start.empty() || c.think_ends.empty()) return;
+    sm->thinking.reset(
+        common_reasoning_budget_init(sm->vocab, {c.think_start}, c.think_ends, {}, INT_MAX));
+    for (llama_token t : c.prefill_tokens) llama_sampler_accept(sm->thinking.get(), t);
+}
+
+extern "C" enum err shim_sampler_new(const llama_model *model, const struct sampling *s,
+                                     const struct shim_chat *c, int32_t n_ctx_train,
+                                     struct shim_sampler **out, struct error *error)
+{
+    return shim_guarded(error, ERR_ENGINE, [&] {
+        auto sm = std::make_unique<shim_sampler>();
+        sm->chat = c->state;
+        sm->vocab = llama_model_get_vocab(model);
+        sm->n_vocab = llama_vocab_n_tokens(sm->vocab);
+        sm->mode = c->state->mode;
+        sm->logprobs = s->logprobs;
+        sm->n_top = s->logprobs ? (size_t)s->top_logprobs : 0;
+        build_chain(sm.get(), s, n_ctx_train);
+        if (sm->mode != grammar_mode::none) {
+            sm->grammar.reset(c->state->ready.exchange(nullptr));
+            if (!sm->grammar) sm->grammar = shim_compile_grammar(sm->vocab, *c->state);
+            watch_thinking(sm.get());
+        }
+        for (const auto &word : c->state->words) sm->tail_max = std::max(sm->tail_max, word.size());
+        if (!sm->direct || sm->grammar) sm->candidates.resize((size_t)sm->n_vocab);
+        *out = sm.release();
+        return OK;
+    });
+}
+
+extern "C" void shim_sampler_free(struct shim_sampler *s)
+{
+    delete s;
+}
+
+extern "C" void shim_sampler_accept_prompt(struct shim_sampler *s, int32_t token)
+{
+    if (token >= 0 && token < s->n_vocab) llama_sampler_accept(s->chain.get(), token);
+}
+
+/* ---- triggers ------------------------------------------------------------------------------ */
+
+static bool outside_thinking(const shim_sampler *sm)
+{
+    if (!sm->thinking) return true;
+    auto state = common_reasoning_budget_get_state(sm->thinking.get());
+    return state == REASONING_BUDGET_IDLE || state == REASONING_BUDGET_DONE;
+}
+
+static bool grammar_applies(const shim_sampler *sm)
+{
+    if (!sm->grammar) return false;
+    if (sm->mode == grammar_mode::always) return true;
+    return (sm->mode == grammar_mode::after_thinking || sm->triggered) && outside_thinking(sm);
+}
+
+/* Drops what is too far back for a trigger word to begin in. */
+static void trim_tail(shim_sampler *sm)
+{
+    while (!sm->tail.empty()) {
+        size_t first = common_token_to_piece(sm->vocab, sm->tail.front(), true).size();
+        if (sm->tail_text.size() - first < sm->tail_max) return;
+        sm->tail.erase(sm->tail.begin());
+        sm->tail_text.erase(0, first);
+    }
+}
+
+/* Looks for a trigger that ends in this token; gives the grammar the tokens around it. Formats with
+ * patterns hand every token to libllama, which keeps the text and searches it. */
+static void watch_trigger(shim_sampler *sm, llama_token token)
+{
+    const chat_state &c = *sm->chat;
+    if (!c.patterns.empty()) {
+        llama_sampler_accept(sm->grammar.get(), token);
+        sm->triggered = true; /* libllama knows better: until then it applies nothing */
+        return;
+    }
+    const auto &tokens = c.trigger_tokens;
+    if (std::find(tokens.begin(), tokens.end(), token) != tokens.end()) {
+        llama_sampler_accept(sm->grammar.get(), token);
+        sm->triggered = true;
+        return;
+    }
+    if (!sm->tail_max) return;
+    sm->tail.push_back(token);
+    sm->tail_text += common_token_to_piece(sm->vocab, token, true);
+    for (const auto &word : c.words) {
+        if (sm->tail_text.find(word) == std::string::npos) continue;
+        for (llama_token t : sm->tail) llama_sampler_accept(sm->grammar.get(), t);
+        sm->triggered = true;
+        return;
+    }
+    trim_tail(sm);
+}
+
+/* Thinking is just over: some formats end it with what begins a call. */
+static void watch_end_of_thinking(shim_sampler *sm)
+{
+    const llama_tokens *end = common_reasoning_budget_get_end_match(sm->thinking.get());
+    for (size_t i = 0; end && i < end->size() && !sm->triggered; i++) watch_trigger(sm, (*end)[i]);
+}
+
+/* The token is chosen: everything that has a memory hears of it. */
+static void accept(shim_sampler *sm, llama_token token)
+{
+    bool outside = outside_thinking(sm), applied = grammar_applies(sm);
+    bool waiting = sm->mode == grammar_mode::triggered && !sm->triggered;
+    if (sm->thinking) llama_sampler_accept(sm->thinking.get(), token);
+    if (applied)
+        llama_sampler_accept(sm->grammar.get(), token);
+    else if (waiting && outside)
+        watch_trigger(sm, token);
+    else if (waiting && outside_thinking(sm))
+        watch_end_of_thinking(sm);
+    llama_sampler_accept(sm->chain.get(), token);
+}
+
+/* ---- choosing ------------------------------------------------------------------------------ */
+
+static llama_token best_of(const float *logits, int32_t n)
+{
+    float best[8];
+    int32_t i = 0;
+    std::fill(best, best + 8, -INFINITY);
+    for (; i + 8 <= n; i += 8) /* one compare per lane: the compiler makes vectors of it */
+        for (int32_t k = 0; k < 8; k++) best[k] = logits[i + k] > best[k] ? logits[i + k] : best[k];
+    float max = *std::max_element(best, best + 8);
+    for (; i < n; i++) max = std::max(max, logits[i]);
+    return (llama_token)(std::find(logits, logits + n, max) - logits);
+}
+
+static llama_token_data_array all_candidates(shim_sampler *sm, const float *logits)
+{
+    for (llama_token t = 0; t < sm->n_vocab; t++) sm->candidates[(size_t)t] = {t, logits[t], 0.0f};
+    return {sm->candidates.data(), sm->candidates.size(), -1, false};
+}
+
+static bool grammar_allows(shim_sampler *sm, llama_token token)
+{
+    llama_token_data one = {token, 1.0f, 0.0f};
+    llama_token_data_array list = {&one, 1, -1, false};
+    llama_sampler_apply(sm->grammar.get(), &list);
+    return one.logit != -INFINITY;
+}
+
+/* -1 when nothing is possible. */
+static llama_token run_chain(shim_sampler *sm, llama_token_data_array *list)
+{
+    llama_sampler_apply(sm->chain.get(), list);
+    if (list->selected < 0 || (size_t)list->selected >= list->size) return -1;
+    return list->data[list->selected].id;
+}
+
+/* Drops what the grammar refuses, so that the chain works on little and can't choose it. */
+static llama_token choose_allowed(shim_sampler *sm, const float *logits)
+{
+    llama_token_data_array list = all_candidates(sm, logits);
+    llama_sampler_apply(sm->grammar.get(), &list);
+    llama_token_data *end = std::remove_if(list.data, list.data + list.size,
+                                           [](const auto &d) { return d.logit == -INFINITY; });
+    list.size = (size_t)(end - list.data);
+    if (!list.size) return -1;
+    llama_token token = run_chain(sm, &list);
+    if (token < 0 || list.data[list.selected].logit == -INFINITY) return -1;
+    return token;
+}
+
+static llama_token choose(shim_sampler *sm, const float *logits)
+{
+    llama_token token;
+    if (sm->direct) {
+        token = best_of(logits, sm->n_vocab);
+        if (token >= sm->n_vocab) return -1; /* only NaN */
+    } else {
+        llama_token_data_array list = all_candidates(sm, logits);
+        token = run_chain(sm, &list);
+        if (token < 0 || list.data[list.selected].logit == -INFINITY) return -1;
+    }
+    if (!grammar_applies(sm) || grammar_allows(sm, token)) return token;
+    return choose_allowed(sm, logits);
+}
+
+/* ---- logprobs ------------------------------------------------------------------------------ */
+
+/* log softmax over the raw logits: logit - max - log(sum(exp(logit - max))). */
+static void fill_logprobs(const shim_sampler *sm, const float *logits, struct engine_sample *out)
+{
+    float max = *std::max_element(logits, logits + sm->n_vocab);
+    double sum = 0;
+    for (int32_t i = 0; i < sm->n_vocab; i++) sum += std::exp(logits[i] - max);
+    float base = max + (float)std::log(sum);
+    out->logprob = logits[out->token] - base;
+    size_t n = std::min(sm->n_top, (size_t)sm->n_vocab), have = 0;
+    for (int32_t t = 0; t < sm->n_vocab && n; t++) { /* insertion into a short sorted list */
+        if (have == n && logits[t] - base <= out->top[n - 1].logprob) continue;
+        size_t at = have < n ? have++ : n - 1;
+        for (; at && out->top[at - 1].logprob < logits[t] - base; at--)
+            out->top[at] = out->top[at - 1];
+        out->top[at].token = t;
+        out->top[at].logprob = logits[t] - base;
+    }
+    out->n_top = n;
+}
+
+extern "C" enum err shim_sampler_sample(struct shim_sampler *s, llama_context *ctx, int32_t index,
+                                        struct engine_sample *out, struct error *error)
+{
+    return shim_guarded(
+        error, ERR_ENGINE, [&]() -> enum err {
+            const float *logits = llama_get_logits_ith(ctx, index);
+            if (!logits) return err_set(error, ERR_ENGINE, "token %d has no logits", index);
+            llama_token token = choose(s, logits);
+            if (token < 0)
+                return err_set(error, ERR_ENGINE,
+                               s->grammar
+                                   ? "no token of the model fits the grammar here"
+                                   : "no token is left to choose: the logit bias forbids all of "
+                                     "them, or the model gave no numbers");
+            out->token = token;
+            out->is_end = llama_vocab_is_eog(s->vocab, token);
+            out->special = s->chat->preserved.count(token) > 0;
+            out->n_top = 0;
+            out->logprob = 0;
+            if (s->logprobs) fill_logprobs(s, logits, out);
+            accept(s, token);
+            return OK;
+        });
+}
