@@ -1,0 +1,181 @@
+/* `hearth serve`: the hub, until a signal ends it.
+ *
+ *   starting --server_start--> listening --SIGINT, SIGTERM--> draining --> ended
+ *
+ * While draining, running answers may go on for HEARTH_STOP_GRACE; a second signal ends the program
+ * at once. SIGHUP is ignored: a hub started in a terminal outlives it. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "cmd/cmd_int.h"
+#include "cmd/hubfile.h"
+#include "hub/hub.h"
+#include "server/server.h"
+
+enum { URL_MAX = 256 };
+
+static const struct cmd_option options[] = {
+    {"host", 0, "ADDRESS", CONFIG_HOST, NULL, NULL, COMPLETE_NONE},
+    {"port", 'p', "PORT", CONFIG_PORT, NULL, NULL, COMPLETE_NONE},
+    {"model", 'm', "NAME", CONFIG_DEFAULT_MODEL, NULL, NULL, COMPLETE_MODEL},
+    {"embed-model", 0, "NAME", CONFIG_DEFAULT_EMBED_MODEL, NULL, NULL, COMPLETE_MODEL},
+    {"no-preload", 0, NULL, CONFIG_PRELOAD, "false",
+     "Load the model at the first request instead of at start.", COMPLETE_NONE},
+    {"parallel", 0, "N", CONFIG_N_PARALLEL, NULL, NULL, COMPLETE_NONE},
+    {"ctx-size", 'c', "TOKENS", CONFIG_N_CTX, NULL, NULL, COMPLETE_NONE},
+    {"threads", 't', "N", CONFIG_N_THREADS, NULL, NULL, COMPLETE_NONE},
+    {"gpu-layers", 0, "N", CONFIG_GPU_LAYERS, NULL, NULL, COMPLETE_NONE},
+    {"allowed-origins", 0, "LIST", CONFIG_ALLOWED_ORIGINS, NULL, NULL, COMPLETE_NONE},
+    {"log-format", 0, "FORMAT", CONFIG_LOG_FORMAT, NULL, NULL, COMPLETE_NONE},
+    {"log-file", 0, "FILE", CONFIG_LOG_FILE, NULL, NULL, COMPLETE_FILE},
+};
+
+/* ---- signals --------------------------------------------------------------------------------- */
+
+static char ended_file[FS_PATH_MAX]; /* hub.json, for the handler of a second signal */
+
+static void on_second_signal(int sig)
+{
+    (void)sig;
+    unlink(ended_file);
+    _exit(CMD_INTERRUPTED);
+}
+
+/* Before any thread starts: the signals that end it wait until they are asked for. */
+static void hold_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+    signal(SIGHUP, SIG_IGN);
+}
+
+static void let_second_signal_end(const sigset_t *set)
+{
+    struct sigaction action = {.sa_handler = on_second_signal};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    pthread_sigmask(SIG_UNBLOCK, set, NULL);
+}
+
+/* ---- what is said at start ------------------------------------------------------------------- */
+
+static bool is_loopback(const char *host)
+{
+    return str_ieq(host, "localhost") || str_eq(host, "::1") || str_starts(host, "127.");
+}
+
+static void tell_ready(const char *url, const struct config *config, const struct model_info *model)
+{
+    printf("hearth %s listening on %s  model %s%s\n", HEARTH_VERSION, url, model->id,
+           model->builtin ? " (built-in)" : "");
+    if (model->builtin && !*config_str(config, CONFIG_DEFAULT_MODEL))
+        printf("No model is pulled yet, so the tiny built-in one answers; "
+               "`hearth pull llama3.2:1b` gets a real one.\n");
+    fflush(stdout);
+    if (!is_loopback(config_str(config, CONFIG_HOST)))
+        fprintf(stderr,
+                "hearth: WARNING: listening on %s: anyone who can reach this machine can use the "
+                "hub, there are no accounts yet\n",
+                config_str(config, CONFIG_HOST));
+}
+
+/* ---- the verb ----------------------------------------------------------------------------------
+ */
+
+static struct server_params params_of(const struct config *config, struct hub *hub)
+{
+    return (struct server_params){
+        .host = config_str(config, CONFIG_HOST),
+        .port = (int)config_int(config, CONFIG_PORT),
+        .max_connections = (int)config_int(config, CONFIG_MAX_CONNECTIONS),
+        .max_body = (size_t)config_int(config, CONFIG_MAX_BODY),
+        .max_headers = (size_t)config_int(config, CONFIG_MAX_HEADERS),
+        .header_timeout_ms = config_int(config, CONFIG_HEADER_TIMEOUT),
+        .body_timeout_ms = config_int(config, CONFIG_BODY_TIMEOUT),
+        .idle_timeout_ms = config_int(config, CONFIG_IDLE_TIMEOUT),
+        .ping_ms = config_int(config, CONFIG_PING_INTERVAL),
+        .max_queued = (size_t)config_int(config, CONFIG_STREAM_BUFFER),
+        .allowed_origins = config_str(config, CONFIG_ALLOWED_ORIGINS),
+        .pool = hub->pool,
+        .hub = hub,
+    };
+}
+
+/* hub.json, so that `hearth chat` finds this hub. Its folder must be writable anyway. */
+static enum err announce(const struct config *config, const char *url, char *dir, size_t size,
+                         struct error *error)
+{
+    enum err err = cmd_data_dir(config, dir, size, error);
+    if (err == OK) err = hubfile_write(dir, url, error);
+    if (err == OK) err = fs_join(ended_file, sizeof(ended_file), dir, "hub.json", error);
+    if (err) err_prefix(error, "the data folder can't be used (HEARTH_DATA chooses another)");
+    return err;
+}
+
+/* Listens until a signal, then drains. On OK the server is stopped but not yet freed. */
+static enum err serve(const struct config *config, struct hub *hub, const sigset_t *signals,
+                      struct server **out, struct error *error)
+{
+    struct model_info model;
+    char url[URL_MAX], dir[FS_PATH_MAX];
+    enum err err = hub_default_model(hub, &model, error);
+    if (err) return err;
+    struct server_params params = params_of(config, hub);
+    err = server_start(&params, out, error);
+    if (err) return err;
+    if (!hubfile_url(params.host, server_port(*out), url, sizeof(url)))
+        err = err_set(error, ERR_INVALID, "HOST is too long");
+    if (err == OK) err = announce(config, url, dir, sizeof(dir), error);
+    if (err) return err;
+    tell_ready(url, config, &model);
+
+    int sig = 0;
+    while (sigwait(signals, &sig) != 0) continue;
+    let_second_signal_end(signals);
+    log_info(hub, "stopping (%s): running answers may go on for up to %lld ms",
+             sig == SIGINT ? "SIGINT" : "SIGTERM",
+             (long long)config_int(config, CONFIG_STOP_GRACE));
+    hubfile_remove(dir);
+    server_drain(*out, config_int(config, CONFIG_STOP_GRACE));
+    return OK;
+}
+
+static int run_serve(const struct cmd_call *call)
+{
+    struct hub *hub;
+    struct server *server = NULL;
+    struct error error;
+    sigset_t signals;
+    hold_signals(&signals);
+    if (hub_open(call->config, &hub, &error)) return cmd_fail(&error);
+    enum err err = serve(call->config, hub, &signals, &server, &error);
+    hub_close(hub, 0);
+    if (server) server_free(server);
+    return err ? cmd_fail(&error) : CMD_OK;
+}
+
+const struct cmd_verb verb_serve = {
+    .name = "serve",
+    .args = "",
+    .summary = "Run the hub that all your apps talk to",
+    .details =
+        "It listens on http://127.0.0.1:8000 unless told otherwise and speaks the OpenAI API "
+        "under /v1; http://127.0.0.1:8000/docs describes it. SIGINT and SIGTERM let running "
+        "answers finish (HEARTH_STOP_GRACE), a second one ends at once.\n\n"
+        "  hearth serve\n"
+        "  hearth serve --port 9000 --model qwen2.5:3b",
+    .words = "",
+    .flags = CMD_CONFIG,
+    .options = options,
+    .n_options = sizeof(options) / sizeof(*options),
+    .run = run_serve,
+};
