@@ -48,7 +48,7 @@ async function once(preload) {
     }
     result.health = performance.now() - t0;
     if (preload) {
-      const loaded = async () => JSON.parse(await get(port, "/health"))?.model?.state === "ready";
+      const loaded = async () => JSON.parse(await get(port, "/health"))?.model_state === "ready";
       while (!(await loaded())) await new Promise((r) => setTimeout(r, 2));
       result.ready = performance.now() - t0;
     } else {
