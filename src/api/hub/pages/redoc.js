@@ -1,0 +1,2 @@
+// ReDoc over the hub's own document.
+window.Redoc.init('/openapi.json', {}, document.getElementById('docs'));
