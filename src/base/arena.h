@@ -11,7 +11,7 @@ struct arena;
 struct arena *arena_new(size_t max_bytes); /* never NULL */
 void arena_free(struct arena *a);          /* NULL is fine */
 
-void *arena_alloc(struct arena *a, size_t size);           /* NULL when over the maximum */
+void *arena_alloc(struct arena *a, size_t size);            /* NULL when over the maximum */
 void *arena_calloc(struct arena *a, size_t n, size_t size); /* NULL also on overflow */
 char *arena_strdup(struct arena *a, const char *s);
 char *arena_strndup(struct arena *a, const char *s, size_t n); /* copies n bytes, adds '\0' */

@@ -18,8 +18,8 @@ struct buf {
 void buf_init(struct buf *b, size_t max); /* no allocation */
 /* Over the caller's memory: holds size - 1 bytes, never allocates, isn't freed (no buf_free). */
 void buf_init_fixed(struct buf *b, char *mem, size_t size);
-void buf_free(struct buf *b);             /* leaves it as after buf_init */
-void buf_clear(struct buf *b);            /* len 0, error cleared, memory kept */
+void buf_free(struct buf *b);  /* leaves it as after buf_init */
+void buf_clear(struct buf *b); /* len 0, error cleared, memory kept */
 
 enum err buf_append(struct buf *b, const void *data, size_t len);
 enum err buf_puts(struct buf *b, const char *s);

@@ -22,10 +22,10 @@ enum config_key {
 
 enum config_source {
     CONFIG_FROM_DEFAULT,
-    CONFIG_FROM_FILE,    /* hearth.env */
-    CONFIG_FROM_DOTENV,  /* .env */
-    CONFIG_FROM_ENV,     /* environment */
-    CONFIG_FROM_FLAG,    /* command line */
+    CONFIG_FROM_FILE,   /* hearth.env */
+    CONFIG_FROM_DOTENV, /* .env */
+    CONFIG_FROM_ENV,    /* environment */
+    CONFIG_FROM_FLAG,   /* command line */
 };
 
 struct config;
@@ -42,7 +42,8 @@ HT_MUST_CHECK enum err config_load(const struct config_override *overrides, size
                                    struct config **out, struct error *error);
 void config_free(struct config *c);
 
-const char *config_str(const struct config *c, enum config_key key); /* never NULL; paths expanded */
+/* Never NULL; paths are expanded. */
+const char *config_str(const struct config *c, enum config_key key);
 int64_t config_int(const struct config *c, enum config_key key); /* ints, bytes, milliseconds */
 double config_double(const struct config *c, enum config_key key);
 bool config_bool(const struct config *c, enum config_key key);

@@ -1,11 +1,12 @@
 /* Errors: one enum for the whole program, the message in the caller's buffer.
  *
  * Three classes, three words:
- *   bug                 ht_assert()/ht_bug(): an invariant is broken; aborts, in release builds too.
- *   exhausted resource  ERR_NOMEM, ERR_FULL, ERR_DISK_FULL, ...: returned where the size came from
- *                       outside; small fixed allocations die instead (mem.h).
- *   expected failure    everything else: returned, with a message that says what happened, which
- *                       value, and what to do next.
+ *
+ * - bug: ht_assert(), ht_bug(). An invariant is broken; aborts, in release builds too.
+ * - exhausted resource: ERR_NOMEM, ERR_BUSY, ERR_DISK_FULL, ... Returned where the size came from
+ *   outside; small fixed allocations die instead (mem.h).
+ * - expected failure: everything else. Returned, with a message that says what happened, which
+ *   value, and what to do next.
  *
  * The table below is the only place where an error is listed: name, HTTP status, stable API code.
  * docs/errors.md and the OpenAPI document are generated from it. */
@@ -22,7 +23,8 @@
     X(ERR_INVALID, 400, "invalid_request", "a value is malformed or out of its allowed range")     \
     X(ERR_JSON, 400, "invalid_json", "the body is not valid JSON")                                 \
     X(ERR_SCHEMA, 400, "invalid_schema", "a JSON schema or grammar can't be used")                 \
-    X(ERR_CONTEXT, 400, "context_length_exceeded", "the prompt is longer than the model's context") \
+    X(ERR_CONTEXT, 400, "context_length_exceeded",                                                 \
+      "the prompt is longer than the model's context")                                             \
     X(ERR_UNSUPPORTED, 400, "unsupported", "the model or build can't do what was asked")           \
     X(ERR_AUTH, 401, "unauthorized", "credentials are missing or wrong")                           \
     X(ERR_FORBIDDEN, 403, "forbidden", "the caller may not do this")                               \
@@ -39,7 +41,8 @@
     X(ERR_INTERNAL, 500, "internal_error", "something failed inside the hub")                      \
     X(ERR_IO, 500, "io_error", "reading or writing a file failed")                                 \
     X(ERR_NOMEM, 503, "out_of_memory", "not enough memory for this")                               \
-    X(ERR_MODEL_FILE, 500, "bad_model_file", "the model file is truncated, corrupt or unsupported") \
+    X(ERR_MODEL_FILE, 500, "bad_model_file",                                                       \
+      "the model file is truncated, corrupt or unsupported")                                       \
     X(ERR_ENGINE, 500, "engine_error", "the inference library reported a failure")                 \
     X(ERR_NETWORK, 502, "network_error", "an outgoing connection failed")                          \
     X(ERR_UPSTREAM, 502, "upstream_error", "another server answered with an error")                \
@@ -56,9 +59,9 @@ enum err {
         ERR_COUNT
 };
 
-#define HT_MUST_CHECK     __attribute__((warn_unused_result))
-#define HT_PRINTF(f, a)   __attribute__((format(printf, f, a)))
-#define HT_NORETURN       __attribute__((noreturn))
+#define HT_MUST_CHECK   __attribute__((warn_unused_result))
+#define HT_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#define HT_NORETURN     __attribute__((noreturn))
 
 enum { ERROR_MSG_MAX = 512, ERROR_PARAM_MAX = 160 };
 

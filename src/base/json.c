@@ -242,7 +242,8 @@ enum err json_get_int(const json_t *obj, const char *name, const char *ptr, int6
     bool in_range = true;
     if (json_is_integer(v)) {
         i = json_integer_value(v);
-    } else { /* 256.0 is an integer to every other JSON reader */
+    } else {
+        /* 256.0 is an integer to every other JSON reader. */
         in_range = fabs(real) <= 0x1p53; /* whole beyond that, but not exact */
         if (in_range) i = (int64_t)real;
         if (in_range && (double)i != real)

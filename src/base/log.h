@@ -29,7 +29,7 @@ enum log_area {
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
 
-/* Defaults until called: INFO, stderr, text. path NULL or "" = stderr. Call once, before threads. */
+/* Until called: INFO, text, stderr. path NULL or "" is stderr. Call it once, before threads. */
 HT_MUST_CHECK enum err log_open(enum log_level level, bool json, const char *path,
                                 struct error *error);
 bool log_level_parse(const char *s, enum log_level *out); /* debug|info|warning|warn|error|off */

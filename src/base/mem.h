@@ -10,8 +10,8 @@ void *xcalloc(size_t n, size_t size) __attribute__((malloc, returns_nonnull)); /
 char *xstrdup(const char *s) __attribute__((malloc, returns_nonnull, nonnull));
 char *xstrndup(const char *s, size_t n) __attribute__((malloc, returns_nonnull, nonnull));
 
-void *try_malloc(size_t size);                          /* NULL on failure */
-void *try_calloc(size_t n, size_t size);                /* NULL on failure or overflow */
-void *try_realloc(void *p, size_t n, size_t size);      /* NULL on failure: p stays valid */
+void *try_malloc(size_t size);                     /* NULL on failure */
+void *try_calloc(size_t n, size_t size);           /* NULL on failure or overflow */
+void *try_realloc(void *p, size_t n, size_t size); /* NULL on failure: p stays valid */
 
 #endif

@@ -41,10 +41,10 @@ enum metric {
         METRIC_COUNT
 };
 
-void metric_add(enum metric m, int64_t n);        /* counter, gauge (n may be negative) */
-void metric_set(enum metric m, int64_t value);    /* gauge */
+void metric_add(enum metric m, int64_t n);         /* counter, gauge (n may be negative) */
+void metric_set(enum metric m, int64_t value);     /* gauge */
 void metric_observe_ns(enum metric m, int64_t ns); /* histogram */
-int64_t metric_value(enum metric m);              /* counter, gauge; a histogram's count */
+int64_t metric_value(enum metric m);               /* counter, gauge; a histogram's count */
 enum err metrics_render(struct buf *out);
 
 #endif

@@ -12,8 +12,8 @@
 bool str_copy(char *dst, size_t size, const char *src);
 bool str_printf(char *dst, size_t size, const char *fmt, ...) HT_PRINTF(3, 4);
 
-bool str_eq(const char *a, const char *b);     /* NULL equals only NULL */
-bool str_ieq(const char *a, const char *b);    /* ASCII case-insensitive */
+bool str_eq(const char *a, const char *b);  /* NULL equals only NULL */
+bool str_ieq(const char *a, const char *b); /* ASCII case-insensitive */
 bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);
 

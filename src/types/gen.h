@@ -16,17 +16,17 @@
 enum role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT, ROLE_TOOL };
 
 struct tool_call {
-    const char *id;        /* may be "" */
+    const char *id; /* may be "" */
     const char *name;
     const char *arguments; /* JSON text of an object */
 };
 
 struct message {
-    enum role role;         /* OpenAI's "developer" arrives as ROLE_SYSTEM */
-    const char *content;    /* text parts joined with newlines; may be "" */
-    const char *reasoning;  /* assistant's earlier reasoning, or NULL */
-    const char *name;       /* participant or tool name, or NULL */
-    const char *tool_call_id; /* ROLE_TOOL: which call this answers, or NULL */
+    enum role role;                     /* OpenAI's "developer" arrives as ROLE_SYSTEM */
+    const char *content;                /* text parts joined with newlines; may be "" */
+    const char *reasoning;              /* assistant's earlier reasoning, or NULL */
+    const char *name;                   /* participant or tool name, or NULL */
+    const char *tool_call_id;           /* ROLE_TOOL: which call this answers, or NULL */
     const struct tool_call *tool_calls; /* ROLE_ASSISTANT */
     size_t n_tool_calls;
 };
@@ -61,10 +61,10 @@ struct logit_bias {
 };
 
 struct sampling {
-    float temperature; /* >= 0; 0 is greedy */
-    int32_t top_k;     /* 0 = off */
-    float top_p;       /* 0..1; 1 = off */
-    float min_p;       /* 0..1; 0 = off */
+    float temperature;       /* >= 0; 0 is greedy */
+    int32_t top_k;           /* 0 = off */
+    float top_p;             /* 0..1; 1 = off */
+    float min_p;             /* 0..1; 0 = off */
     float repeat_penalty;    /* > 0; 1 = off */
     int32_t repeat_last_n;   /* tokens looked back for the penalties; -1 = whole context */
     float frequency_penalty; /* -2..2 */
@@ -85,15 +85,15 @@ struct gen_request {
     struct arena *arena; /* owns everything, this struct too */
     enum gen_kind kind;
     const char *request_id;
-    const char *model;   /* as the client named it; "" = the default model */
-    const char *tenant;  /* whose queue share and cache; "" until there are accounts */
+    const char *model;  /* as the client named it; "" = the default model */
+    const char *tenant; /* whose queue share and cache; "" until there are accounts */
 
     const struct message *messages; /* GEN_CHAT: at least one */
     size_t n_messages;
-    const char *prompt;             /* GEN_RAW: text, or NULL when prompt_tokens is used */
+    const char *prompt; /* GEN_RAW: text, or NULL when prompt_tokens is used */
     const int32_t *prompt_tokens;
     size_t n_prompt_tokens;
-    bool echo;                      /* GEN_RAW: the prompt comes back in front */
+    bool echo; /* GEN_RAW: the prompt comes back in front */
 
     const struct tool *tools;
     size_t n_tools;
@@ -150,14 +150,14 @@ struct token_logprob {
 };
 
 enum gen_event_type {
-    GEN_EV_QUEUED,    /* position */
-    GEN_EV_STARTED,   /* first batch; usage.prompt_tokens and cached_tokens are known */
-    GEN_EV_TEXT,      /* text: whole UTF-8 characters; logprobs of the tokens that made it */
-    GEN_EV_REASONING, /* text */
-    GEN_EV_TOOL_CALL, /* tool: the first event of a call has id and name, the rest fragments */
+    GEN_EV_QUEUED,     /* position */
+    GEN_EV_STARTED,    /* first batch; usage.prompt_tokens and cached_tokens are known */
+    GEN_EV_TEXT,       /* text: whole UTF-8 characters; logprobs of the tokens that made it */
+    GEN_EV_REASONING,  /* text */
+    GEN_EV_TOOL_CALL,  /* tool: the first event of a call has id and name, the rest fragments */
     GEN_EV_CHOICE_END, /* finish */
-    GEN_EV_DONE,      /* usage, timings: the last event of a request that worked */
-    GEN_EV_ERROR,     /* error: the last event of one that did not */
+    GEN_EV_DONE,       /* usage, timings: the last event of a request that worked */
+    GEN_EV_ERROR,      /* error: the last event of one that did not */
 };
 
 /* Borrowed: valid during the listener call only. */
@@ -175,7 +175,7 @@ struct gen_event {
         size_t arguments_len;
     } tool;
     enum finish_reason finish;
-    int32_t position; /* QUEUED: 0 = next */
+    int32_t position;  /* QUEUED: 0 = next */
     const char *model; /* STARTED, DONE: the id of the model that answers */
     struct usage usage;
     struct timings timings;

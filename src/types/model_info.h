@@ -21,10 +21,10 @@ struct model_info {
     enum model_kind kind;
     bool builtin;
     bool has_chat_template;
-    bool has_tools;            /* the template mentions tools */
+    bool has_tools; /* the template mentions tools */
     int64_t file_bytes;
-    int64_t modified_s;        /* Unix time of the file */
-    int64_t n_params;          /* sum over the tensors */
+    int64_t modified_s; /* Unix time of the file */
+    int64_t n_params;   /* sum over the tensors */
     int32_t n_ctx_train, n_embd, n_layer, n_vocab;
 };
 
