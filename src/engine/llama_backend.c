@@ -16,10 +16,12 @@ enum { REASON_MAX = 384 };
 /* libllama says why a load failed only in its log, on the thread that called it. The first error
  * is the cause, later ones are the callers' repetitions. */
 static _Thread_local char reason[REASON_MAX];
+static _Thread_local bool listening; /* this thread returns errors with their reason itself */
 
 void le_log_forget(void)
 {
     reason[0] = '\0';
+    listening = true;
 }
 
 const char *le_log_reason(void)
@@ -42,7 +44,7 @@ static void on_log(enum ggml_log_level level, const char *text, void *ctx)
     (void)ctx;
     if (level == GGML_LOG_LEVEL_ERROR && !reason[0]) keep_reason(text);
     if (level == GGML_LOG_LEVEL_CONT) return; /* dots of a progress bar */
-    bool shown = level == GGML_LOG_LEVEL_ERROR;
+    bool shown = level == GGML_LOG_LEVEL_ERROR && !listening;
     if (!shown && !log_on(LOG_DEBUG)) return;
     int len = (int)strcspn(text, "\r\n");
     if (len) log_line(shown ? LOG_WARN : LOG_DEBUG, LOG_engine, NULL, "%.*s", len, text);

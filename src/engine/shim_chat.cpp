@@ -1,24 +1,30 @@
-/* Chat templates: request to prompt, grammar and parser, with the semantics of llama-server's
- * oaicompat_chat_params_parse (tools/server/server-common.cpp of v0.5.0), and these differences:
- *   - TOOL_REQUIRED and TOOL_NAMED force the call from the first token (after an opened <think>);
- *     llama-server's grammar lets free text come first. The grammar that AUTO uses after its
- *     trigger word is applied from the start instead. Formats whose triggers are not plain words
- *     keep the library's grammar for required calls.
- *   - TOOL_NAMED: the template sees that one tool only.
- *   - Schemas and grammars are compiled here, so that their errors name the right field. */
+/* Chat templates: requests to prompts, with the semantics of llama-server's
+ * oaicompat_chat_params_parse (tools/server/server-common.cpp of v0.5.0). TOOL_NAMED shows the
+ * template that one tool only. How answers are constrained and parsed is shim_form.cpp's. */
 #include "shim_int.hpp"
 
-#include <algorithm>
 #include <cstring>
 
-#include "json-schema-to-grammar.h"
-
-struct shim_templates {
-    common_chat_templates_ptr templates;
-    bool tools, thinking;
-};
+#include "chat-auto-parser.h"
 
 /* ---- templates ---------------------------------------------------------------------------- */
+
+/* Some templates have code of their own in the library that also changes the messages. Only the
+ * others render the same whatever is asked of the answer, which the cache of forms relies on. */
+static bool renders_plainly(const common_chat_templates *t, const llama_model *model)
+{
+    if (llama_model_chat_template(model, "tool_use")) return false;
+    common_chat_template tmpl(common_chat_templates_source(t), "", "");
+    autoparser::generation_params params;
+    params.messages = common_json::array();
+    params.messages.push_back({{"role", "user"}, {"content", "hi"}});
+    params.add_generation_prompt = true;
+    try {
+        return !common_chat_try_specialized_template(tmpl, tmpl.source(), params).has_value();
+    } catch (const std::exception &) {
+        return false;
+    }
+}
 
 extern "C" enum err shim_templates_new(const llama_model *model, struct shim_templates **out,
                                        struct error *error)
@@ -29,6 +35,7 @@ extern "C" enum err shim_templates_new(const llama_model *model, struct shim_tem
         auto caps = common_chat_templates_get_caps(t->templates.get());
         t->tools = caps["supports_tool_calls"] || caps["supports_tools"];
         t->thinking = common_chat_templates_support_enable_thinking(t->templates.get());
+        t->cacheable = renders_plainly(t->templates.get(), model);
         *out = t.release();
         return OK;
     });
@@ -79,16 +86,6 @@ static std::vector<common_chat_tool> to_tools(const struct gen_request *req)
     return tools;
 }
 
-/* An absent or empty schema means any object. */
-static std::string schema_of(const struct gen_request *req)
-{
-    if (req->format == FORMAT_JSON_OBJECT) return "{\"type\":\"object\"}";
-    if (req->format != FORMAT_JSON_SCHEMA) return "";
-    common_json schema = common_json::parse(req->schema);
-    if (schema.is_object() && schema.empty()) schema["type"] = "object";
-    return schema.dump();
-}
-
 static void add_kwargs(const struct shim_templates *t, const struct gen_request *req,
                        common_chat_templates_inputs &in)
 {
@@ -112,7 +109,7 @@ static common_chat_templates_inputs to_inputs(const struct shim_templates *t,
     in.tool_choice =
         req->tool_choice == TOOL_NONE ? COMMON_CHAT_TOOL_CHOICE_NONE : COMMON_CHAT_TOOL_CHOICE_AUTO;
     in.parallel_tool_calls = req->parallel_tool_calls;
-    in.json_schema = schema_of(req);
+    in.json_schema = shim_schema_of(req);
     in.reasoning_format = req->reasoning_format == REASONING_NONE
                               ? COMMON_REASONING_FORMAT_NONE
                               : COMMON_REASONING_FORMAT_DEEPSEEK;
@@ -125,182 +122,38 @@ static common_chat_templates_inputs to_inputs(const struct shim_templates *t,
     return in;
 }
 
-/* ---- schemas and grammars ------------------------------------------------------------------ */
-
-enum { GENERATED_MAX = 8 << 20 };
-
-/* Only for its errors: the library converts again when it builds the parser. */
-static enum err check_schema(const char *schema, const char *param, struct error *error)
-{
-    struct error why;
-    enum err e = shim_guarded(&why, ERR_SCHEMA, [&] {
-        std::string grammar = json_schema_to_grammar(common_json::parse(schema), true);
-        return gbnf_check(grammar.c_str(), GENERATED_MAX, param, &why);
-    });
-    return e ? err_set_param(error, e, param, "%s", why.msg) : OK;
-}
-
-static enum err check_schemas(const struct gen_request *req, struct error *error)
-{
-    bool tools = req->tool_choice != TOOL_NONE;
-    for (size_t i = 0; tools && i < req->n_tools; i++) {
-        std::string param = "/tools/" + std::to_string(i) + "/function/parameters";
-        enum err e = check_schema(req->tools[i].parameters, param.c_str(), error);
-        if (e) return e;
-    }
-    if (req->format != FORMAT_JSON_SCHEMA) return OK;
-    return check_schema(req->schema, "/response_format/json_schema/schema", error);
-}
-
-static const char *grammar_param(const struct gen_request *req)
-{
-    if (req->format == FORMAT_GRAMMAR) return "/grammar";
-    return req->format == FORMAT_JSON_SCHEMA ? "/response_format/json_schema/schema" : "/tools";
-}
-
-static enum err compile(const llama_model *model, const struct gen_request *req, chat_state &s,
-                        struct error *error)
-{
-    if (s.mode == grammar_mode::none) return OK;
-    const char *param = grammar_param(req);
-    enum err e = gbnf_check(s.grammar.c_str(), GENERATED_MAX, param, error);
-    if (e) return e;
-    struct error why;
-    e = shim_guarded(&why, ERR_SCHEMA, [&] {
-        s.ready = shim_compile_grammar(llama_model_get_vocab(model), s).release();
-        return OK;
-    });
-    return e ? err_set_param(error, e, param, "%s", why.msg) : OK;
-}
-
-/* ---- what sampling needs ------------------------------------------------------------------- */
-
-static void set_tokens(const llama_vocab *vocab, chat_state &s)
-{
-    for (const auto &text : s.params.preserved_tokens) {
-        auto ids = common_tokenize(vocab, text, false, true);
-        if (ids.size() == 1) s.preserved.insert(ids[0]);
-    }
-    for (const auto &t : s.params.grammar_triggers) {
-        if (t.type != COMMON_GRAMMAR_TRIGGER_TYPE_WORD) continue;
-        auto ids = common_tokenize(vocab, t.value, false, true);
-        if (ids.size() == 1)
-            s.trigger_tokens.push_back(ids[0]);
-        else
-            s.words.push_back(t.value);
-    }
-    s.prefill_tokens = common_tokenize(vocab, s.params.generation_prompt, false, true);
-    if (!s.params.thinking_start_tag.empty())
-        s.think_start = common_tokenize(vocab, s.params.thinking_start_tag, false, true);
-    for (const auto &tag : s.params.thinking_end_tags)
-        if (!tag.empty()) s.think_ends.push_back(common_tokenize(vocab, tag, false, true));
-}
-
-static void set_patterns(chat_state &s)
-{
-    for (const auto &t : s.params.grammar_triggers) {
-        if (t.type == COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN) s.patterns.push_back(t.value);
-        if (t.type != COMMON_GRAMMAR_TRIGGER_TYPE_PATTERN_FULL) continue;
-        bool start = !t.value.empty() && t.value.front() == '^';
-        bool end = !t.value.empty() && t.value.back() == '$';
-        s.patterns.push_back((start ? "" : "^") + t.value + (end ? "" : "$"));
-    }
-}
-
-static bool only_words(const common_chat_params &p)
-{
-    return p.grammar_lazy && !p.grammar.empty() && !p.grammar_triggers.empty() &&
-           std::all_of(p.grammar_triggers.begin(), p.grammar_triggers.end(),
-                       [](const auto &t) { return t.type == COMMON_GRAMMAR_TRIGGER_TYPE_WORD; });
-}
-
 /* ---- chats --------------------------------------------------------------------------------- */
 
-static enum err check_forced(const chat_state &s, bool forced, struct error *error)
-{
-    if (!forced || !s.params.grammar.empty()) return OK;
-    return err_set_param(error, ERR_UNSUPPORTED, "/tool_choice",
-                         "this model's chat template has no format for tool calls, so a call can't "
-                         "be demanded; use tool_choice \"auto\" or another model");
-}
-
-static enum err check_combination(const struct gen_request *req, struct error *error)
-{
-    if (req->format != FORMAT_GRAMMAR || !req->n_tools || req->tool_choice == TOOL_NONE) return OK;
-    return err_set_param(error, ERR_INVALID, "/grammar",
-                         "a grammar can't be combined with tools; leave one of them out or set "
-                         "tool_choice to \"none\"");
-}
-
-static void set_grammar(const struct gen_request *req, bool forced, chat_state &s)
-{
-    if (req->format == FORMAT_GRAMMAR) {
-        s.grammar = req->grammar;
-        s.mode = grammar_mode::always;
-    } else if (!s.params.grammar.empty()) {
-        s.grammar = s.params.grammar;
-        s.prefill = !s.params.grammar_lazy;
-        s.mode = s.params.grammar_lazy ? grammar_mode::triggered : grammar_mode::always;
-        if (s.params.grammar_lazy && forced) s.mode = grammar_mode::after_thinking;
-    }
-}
-
-static enum err render(const struct shim_templates *t, const llama_model *model,
-                       const struct gen_request *req, struct shim_chat *c, struct error *error)
+static enum err fill(const struct shim_templates *t, const llama_model *model,
+                     const struct gen_request *req, struct shim_chat *c, struct error *error)
 {
     chat_state &s = *c->state;
-    bool forced = req->tool_choice == TOOL_REQUIRED || req->tool_choice == TOOL_NAMED;
-    auto inputs = to_inputs(t, req);
-    s.params = common_chat_templates_apply(t->templates.get(), inputs);
-    if (forced && !only_words(s.params)) {
-        inputs.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
-        s.params = common_chat_templates_apply(t->templates.get(), inputs);
+    if (req->kind == GEN_CHAT) {
+        auto inputs = to_inputs(t, req);
+        s.parse = true;
+        s.continues = inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE;
+        s.form = shim_form_of(t, model, req, inputs, &c->prompt, error);
+    } else {
+        c->prompt = text_or_empty(req->prompt);
+        s.form = shim_raw_form(req, error);
     }
-    enum err e = check_forced(s, forced, error);
-    if (e) return e;
-    s.parse = true;
-    s.tools = !inputs.tools.empty() && req->tool_choice != TOOL_NONE;
-    s.continues = inputs.continue_final_message != COMMON_CHAT_CONTINUATION_NONE;
-    s.parser = common_chat_parser_params(s.params);
-    s.parser.reasoning_format = inputs.reasoning_format;
-    s.parser.parse_tool_calls = s.tools;
-    s.parser.is_continuation = s.continues;
-    if (!s.params.parser.empty()) s.parser.parser.load(s.params.parser);
-    set_tokens(llama_model_get_vocab(model), s);
-    set_patterns(s);
-    set_grammar(req, forced, s);
-    c->prompt = std::move(s.params.prompt);
-    s.params.prompt.clear();
-    s.params.parser.clear();
+    if (!s.form) return error->code;
+    if (s.form->mode != grammar_mode::none)
+        s.ready = shim_compile_grammar(llama_model_get_vocab(model), *s.form).release();
     return OK;
-}
-
-static void raw(const struct gen_request *req, struct shim_chat *c)
-{
-    chat_state &s = *c->state;
-    c->prompt = text_or_empty(req->prompt);
-    if (req->format == FORMAT_GRAMMAR) s.grammar = req->grammar;
-    std::string schema = schema_of(req);
-    if (!schema.empty()) s.grammar = json_schema_to_grammar(common_json::parse(schema), true);
-    if (!s.grammar.empty()) s.mode = grammar_mode::always;
 }
 
 extern "C" enum err shim_chat_new(const struct shim_templates *t, const llama_model *model,
                                   const struct gen_request *req, struct shim_chat **out,
                                   struct error *error)
 {
+    struct error own;
+    if (!error) error = &own;
     return shim_guarded(
         error, ERR_INVALID, [&]() -> enum err {
-            enum err e = check_combination(req, error);
-            if (!e) e = check_schemas(req, error);
-            if (e) return e;
             auto c = std::make_unique<shim_chat>();
             c->state = std::make_shared<chat_state>();
-            if (req->kind == GEN_CHAT)
-                e = render(t, model, req, c.get(), error);
-            else
-                raw(req, c.get());
-            if (!e) e = compile(model, req, *c->state, error);
+            enum err e = fill(t, model, req, c.get(), error);
             if (!e) *out = c.release();
             return e;
         });
@@ -319,10 +172,10 @@ extern "C" const char *shim_chat_prompt(const struct shim_chat *c, size_t *len)
 
 extern "C" size_t shim_chat_n_stops(const struct shim_chat *c)
 {
-    return c->state->params.additional_stops.size();
+    return c->state->form->params.additional_stops.size();
 }
 
 extern "C" const char *shim_chat_stop(const struct shim_chat *c, size_t i)
 {
-    return c->state->params.additional_stops[i].c_str();
+    return c->state->form->params.additional_stops[i].c_str();
 }

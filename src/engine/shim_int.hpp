@@ -3,7 +3,9 @@
 #define HEARTH_ENGINE_SHIM_INT_HPP
 
 #include <atomic>
+#include <list>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <set>
 #include <string>
@@ -53,14 +55,12 @@ enum class grammar_mode {
     triggered,      /* from a trigger word on, outside of thinking */
 };
 
-/* What a rendered chat needs to be sampled and parsed; immutable but for `ready`, shared by the
- * prompt and its samplers and parsers. */
-struct chat_state {
-    common_chat_params params;        /* prompt emptied once tokenised */
+/* What follows from the template, the tools, the format and the generation prompt, but not from the
+ * messages: how to constrain and to parse an answer. Immutable, shared, cached by the templates. */
+struct chat_form {
+    common_chat_params params;        /* without the prompt */
     common_chat_parser_params parser; /* with its arena loaded */
-    bool parse;                       /* false: GEN_RAW, all output is text */
-    bool continues;                   /* the last message is an assistant's, to be continued */
-    bool tools;                       /* calls may come */
+    bool tools = false;               /* calls may come */
 
     std::string grammar;
     grammar_mode mode = grammar_mode::none;
@@ -72,6 +72,13 @@ struct chat_state {
     std::vector<llama_token> prefill_tokens;
     llama_tokens think_start;
     std::vector<llama_tokens> think_ends;
+};
+
+/* One rendered chat, shared by the prompt and its samplers and parsers. */
+struct chat_state {
+    std::shared_ptr<const chat_form> form;
+    bool parse = false;     /* false: GEN_RAW, all output is text */
+    bool continues = false; /* the last message is an assistant's, to be continued */
 
     /* The grammar, compiled when the prompt was made, for the first sampler that comes. */
     mutable std::atomic<llama_sampler *> ready{nullptr};
@@ -87,7 +94,25 @@ struct shim_chat {
     std::string prompt;
 };
 
+/* shim_form.cpp. Immutable but for the cache, which has its own lock. */
+struct shim_templates {
+    common_chat_templates_ptr templates;
+    bool tools = false, thinking = false;
+    bool cacheable = false;  /* rendering is the plain template, whatever the answer's format */
+    mutable std::mutex lock; /* guards cache */
+    mutable std::list<std::pair<std::string, std::shared_ptr<const chat_form>>> cache;
+};
+
+/* Renders the inputs into *prompt. NULL with *error filled when the request can't be served. */
+std::shared_ptr<const chat_form> shim_form_of(const shim_templates *t, const llama_model *model,
+                                              const struct gen_request *req,
+                                              common_chat_templates_inputs &inputs,
+                                              std::string *prompt, struct error *error);
+std::shared_ptr<const chat_form> shim_raw_form(const struct gen_request *req, struct error *error);
+/* The schema text of a request's format, "" if it has none. */
+std::string shim_schema_of(const struct gen_request *req);
+
 /* shim_sampler.cpp. Throws when libllama refuses the grammar. */
-grammar_ptr shim_compile_grammar(const llama_vocab *vocab, const chat_state &s);
+grammar_ptr shim_compile_grammar(const llama_vocab *vocab, const chat_form &f);
 
 #endif

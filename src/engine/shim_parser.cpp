@@ -48,14 +48,14 @@ static const char PROBE[] = "a <b>{\"name\": [1]}</b>\n\n```json\n{}\n``` <tool_
 
 static common_chat_msg parse(const chat_state &chat, const std::string &text, bool partial)
 {
-    return common_chat_parse(text, partial, chat.parser);
+    return common_chat_parse(text, partial, chat.form->parser);
 }
 
 /* Whether all text from here on would be content as it is. */
 static bool only_content_follows(const chat_state &chat, const std::string &text,
                                  const common_chat_msg &now)
 {
-    if (chat.tools) return false;
+    if (chat.form->tools) return false;
     try {
         common_chat_msg then = parse(chat, text + PROBE, true);
         return then.tool_calls.empty() && then.reasoning_content == now.reasoning_content &&
@@ -165,7 +165,7 @@ static void lose(shim_parser *ps, struct delta_list *out)
 /* PLAIN from here on? Asked once per doubling of the text, as the question costs a parse. */
 static void try_plain(shim_parser *ps, const common_chat_msg &msg)
 {
-    if (ps->chat->tools || msg.content.empty() || ps->text.size() < 2 * ps->probed) return;
+    if (ps->chat->form->tools || msg.content.empty() || ps->text.size() < 2 * ps->probed) return;
     ps->probed = ps->text.size();
     if (!only_content_follows(*ps->chat, ps->text, msg)) return;
     ps->mode = parse_mode::plain;

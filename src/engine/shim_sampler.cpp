@@ -21,7 +21,7 @@
 #include "reasoning-budget.h"
 
 struct shim_sampler {
-    std::shared_ptr<const chat_state> chat;
+    std::shared_ptr<const chat_form> form;
     const llama_vocab *vocab;
     int32_t n_vocab;
     grammar_ptr grammar, thinking, chain;
@@ -38,14 +38,14 @@ struct shim_sampler {
 
 /* ---- grammars ------------------------------------------------------------------------------ */
 
-static std::vector<std::string> trigger_patterns(const chat_state &s)
+static std::vector<std::string> trigger_patterns(const chat_form &s)
 {
     std::vector<std::string> patterns = s.patterns;
     for (const auto &word : s.words) patterns.push_back(regex_escape(word));
     return patterns;
 }
 
-grammar_ptr shim_compile_grammar(const llama_vocab *vocab, const chat_state &s)
+grammar_ptr shim_compile_grammar(const llama_vocab *vocab, const chat_form &s)
 {
     llama_sampler *g;
     if (s.mode == grammar_mode::triggered) {
@@ -128,7 +128,7 @@ static void build_chain(shim_sampler *sm, const struct sampling *s, int32_t n_ct
 /* Follows whether the model is inside <think>; only grammars ask. */
 static void watch_thinking(shim_sampler *sm)
 {
-    const chat_state &c = *sm->chat;
+    const chat_form &c = *sm->form;
     bool asked = sm->mode == grammar_mode::triggered || sm->mode == grammar_mode::after_thinking;
     if (!asked || c.think_start.empty() || c.think_ends.empty()) return;
     sm->thinking.reset(
@@ -142,19 +142,19 @@ extern "C" enum err shim_sampler_new(const llama_model *model, const struct samp
 {
     return shim_guarded(error, ERR_ENGINE, [&] {
         auto sm = std::make_unique<shim_sampler>();
-        sm->chat = c->state;
+        sm->form = c->state->form;
         sm->vocab = llama_model_get_vocab(model);
         sm->n_vocab = llama_vocab_n_tokens(sm->vocab);
-        sm->mode = c->state->mode;
+        sm->mode = sm->form->mode;
         sm->logprobs = s->logprobs;
         sm->n_top = s->logprobs ? (size_t)s->top_logprobs : 0;
         build_chain(sm.get(), s, n_ctx_train);
         if (sm->mode != grammar_mode::none) {
             sm->grammar.reset(c->state->ready.exchange(nullptr));
-            if (!sm->grammar) sm->grammar = shim_compile_grammar(sm->vocab, *c->state);
+            if (!sm->grammar) sm->grammar = shim_compile_grammar(sm->vocab, *sm->form);
             watch_thinking(sm.get());
         }
-        for (const auto &word : c->state->words) sm->tail_max = std::max(sm->tail_max, word.size());
+        for (const auto &word : sm->form->words) sm->tail_max = std::max(sm->tail_max, word.size());
         if (!sm->direct || sm->grammar) sm->candidates.resize((size_t)sm->n_vocab);
         *out = sm.release();
         return OK;
@@ -202,7 +202,7 @@ static void trim_tail(shim_sampler *sm)
  * patterns hand every token to libllama, which keeps the text and searches it. */
 static void watch_trigger(shim_sampler *sm, llama_token token)
 {
-    const chat_state &c = *sm->chat;
+    const chat_form &c = *sm->form;
     if (!c.patterns.empty()) {
         llama_sampler_accept(sm->grammar.get(), token);
         sm->triggered = true; /* libllama knows better: until then it applies nothing */
@@ -351,7 +351,7 @@ extern "C" enum err shim_sampler_sample(struct shim_sampler *s, llama_context *c
                                      "them, or the model gave no numbers");
             out->token = token;
             out->is_end = llama_vocab_is_eog(s->vocab, token);
-            out->special = s->chat->preserved.count(token) > 0;
+            out->special = s->form->preserved.count(token) > 0;
             out->n_top = 0;
             out->logprob = 0;
             if (s->logprobs) fill_logprobs(s, logits, out);
