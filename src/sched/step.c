@@ -241,7 +241,7 @@ static bool add_text(struct choice *c, const struct engine_sample *sample)
     struct request *r = c->req;
     struct buf *b = &r->model->s->token_text;
     buf_clear(b);
-    engine_token_text(r->model->engine_model, sample->token, false, b);
+    engine_token_text(r->model->engine_model, sample->token, sample->special, b);
     size_t len = b->len;
     struct error error;
     if (r->logprobs && token_logprob(c, sample, len, &error))
