@@ -20,29 +20,33 @@ endif
 .DEFAULT_GOAL := all
 .PHONY: all run test check setup bench fuzz install format generate clean help
 
-all: setup ## Build Hearth (release) into build/; the default
+all: ## Build Hearth (release) into build/; the default
+	@tools/setup
 	@tools/build release
 
 run: all ## Set up, build and start the hub; ARGS="--port 9000" passes options on
 	@exec build/hearth serve $(ARGS)
 
-test: setup ## Set up, build and run all tests; T=<regex> picks some, SAN=address|undefined|thread
+test: ## Set up, build and run all tests; T=<regex> picks some, SAN=address|undefined|thread
+	@tools/setup test
 	@tools/build $(preset)
 	@ctest --test-dir build-$(preset) -j$(TEST_JOBS) --output-on-failure --no-label-summary \
 	    $(if $(T),-R "$(T)")
 
-check: setup ## Format, layers, lengths, dead globals, headers, generated files, cppcheck, lockfile
+check: ## Format, layers, lengths, dead globals, headers, generated files, cppcheck, lockfile
+	@tools/setup check
 	@tools/build test all hearth-gen
 	@tools/check/run build-test
 
-setup: ## Install what is missing: Debian packages (apt) and npm packages
-	@tools/setup
+setup: ## Install all that any target needs: Debian packages (apt), npm packages
+	@tools/setup all
 
 bench: all ## Compare speed with llama-server on the same model and library
 	@tools/setup bench
 	@tools/bench/run $(ARGS)
 
-fuzz: setup ## Fuzz each parser for FUZZ_SECONDS (60); FUZZ=<name> picks one
+fuzz: ## Fuzz each parser for FUZZ_SECONDS (60); FUZZ=<name> picks one
+	@tools/setup fuzz
 	@tools/build fuzz
 	@tools/fuzz build-fuzz $(FUZZ_SECONDS) $(FUZZ)
 
@@ -50,10 +54,12 @@ install: all ## Install under PREFIX (/usr/local); DESTDIR= for packagers
 	@tools/build release hearth_share
 	@DESTDIR="$(DESTDIR)" cmake --install build --prefix "$(PREFIX)"
 
-format: setup ## Format the sources as .clang-format says
+format: ## Format the sources as .clang-format says
+	@tools/setup check
 	@tools/check/format --fix
 
-generate: setup ## Write the generated documentation anew (tools/gen/generated.txt)
+generate: ## Write the generated documentation anew (tools/gen/generated.txt)
+	@tools/setup test
 	@tools/build test hearth-gen
 	@tools/check/generated build-test --fix
 
