@@ -15,7 +15,7 @@ enum { NEAREST_WORD_MAX = 64, NEAREST_WORDS_MAX = 128 };
 static size_t distance(const char *a, const char *b)
 {
     size_t n = strlen(a), m = strlen(b);
-    if (n > NEAREST_WORD_MAX || m > NEAREST_WORD_MAX) return NEAREST_WORD_MAX;
+    if (n > NEAREST_WORD_MAX || m > NEAREST_WORD_MAX) return SIZE_MAX;
     size_t rows[3][NEAREST_WORD_MAX + 1];
     for (size_t j = 0; j <= m; j++) rows[0][j] = j;
     for (size_t i = 1; i <= n; i++) {

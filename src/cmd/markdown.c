@@ -19,6 +19,7 @@ enum {
     HOLD_MAX = 2000,       /* bytes of text that an open delimiter may hold back */
     TABLE_MAX = 256 << 10, /* a larger table is shown as text */
     INDENT_MAX = 24,
+    RULE_COLUMNS = 40,
 };
 
 enum state { HEAD, TEXT, CODE, ROW };
@@ -61,9 +62,10 @@ struct markdown {
     struct scan scan;
     char fence; /* '`' or '~' within a code block, else 0 */
     size_t fence_len;
-    bool blank;   /* an empty line is due before the next content */
-    bool shown;   /* something was */
-    char part[4]; /* beginning of a character whose rest is missing */
+    unsigned look; /* of the verbatim line under way, 0 = none */
+    bool blank;    /* an empty line is due before the next content */
+    bool shown;    /* something was */
+    char part[4];  /* beginning of a character whose rest is missing */
     size_t n_part;
 };
 
@@ -298,6 +300,7 @@ static bool scan_step(struct markdown *m, bool complete)
 static void show_text(struct markdown *m, size_t n)
 {
     md_span(&m->flow, m->line.data, n);
+    flow_flush(&m->flow); /* cuts are between words */
     buf_consume(&m->line, n);
     m->scan.pos -= n < m->scan.pos ? n : m->scan.pos;
     m->scan.safe = 0;
@@ -324,15 +327,30 @@ static void before_content(struct markdown *m)
     m->shown = true;
 }
 
-/* A line in one look, not parsed and not wrapped: code, fences. */
+/* A line that is neither parsed nor wrapped, in a look that lasts until end_verbatim. */
 static void show_verbatim(struct markdown *m, unsigned look)
 {
-    if (m->line.len) {
-        flow_look_on(&m->flow, look, m->flow.out);
-        buf_append(m->flow.out, m->line.data, m->line.len);
-        flow_look_off(&m->flow, look, m->flow.out);
-    }
+    if (m->line.len == 0) return;
+    if (!m->look) flow_look_on(&m->flow, look, m->flow.out);
+    m->look = look;
+    buf_append(m->flow.out, m->line.data, m->line.len);
     buf_clear(&m->line);
+}
+
+static void end_verbatim(struct markdown *m)
+{
+    flow_look_off(&m->flow, m->look, m->flow.out);
+    m->look = 0;
+}
+
+static void show_rule(struct markdown *m)
+{
+    char rule[3 * RULE_COLUMNS];
+    size_t n = 0;
+    buf_clear(&m->line);
+    for (int i = m->flow.col; i < m->flow.width && i < RULE_COLUMNS; i++, n += 3)
+        memcpy(rule + n, "\u2500", 3);
+    flow_text(&m->flow, LOOK_DIM, rule, n);
 }
 
 /* The collected rows, as a table or, when md4c sees none, as lines of text. */
@@ -408,11 +426,7 @@ static void begin_line(struct markdown *m, struct head h)
         flow_prefix(&m->flow, "\u2502 ", "\u2502 ", 2, true);
         m->state = HEAD; /* a heading or an item may follow inside */
         break;
-    case K_RULE:
-        buf_clear(&m->line);
-        for (int i = m->flow.col; i < m->flow.width && i < 40; i++)
-            flow_text(&m->flow, LOOK_DIM, "\u2500", 3);
-        return;
+    case K_RULE: show_rule(m); return;
     case K_FENCE:
         begin_fence(m, &h);
         show_verbatim(m, LOOK_DIM);
@@ -458,8 +472,10 @@ static void end_line(struct markdown *m)
         buf_clear(&m->line);
     } else if (m->state == CODE) {
         show_verbatim(m, LOOK_CODE);
+        end_verbatim(m);
         buf_putc(m->flow.out, '\n');
     } else if (!was_blank) {
+        end_verbatim(m); /* a fence's own line */
         if (m->line.len) md_span(&m->flow, m->line.data, m->line.len);
         buf_clear(&m->line);
         flow_newline(&m->flow);
