@@ -9,12 +9,21 @@
 
 #include "base/err.h"
 
-enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS };
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_PATCH,
+    HTTP_DELETE,
+    HTTP_OPTIONS
+};
 
 enum { HTTP_PATH_PARAMS_MAX = 4 };
 
-/* Owned by the server, valid until the handler returns AND the sink has ended or been released by
- * the handler; handlers copy what they keep longer than their own call. */
+/* Owned by the server. The body is valid until the handler returns (a stream may last for hours, so
+ * its memory goes early), the rest until the handler has let go of its sink; handlers copy what
+ * they keep longer. */
 struct http_request {
     enum http_method method;
     const char *path;       /* decoded, without the query */
@@ -64,7 +73,9 @@ struct sink {
     const struct sink_ops *ops;
 };
 
-/* Data is copied. headers may be NULL when n is 0. */
+/* Data is copied. headers may be NULL when n is 0; content_type NULL: none is sent. The server adds
+ * X-Request-Id, CORS headers and, for event streams, Cache-Control: no-cache. Header values must be
+ * free of line breaks (asserted). ERR_NOMEM leaves the sink open. */
 enum err sink_respond(struct sink *s, int status, const char *content_type,
                       const struct sink_header *headers, size_t n, const void *body, size_t len);
 enum err sink_begin(struct sink *s, int status, const char *content_type,

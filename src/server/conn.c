@@ -257,6 +257,10 @@ static void read_address(struct conn *c)
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     const struct sockaddr *address = info->client_addr;
+    if (address->sa_family != AF_INET && address->sa_family != AF_INET6) {
+        str_copy(c->remote, sizeof c->remote, "?");
+        return;
+    }
     const void *ip = address->sa_family == AF_INET6
                          ? (const void *)&((const struct sockaddr_in6 *)address)->sin6_addr
                          : (const void *)&((const struct sockaddr_in *)address)->sin_addr;

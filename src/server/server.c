@@ -7,6 +7,7 @@
 #include "server/server.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,8 @@ enum { EVENTS_PER_TURN = 256, BACKLOG = 4096 };
 enum { CONNECTIONS_EXTRA = 64 };
 /* How long accepting rests when there is no descriptor left. */
 enum { STARVED_MS = 100, STARVED_LOG_MS = 60000 };
+/* Connections that must have been open at once before the memory of those gone is given back. */
+enum { TRIM_MIN_PEAK = 256 };
 
 /* ---- waking ---------------------------------------------------------------------------------- */
 
@@ -109,12 +112,26 @@ static void listen_to_mhd(struct server *s, bool on)
     epoll_ctl(s->epoll_fd, EPOLL_CTL_MOD, s->mhd_fd, &event);
 }
 
-/* Without descriptors, and without a connection whose end would bring one back, libmicrohttpd tries
- * to accept for ever: then it isn't asked for a while. */
+/* libmicrohttpd stops accepting when no descriptor is left, until one of its connections ends: so
+ * it is given one that does. */
+static void accept_again(struct server *s)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+        s->starved = true;
+        return;
+    }
+    struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    close(pair[1]);
+    MHD_add_connection(s->mhd, pair[0], &nobody, sizeof nobody);
+}
+
+/* When descriptors run out, accepting rests for a while: trying at once would be a busy loop. */
 static void rest_if_starved(struct server *s)
 {
     if (s->starved_until_ms && s->now_ms >= s->starved_until_ms) {
         s->starved_until_ms = 0;
+        accept_again(s);
         listen_to_mhd(s, true);
     }
     if (!s->starved) return;
@@ -122,20 +139,30 @@ static void rest_if_starved(struct server *s)
     if (s->now_ms - s->starved_logged_ms > STARVED_LOG_MS || s->starved_logged_ms == 0) {
         s->starved_logged_ms = s->now_ms;
         log_warn(http,
-                 "no file descriptor is left for new connections (%d are open); raise the "
-                 "limit (ulimit -n)",
+                 "no file descriptor is left for new connections (%d are open); raise the limit "
+                 "(ulimit -n)",
                  s->n_conns);
     }
-    if (s->n_conns > 0) return;
     s->starved_until_ms = s->now_ms + STARVED_MS;
-    listen_to_mhd(s, false);
+    /* Without a connection libmicrohttpd would go on trying. */
+    if (s->n_conns == 0) listen_to_mhd(s, false);
+}
+
+static void run_mhd(struct server *s)
+{
+    if (s->starved_until_ms && s->n_conns == 0) return;
+    int before = s->n_conns;
+    MHD_run(s->mhd);
+    /* It buries connections last, and only then would see that it may accept again. */
+    if (s->n_conns < before) MHD_run(s->mhd);
 }
 
 static int turn_timeout(struct server *s)
 {
     int ms = conn_expire(s);
-    if (s->starved_until_ms) return STARVED_MS;
+    if (s->starved_until_ms && (ms < 0 || ms > STARVED_MS)) ms = STARVED_MS;
     MHD_UNSIGNED_LONG_LONG pending;
+    if (s->starved_until_ms && s->n_conns == 0) return ms;
     if (MHD_get_timeout(s->mhd, &pending) == MHD_YES && pending == 0) return 0;
     return ms;
 }
@@ -211,6 +238,22 @@ static void close_everything(struct server *s)
     resume_ready(s); /* drops the pins of those that were still listed */
 }
 
+static void trim(void *arg)
+{
+    (void)arg;
+    malloc_trim(0);
+}
+
+/* Thousands of connections that went leave their memory to malloc, which keeps it. Handing it to
+ * the system takes milliseconds, so a worker does it. */
+static void give_memory_back(struct server *s)
+{
+    if (s->n_conns > s->peak_conns) s->peak_conns = s->n_conns;
+    if (s->peak_conns < TRIM_MIN_PEAK || s->n_conns > s->peak_conns / 8) return;
+    s->peak_conns = s->n_conns;
+    (void)!pool_submit(s->params.pool, trim, NULL);
+}
+
 static void *front_thread(void *arg)
 {
     struct server *s = arg;
@@ -222,8 +265,9 @@ static void *front_thread(void *arg)
         handle_events(s, events, n);
         if (!follow_orders(s)) break;
         resume_ready(s);
-        if (!s->starved_until_ms) MHD_run(s->mhd);
+        run_mhd(s);
         rest_if_starved(s);
+        give_memory_back(s);
         tell_drained(s);
     } while (true);
     close_everything(s);

@@ -144,6 +144,7 @@ struct server {
     size_t by_fd_len;
     uint32_t generation;
     int n_conns, n_busy;
+    int peak_conns; /* since memory was last given back */
     struct lingerer lingers[LINGER_MAX];
     int n_lingers;
     bool starved; /* accept found no descriptor */

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,7 +39,7 @@
 
 /* ---- handlers -------------------------------------------------------------------------------- */
 
-enum { STREAMS_MAX = 1024 };
+enum { STREAMS_MAX = 8192 };
 
 /* What the handlers leave for the tests. */
 static struct {

@@ -1,4 +1,7 @@
 /* What the server does with one request: routing, limits, ids, CORS, protocol errors. */
+#include <dlfcn.h>
+#include <microhttpd.h>
+
 #include "support.h"
 
 static struct fixture F;
@@ -263,6 +266,17 @@ static void framing_that_could_smuggle_is_refused(void **state)
         buf_free(&r.in);
     }
     assert_int_equal(atomic_load(&world.handled), 0);
+}
+
+/* The errors that libmicrohttpd finds by itself are ours to word only while its calls arrive here
+ * (src/server/mhd_errors.c). The tests above fail if they don't; this one says why. */
+static void libmicrohttpd_calls_our_queue(void **state)
+{
+    (void)state;
+    Dl_info info;
+    assert_int_not_equal(dladdr(dlsym(RTLD_DEFAULT, "MHD_queue_response"), &info), 0);
+    assert_ptr_equal(info.dli_saddr, (void *)MHD_queue_response);
+    assert_null(strstr(info.dli_fname, "libmicrohttpd"));
 }
 
 static void versions(void **state)
@@ -585,6 +599,7 @@ int main(void)
         T(rebinding_is_refused),
         T(targets),
         T(framing_that_could_smuggle_is_refused),
+        T(libmicrohttpd_calls_our_queue),
         T(versions),
         T(stream_over_http_1_0_ends_with_the_connection),
         T(large_heads),

@@ -471,6 +471,52 @@ static void too_many_connections_are_told(void **state)
     for (int i = 1; i < 10; i++) close(fds[i]);
 }
 
+static int64_t cpu_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* With and without a connection that is open already: libmicrohttpd takes two ways there. */
+static void out_of_descriptors_neither_spins_nor_hangs(void **state)
+{
+    (void)state;
+    start(default_params());
+    struct rlimit old, low;
+    getrlimit(RLIMIT_NOFILE, &old);
+    low = old;
+    for (int with_open = 0; with_open < 2; with_open++) {
+        int held = with_open ? open_stream(F.port) : -1;
+        if (with_open) wait_streams(1);
+        int client = socket(AF_INET, SOCK_STREAM, 0);
+        low.rlim_cur = (rlim_t)open_descriptors() + 20;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+        int fillers[64], n = 0;
+        while (n < 64 && (fillers[n] = dup(client)) >= 0) n++;
+        assert_true(n < 64);
+        struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)F.port)};
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        assert_int_equal(connect(client, (struct sockaddr *)&to, sizeof to), 0);
+        puts_to(client, "GET /health HTTP/1.1\r\n" HOST "\r\n");
+        int64_t cpu = cpu_ms();
+        usleep(500000);
+        assert_true(cpu_ms() - cpu < 200);
+        while (n > 0) close(fillers[--n]);
+        struct reader r;
+        reader_init(&r, client);
+        struct answer a;
+        assert_true(read_answer(&r, &a, false, 2000)); /* as soon as there are some again */
+        assert_int_equal(a.status, 200);
+        answer_free(&a);
+        close(client);
+        buf_free(&r.in);
+        if (held >= 0) close(held);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    }
+    wait_until(metric_value(METRIC_http_connections) == 0, 2000);
+}
+
 /* ---- stopping -------------------------------------------------------------------------------- */
 
 struct drainer {
@@ -644,6 +690,7 @@ int main(void)
         T(idle_connections_are_closed),
         T(full_pool_is_said),
         T(too_many_connections_are_told),
+        T(out_of_descriptors_neither_spins_nor_hangs),
         T(drain_lets_streams_end),
         T(drain_gives_up_after_the_grace),
         T(free_closes_everything),
