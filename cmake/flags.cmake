@@ -7,6 +7,9 @@ if(HEARTH_WERROR)
 endif()
 set(c_warnings -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wconversion
     -Wno-sign-conversion)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+    list(APPEND warnings -Wno-format-truncation) # cutting is what snprintf is asked for
+endif()
 target_compile_options(hearth_flags INTERFACE ${warnings} "$<$<COMPILE_LANGUAGE:C>:${c_warnings}>"
     -fno-common -fstack-protector-strong)
 target_compile_definitions(hearth_flags INTERFACE _GNU_SOURCE HEARTH_VERSION="${PROJECT_VERSION}")
