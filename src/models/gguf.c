@@ -334,7 +334,8 @@ static bool read_tensors(struct gguf_reader *r, struct facts *f)
     for (uint64_t i = 0; i < r->n_tensors && ok; i++)
         ok = read_tensor(r, f, seen, &end, &data_bytes);
     map_free(seen);
-    return ok && check_size(r, data_bytes, (uint64_t)f->alignment);
+    if (!ok || r->n_tensors == 0) return ok;
+    return check_size(r, data_bytes, (uint64_t)f->alignment);
 }
 
 static bool collect(struct gguf_reader *r, struct facts *f)
