@@ -571,6 +571,7 @@ static bool hub_file_url(struct pull *p, const char *url, char *spec, size_t siz
     }
     size_t repo_len = strcspn(path, "?#");
     while (repo_len && path[repo_len - 1] == '/') repo_len--;
+    if (repo_len > 5 && strncasecmp(path + repo_len - 5, ".gguf", 5) == 0) return false;
     return valid_repo(path, repo_len) && str_printf(spec, size, "%.*s", (int)repo_len, path);
 }
 

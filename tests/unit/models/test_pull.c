@@ -1,0 +1,842 @@
+/* Downloads against a server in this process that speaks the hub's paths and can misbehave. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <sodium/crypto_hash_sha256.h>
+#include <sys/file.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "models/pull.h"
+#include "models/sidecar.h"
+#include "unit/httpc/http_script.h"
+#include "unit/models/gguf_make.h"
+
+enum { ELEMENTS = 100000 }; /* a 400 KB model */
+
+/* ---- the server -------------------------------------------------------------------------- */
+
+struct hub_file {
+    const char *path; /* in the repository */
+    char *data;
+    size_t len;
+    char sha[65];
+};
+
+static struct {
+    struct script *s;
+    struct hub_file files[8];
+    size_t n_files;
+    /* faults */
+    int cut_first;    /* so many answers of the storage end early */
+    size_t cut_after; /* after so many bytes */
+    bool ignore_range, no_etag, weak_etag, no_hash, no_length, wrong_hash, web_page;
+    int status; /* of every resolve: 0 = right */
+    const char *error_code;
+    int fail_first; /* so many resolves answer fail_status */
+    int fail_status;
+    const char *retry_after;
+    const char *token;   /* needed if not NULL */
+    int storage_version; /* in its ETag */
+    bool paged;
+    int64_t announced; /* X-Linked-Size, if > 0 */
+    /* seen */
+    int storage_requests, resolve_requests, tree_requests;
+    char last_range[64], last_if_range[128];
+    bool token_at_storage;
+} hub;
+
+static void hub_add(const char *path, struct make *m)
+{
+    struct hub_file *f = &hub.files[hub.n_files++];
+    unsigned char digest[32];
+    f->path = path;
+    f->len = m->b.len;
+    f->data = buf_take(&m->b);
+    crypto_hash_sha256(digest, (unsigned char *)f->data, f->len);
+    for (int i = 0; i < 32; i++) snprintf(f->sha + 2 * i, 3, "%02x", digest[i]);
+}
+
+static void hub_add_chat(const char *path)
+{
+    struct make m;
+    make_chat(&m, path, ELEMENTS);
+    hub_add(path, &m);
+}
+
+static bool answer(struct script_request *req, int status, const char *headers, const char *body)
+{
+    return script_printf(req, "HTTP/1.1 %d Some Words\r\n%sContent-Length: %zu\r\n\r\n%s", status,
+                         headers, strlen(body), body);
+}
+
+static bool serve_tree(struct script_request *req)
+{
+    struct buf text;
+    char headers[256] = "";
+    bool second = strstr(req->path, "cursor=2") != NULL;
+    buf_init(&text, 65536);
+    hub.tree_requests++;
+    buf_puts(&text, "[{\"type\":\"directory\",\"path\":\"x.gguf\",\"size\":0},"
+                    "{\"type\":\"file\",\"path\":\"README.md\",\"size\":5}");
+    for (size_t i = 0; i < hub.n_files; i++) {
+        struct hub_file *f = &hub.files[i];
+        if (hub.paged && (i % 2 == 1) != second) continue;
+        buf_printf(&text,
+                   ",{\"type\":\"file\",\"path\":\"%s\",\"size\":%zu,\"lfs\":{\"oid\":\"%s\","
+                   "\"size\":%zu}}",
+                   f->path, f->len, f->sha, f->len);
+    }
+    buf_putc(&text, ']');
+    if (hub.paged && !second)
+        snprintf(headers, sizeof(headers),
+                 "Link: <%s/api/models/org/repo/tree/main?cursor=2>; "
+                 "rel=\"next\"\r\n",
+                 hub.s->url);
+    bool ok = answer(req, 200, headers, buf_str(&text));
+    buf_free(&text);
+    return ok;
+}
+
+static struct hub_file *find_file(const char *encoded)
+{
+    char path[512];
+    size_t n = 0;
+    for (const char *p = encoded; *p && n + 1 < sizeof(path); p++) {
+        bool space = strncmp(p, "%20", 3) == 0;
+        path[n++] = space ? ' ' : *p;
+        if (space) p += 2;
+    }
+    path[n] = '\0';
+    for (size_t i = 0; i < hub.n_files; i++)
+        if (strcmp(hub.files[i].path, path) == 0) return &hub.files[i];
+    return NULL;
+}
+
+static bool serve_resolve(struct script_request *req, const char *file)
+{
+    char headers[512] = "", auth[128], wanted[64];
+    struct hub_file *f = find_file(file);
+    hub.resolve_requests++;
+    if (hub.error_code) snprintf(headers, sizeof(headers), "X-Error-Code: %s\r\n", hub.error_code);
+    if (hub.status) return answer(req, hub.status, headers, "no");
+    if (hub.fail_first-- > 0) {
+        if (hub.retry_after)
+            snprintf(headers, sizeof(headers), "Retry-After: %s\r\n", hub.retry_after);
+        return answer(req, hub.fail_status, headers, "later");
+    }
+    snprintf(wanted, sizeof(wanted), "Bearer %s", hub.token ? hub.token : "");
+    if (hub.token && strcmp(script_header(req, "Authorization", auth, sizeof(auth)), wanted) != 0)
+        return answer(req, 401, "X-Error-Code: GatedRepo\r\n", "who?");
+    if (!f) return answer(req, 404, "X-Error-Code: EntryNotFound\r\n", "none");
+    char sha[65];
+    memcpy(sha, f->sha, 65);
+    if (hub.wrong_hash) sha[0] = sha[0] == 'a' ? 'b' : 'a';
+    if (!hub.no_hash)
+        snprintf(headers, sizeof(headers), "X-Linked-Etag: \"%s\"\r\nX-Linked-Size: %lld\r\n", sha,
+                 (long long)(hub.announced > 0 ? hub.announced : (int64_t)f->len));
+    /* another port: the token must not follow. This server listens on one only, so "localhost" */
+    return script_printf(req,
+                         "HTTP/1.1 302 Found\r\nLocation: http://localhost:%d/storage/%s\r\n"
+                         "%sX-Repo-Commit: 0123456789abcdef\r\nContent-Length: 0\r\n\r\n",
+                         hub.s->port, file, headers);
+}
+
+static bool serve_storage(struct script_request *req, const char *file)
+{
+    struct hub_file *f = find_file(file);
+    char value[128], etag[96] = "";
+    size_t from = 0;
+    if (!f) return answer(req, 404, "", "none");
+    hub.storage_requests++;
+    if (*script_header(req, "Authorization", value, sizeof(value))) hub.token_at_storage = true;
+    if (hub.web_page) return answer(req, 200, "Content-Type: text/html\r\n", "<html>log in</html>");
+    script_header(req, "Range", hub.last_range, sizeof(hub.last_range));
+    script_header(req, "If-Range", hub.last_if_range, sizeof(hub.last_if_range));
+    if (!hub.no_etag)
+        snprintf(etag, sizeof(etag), "%s\"v%d\"", hub.weak_etag ? "W/" : "", hub.storage_version);
+    bool range = sscanf(hub.last_range, "bytes=%zu-", &from) == 1 && !hub.ignore_range;
+    if (range && *hub.last_if_range && strcmp(hub.last_if_range, etag) != 0) range = false;
+    if (!range) from = 0;
+    if (range && from >= f->len) {
+        snprintf(value, sizeof(value), "Content-Range: bytes */%zu\r\n", f->len);
+        return answer(req, 416, value, "no such range");
+    }
+    size_t len = f->len - from;
+    bool cut = hub.cut_first-- > 0;
+    script_printf(req, "HTTP/1.1 %d OK\r\n", range ? 206 : 200);
+    if (*etag) script_printf(req, "ETag: %s\r\n", etag);
+    if (range) script_printf(req, "Content-Range: bytes %zu-%zu/%zu\r\n", from, f->len - 1, f->len);
+    if (hub.no_length)
+        script_printf(req, "Connection: close\r\n\r\n");
+    else
+        script_printf(req, "Content-Length: %zu\r\n\r\n", len);
+    if (cut && hub.cut_after < len) len = hub.cut_after;
+    script_send(req, f->data + from, len);
+    return !cut && !hub.no_length;
+}
+
+static bool serve(struct script *s, struct script_request *req)
+{
+    (void)s;
+    static const char tree[] = "/api/models/org/repo/tree/main",
+                      resolve[] = "/org/repo/resolve/main/", storage[] = "/storage/",
+                      direct[] = "/files/";
+    char *query = strchr(req->path, '?');
+    if (str_starts(req->path, tree)) return serve_tree(req);
+    if (query) *query = '\0';
+    if (str_starts(req->path, resolve)) return serve_resolve(req, req->path + strlen(resolve));
+    if (str_starts(req->path, storage)) return serve_storage(req, req->path + strlen(storage));
+    if (str_starts(req->path, direct)) return serve_storage(req, req->path + strlen(direct));
+    return answer(req, 404, "X-Error-Code: RepoNotFound\r\n", "none");
+}
+
+/* ---- the client -------------------------------------------------------------------------- */
+
+static char dir[64];
+static struct models *models;
+static struct httpc *http;
+static struct error error;
+static struct model_info info;
+static struct {
+    int calls, finished;
+    int64_t last_done, last_total, resumed_from;
+    int phases[4];
+    char notes[1024];
+    int cancel_at;        /* call number, 0 = never */
+    int64_t cancel_after; /* bytes, 0 = never */
+} seen;
+
+static bool on_progress(void *ctx, const struct pull_progress *p)
+{
+    (void)ctx;
+    assert_true(p->phase >= PULL_RESOLVING && p->phase <= PULL_FINISHED);
+    seen.calls++;
+    seen.phases[p->phase]++;
+    seen.last_done = p->done;
+    seen.last_total = p->total;
+    seen.resumed_from = p->resumed_from;
+    if (p->total >= 0) assert_true(p->done <= p->total);
+    if (p->note) {
+        size_t len = strlen(seen.notes);
+        snprintf(seen.notes + len, sizeof(seen.notes) - len, "%s;", p->note);
+    }
+    if (seen.cancel_after && p->done >= seen.cancel_after) return false;
+    return !seen.cancel_at || seen.calls < seen.cancel_at;
+}
+
+static enum err pull_with(const char *spec, const char *token, bool force)
+{
+    memset(&error, 0, sizeof(error));
+    struct pull_params params = {.spec = spec,
+                                 .hf_endpoint = hub.s->url,
+                                 .hf_token = token,
+                                 .force = force,
+                                 .on_progress = on_progress,
+                                 .retry_delay_ms = 10};
+    seen.calls = 0;
+    memset(seen.phases, 0, sizeof(seen.phases));
+    seen.notes[0] = '\0';
+    return models_pull(models, http, &params, &info, &error);
+}
+
+static void pulls(const char *spec)
+{
+    if (pull_with(spec, "", false)) fail_msg("%s: %s", spec, error.msg);
+}
+
+static void refused(const char *spec, enum err code, const char *says)
+{
+    enum err e = pull_with(spec, "", false);
+    if (e != code || !strstr(error.msg, says))
+        fail_msg("%s: %s \"%s\", wanted \"%s\"", spec, err_name(e), error.msg, says);
+}
+
+static const char *at(const char *name)
+{
+    static char path[4][512];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(path[turn], sizeof(path[turn]), "%s/%s", dir, name);
+    return path[turn];
+}
+
+static void same_bytes(const char *name, const struct hub_file *f)
+{
+    struct buf b;
+    buf_init(&b, 64 << 20);
+    assert_int_equal(fs_read_file(at(name), 64 << 20, &b, &error), OK);
+    assert_int_equal(b.len, f->len);
+    assert_memory_equal(b.data, f->data, b.len);
+    buf_free(&b);
+}
+
+static void nothing_is_left(const char *name)
+{
+    char path[128];
+    assert_false(fs_exists(at(name)));
+    snprintf(path, sizeof(path), "%s.part", name);
+    assert_false(fs_exists(at(path)));
+    snprintf(path, sizeof(path), "%s.part.json", name);
+    assert_false(fs_exists(at(path)));
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(&hub, 0, sizeof(hub));
+    memset(&seen, 0, sizeof(seen));
+    hub.storage_version = 1;
+    hub.cut_after = 100000;
+    hub.s = script_start(serve, NULL);
+    make_dir(dir);
+    /* a catalogue whose repository is the test server's */
+    static const char catalog[] =
+        "{\"models\":[{\"name\":\"toy:1b\",\"repo\":\"org/repo\",\"context\":4096,\"files\":{"
+        "\"Q4_K_M\":{\"file\":\"toy-Q4_K_M.gguf\",\"bytes\":400000},"
+        "\"Q8_0\":{\"file\":\"toy-Q8_0.gguf\",\"bytes\":800000}}},"
+        "{\"name\":\"big\",\"repo\":\"org/repo\",\"files\":{"
+        "\"Q4_K_M\":{\"file\":\"big/big-00001-of-00002.gguf\",\"bytes\":1}}}]}";
+    assert_int_equal(fs_mkdirs(at("builtin"), 0755, NULL), OK);
+    make_write(at("builtin/catalog.json"), catalog, strlen(catalog));
+    assert_int_equal(models_open(at("models"), at("builtin"), &models, &error), OK);
+    snprintf(dir + strlen(dir), sizeof(dir) - strlen(dir), "/models");
+    assert_int_equal(httpc_new(&http, &error), OK);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    httpc_free(http);
+    models_free(models);
+    script_stop(hub.s);
+    for (size_t i = 0; i < hub.n_files; i++) free(hub.files[i].data);
+    *strrchr(dir, '/') = '\0';
+    make_dir_remove(dir);
+    return 0;
+}
+
+/* ---- it works ---------------------------------------------------------------------------- */
+
+static void a_catalogue_name_becomes_a_model(void **state)
+{
+    (void)state;
+    struct sidecar sc;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    pulls("toy:1b");
+    assert_string_equal(info.id, "toy-Q4_K_M");
+    assert_int_equal(info.kind, MODEL_CHAT);
+    same_bytes("toy-Q4_K_M.gguf", &hub.files[0]);
+    assert_int_equal(hub.tree_requests, 0); /* one request is enough */
+    assert_int_equal(hub.resolve_requests, 1);
+    assert_int_equal(seen.phases[PULL_FINISHED], 1);
+    assert_int_equal(seen.last_done, hub.files[0].len);
+    sidecar_read(at("toy-Q4_K_M.gguf"), &sc);
+    assert_string_equal(sc.repo, "org/repo");
+    assert_string_equal(sc.file, "toy-Q4_K_M.gguf");
+    assert_string_equal(sc.catalog, "toy:1b");
+    assert_string_equal(sc.quant, "Q4_K_M");
+    assert_string_equal(sc.sha256, hub.files[0].sha);
+    assert_string_equal(sc.revision, "0123456789abcdef");
+    assert_int_equal(sc.bytes, hub.files[0].len);
+    assert_false(fs_exists(at("toy-Q4_K_M.gguf.part")));
+    assert_false(fs_exists(at("toy-Q4_K_M.gguf.part.json")));
+    assert_int_equal(models_resolve(models, "toy:1b", false, &info, &error), OK);
+    /* again: it is there, nobody is asked */
+    pulls("toy:1b");
+    assert_int_equal(hub.resolve_requests, 1);
+    assert_int_equal(seen.calls, 1);
+    assert_int_equal(seen.phases[PULL_FINISHED], 1);
+    assert_int_equal(pull_with("toy:1b", "", true), OK);
+    assert_int_equal(hub.resolve_requests, 2);
+}
+
+static void a_repository_gives_its_usual_file(void **state)
+{
+    (void)state;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    hub_add_chat("toy-Q8_0.gguf");
+    hub_add_chat("toy-UD-Q8_0.gguf");
+    hub_add_chat("mmproj-toy-Q4_K_M.gguf");
+    hub.paged = true;
+    pulls("org/repo");
+    assert_string_equal(info.id, "toy-Q4_K_M");
+    assert_int_equal(hub.tree_requests, 2);
+    pulls("hf.co/org/repo:q8_0");
+    assert_string_equal(info.id, "toy-Q8_0");
+    pulls("org/repo:toy-UD-Q8_0.gguf");
+    assert_string_equal(info.id, "toy-UD-Q8_0");
+    pulls("https://huggingface.co/org/repo/blob/main/toy-Q8_0.gguf?x=1");
+    assert_string_equal(info.id, "toy-Q8_0");
+    refused("org/repo:Q2_K", ERR_INVALID, "org/repo has no Q2_K; name one, as in hearth pull");
+    assert_non_null(strstr(error.msg, "toy-Q4_K_M.gguf (391."));
+    assert_null(strstr(error.msg, "mmproj"));
+    refused("org/repo:nope.gguf", ERR_INVALID, "has no nope.gguf");
+}
+
+static void the_only_file_needs_no_name(void **state)
+{
+    (void)state;
+    hub_add_chat("sub/only one.gguf");
+    hub_add_chat("imatrix.gguf");
+    pulls("org/repo");
+    assert_string_equal(info.id, "only one");
+}
+
+static void an_url_is_taken_as_it_is(void **state)
+{
+    (void)state;
+    char url[256];
+    struct sidecar sc;
+    hub_add_chat("my model.gguf");
+    snprintf(url, sizeof(url), "%s/files/my%%20model.gguf?key=secret", hub.s->url);
+    pulls(url);
+    assert_string_equal(info.id, "my model");
+    sidecar_read(at("my model.gguf"), &sc);
+    assert_null(strstr(sc.url, "secret"));
+    assert_string_equal(sc.sha256, hub.files[0].sha);
+    pulls(url);
+    assert_int_equal(hub.storage_requests, 1);
+}
+
+static void a_split_model_comes_whole(void **state)
+{
+    (void)state;
+    struct make m;
+    for (uint32_t i = 0; i < 2; i++) {
+        make_part(&m, i, 2);
+        hub_add(i ? "big/big-00002-of-00002.gguf" : "big/big-00001-of-00002.gguf", &m);
+    }
+    pulls("big");
+    assert_string_equal(info.id, "big");
+    assert_int_equal(info.n_params, 200);
+    same_bytes("big-00002-of-00002.gguf", &hub.files[1]);
+    assert_int_equal(models_resolve(models, "big", false, &info, &error), OK);
+    assert_int_equal(models_remove(models, "big", &error), OK);
+    assert_false(fs_exists(at("big-00002-of-00002.gguf.json")));
+    /* one part wrong: none appears */
+    hub.files[1].data[hub.files[1].len - 1] ^= 1;
+    assert_int_equal(pull_with("org/repo", "", false), ERR_CHECKSUM);
+    assert_false(fs_exists(at("big-00001-of-00002.gguf")));
+    assert_false(fs_exists(at("big-00002-of-00002.gguf")));
+    refused("org/repo:big-00007-of-00009.gguf", ERR_CHECKSUM, ""); /* any part means all */
+}
+
+/* ---- resuming ---------------------------------------------------------------------------- */
+
+static void a_cut_is_resumed_by_itself(void **state)
+{
+    (void)state;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    hub.cut_first = 2;
+    pulls("toy:1b");
+    same_bytes("toy-Q4_K_M.gguf", &hub.files[0]);
+    assert_int_equal(hub.storage_requests, 3);
+    assert_string_equal(hub.last_range, "bytes=200000-");
+    assert_string_equal(hub.last_if_range, "\"v1\"");
+    assert_non_null(strstr(seen.notes, "the connection was cut; trying again;"));
+}
+
+static void many_cuts_with_progress_are_no_reason_to_stop(void **state)
+{
+    (void)state;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    hub.cut_first = 12;
+    hub.cut_after = 30000;
+    pulls("toy:1b");
+    same_bytes("toy-Q4_K_M.gguf", &hub.files[0]);
+}
+
+/* Leaves a partial file of 100000 bytes. */
+static void begin_and_cut(const char *spec)
+{
+    hub.cut_first = 1;
+    hub.cut_after = 100000;
+    seen.cancel_after = 100000;
+    assert_int_equal(pull_with(spec, "", false), ERR_CANCELLED);
+    seen.cancel_after = 0;
+    hub.cut_first = 0;
+    hub.storage_requests = 0;
+}
+
+static void a_later_pull_goes_on(void **state)
+{
+    (void)state;
+    struct stat st;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    begin_and_cut("toy:1b");
+    assert_int_equal(stat(at("toy-Q4_K_M.gguf.part"), &st), 0);
+    assert_int_equal(st.st_size, 100000);
+    assert_false(fs_exists(at("toy-Q4_K_M.gguf")));
+    pulls("toy:1b");
+    assert_int_equal(hub.storage_requests, 1);
+    assert_string_equal(hub.last_range, "bytes=100000-");
+    assert_int_equal(seen.phases[PULL_VERIFYING] >= 1, 1);
+    same_bytes("toy-Q4_K_M.gguf", &hub.files[0]);
+}
+
+static void giving_up_says_how_to_go_on(void **state)
+{
+    (void)state;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    begin_and_cut("toy:1b");
+    hub.cut_first = 100;
+    hub.cut_after = 0;
+    refused("toy:1b", ERR_NETWORK, "run the same command again to go on from 97.7 KiB");
+    assert_int_equal(hub.storage_requests, 3); /* tries without progress */
+    assert_true(fs_exists(at("toy-Q4_K_M.gguf.part")));
+    hub.cut_first = 0;
+    pulls("toy:1b");
+    same_bytes("toy-Q4_K_M.gguf", &hub.files[0]);
+}
+
+static void a_server_without_ranges_starts_over(void **state)
+{
+    (void)state;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    begin_and_cut("toy:1b");
+    hub.ignore_range = true;
+    pulls("toy:1b");
+    assert_int_equal(hub.storage_requests, 1);
+    assert_non_null(strstr(seen.notes, "starting over"));
+    same_bytes("toy-Q4_K_M.gguf", &hub.files[0]);
+}
+
+/* Another content under the same name; only some of the signs of it are there. */
+static void change_file(void)
+{
+    struct make m;
+    free(hub.files[0].data);
+    hub.n_files = 0;
+    make_chat(&m, "another", ELEMENTS);
+    hub_add("toy-Q4_K_M.gguf", &m);
+}
+
+static void a_changed_file_starts_over(void **state)
+{
+    (void)state;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    for (int sign = 0; sign < 3; sign++) {
+        begin_and_cut("toy:1b");
+        change_file();
+        if (sign == 0) hub.storage_version++; /* another ETag: 200 instead of 206 */
+        if (sign == 1) hub.weak_etag = true;  /* none to ask with, but the hash is known */
+        if (sign == 2) hub.no_etag = true;
+        pulls("toy:1b");
+        assert_non_null(strstr(seen.notes, "starting over"));
+        same_bytes("toy-Q4_K_M.gguf", &hub.files[0]);
+        assert_int_equal(models_remove(models, "toy-Q4_K_M", &error), OK);
+        free(hub.files[0].data);
+        hub.n_files = 0;
+        hub_add_chat("toy-Q4_K_M.gguf");
+        hub.weak_etag = hub.no_etag = false;
+    }
+}
+
+static void without_any_sign_of_sameness_nothing_is_continued(void **state)
+{
+    (void)state;
+    char url[128];
+    hub_add_chat("m.gguf");
+    hub.no_etag = true;
+    snprintf(url, sizeof(url), "%s/files/m.gguf", hub.s->url);
+    begin_and_cut(url);
+    pulls(url);
+    assert_string_equal(hub.last_range, "");
+    same_bytes("m.gguf", &hub.files[0]);
+}
+
+static void a_complete_partial_file_is_only_checked(void **state)
+{
+    (void)state;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    begin_and_cut("toy:1b");
+    make_write(at("toy-Q4_K_M.gguf.part"), hub.files[0].data, hub.files[0].len);
+    pulls("toy:1b"); /* 416, and the size is ours */
+    same_bytes("toy-Q4_K_M.gguf", &hub.files[0]);
+    assert_string_equal(seen.notes, "");
+}
+
+static void a_damaged_partial_file_is_found(void **state)
+{
+    (void)state;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    begin_and_cut("toy:1b");
+    int fd = open(at("toy-Q4_K_M.gguf.part"), O_WRONLY);
+    assert_int_equal(pwrite(fd, "!", 1, 50000), 1);
+    close(fd);
+    refused("toy:1b", ERR_CHECKSUM, "came damaged");
+    nothing_is_left("toy-Q4_K_M.gguf");
+    pulls("toy:1b");
+    same_bytes("toy-Q4_K_M.gguf", &hub.files[0]);
+}
+
+static void junk_beside_the_model_does_no_harm(void **state)
+{
+    (void)state;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    make_write(at("toy-Q4_K_M.gguf.part"), "junk", 4);
+    make_write(at("toy-Q4_K_M.gguf.part.json"), "{]", 2);
+    pulls("toy:1b");
+    same_bytes("toy-Q4_K_M.gguf", &hub.files[0]);
+    assert_string_equal(hub.last_range, "");
+}
+
+/* ---- what is refused --------------------------------------------------------------------- */
+
+static void a_wrong_hash_leaves_nothing(void **state)
+{
+    (void)state;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    hub.wrong_hash = true;
+    refused("toy:1b", ERR_CHECKSUM, "pull it again");
+    nothing_is_left("toy-Q4_K_M.gguf");
+}
+
+static void what_is_no_model_is_refused(void **state)
+{
+    (void)state;
+    struct make m;
+    make_begin(&m);
+    make_text(&m, "general.architecture", "llama");
+    make_text(&m, "general.type", "adapter");
+    make_tensor(&m, "a", 100);
+    make_finish(&m, 'x');
+    hub_add("toy-Q4_K_M.gguf", &m);
+    refused("toy:1b", ERR_MODEL_FILE, "it is a LoRA adapter");
+    nothing_is_left("toy-Q4_K_M.gguf");
+    hub.web_page = true;
+    refused("toy:1b", ERR_MODEL_FILE, "is not a GGUF");
+    nothing_is_left("toy-Q4_K_M.gguf");
+    refused("org/repo:README.md", ERR_INVALID, "");
+    refused("https://127.0.0.1/x.zip", ERR_INVALID, "\"x.zip\" is not a .gguf file");
+}
+
+static void answers_of_the_hub_are_explained(void **state)
+{
+    (void)state;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    refused("toy:1b:Q8_0", ERR_NOT_FOUND, "`hearth pull org/repo` shows what is");
+    refused("no/such", ERR_NOT_FOUND,
+            "no/such is not there (404); check the name, or set HF_TOKEN");
+    hub.token = "hf_right";
+    refused("toy:1b", ERR_AUTH, "HF_TOKEN=hf_... hearth pull toy:1b (401)");
+    assert_int_equal(pull_with("toy:1b", "hf_wrong", false), ERR_AUTH);
+    assert_non_null(strstr(error.msg, "licence to be accepted"));
+    assert_int_equal(pull_with("toy:1b", "hf_right", false), OK);
+    assert_false(hub.token_at_storage);
+    hub.token = NULL;
+    assert_int_equal(models_remove(models, "toy-Q4_K_M", &error), OK);
+    hub.status = 401;
+    hub.error_code = "RepoNotFound"; /* what the hub says to those it doesn't know */
+    refused("toy:1b", ERR_NOT_FOUND, "check the name, or set HF_TOKEN if it is private");
+    hub.error_code = NULL;
+    hub.status = 403;
+    refused("toy:1b", ERR_AUTH, "(403)");
+    hub.status = 500;
+    hub.resolve_requests = 0;
+    refused("toy:1b", ERR_UPSTREAM, "answered 500");
+    assert_int_equal(hub.resolve_requests, 3);
+    hub.status = 410;
+    refused("toy:1b", ERR_UPSTREAM, "answered 410");
+    nothing_is_left("toy-Q4_K_M.gguf");
+}
+
+static void a_busy_server_is_waited_for(void **state)
+{
+    (void)state;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    hub.fail_first = 1;
+    hub.fail_status = 429;
+    hub.retry_after = "1";
+    int64_t before = clock_mono_ms();
+    pulls("toy:1b");
+    assert_in_range(clock_mono_ms() - before, 950, 10000);
+    assert_non_null(strstr(seen.notes, "busy"));
+    hub.fail_first = 100;
+    hub.retry_after = "3600"; /* too long to sit through */
+    before = clock_mono_ms();
+    assert_int_equal(pull_with("toy:1b", "", true), ERR_UPSTREAM);
+    assert_in_range(clock_mono_ms() - before, 0, 900);
+    assert_non_null(strstr(error.msg, "asked too often"));
+    assert_true(fs_exists(at("toy-Q4_K_M.gguf"))); /* the old one is still there */
+}
+
+static void bad_specs_are_refused(void **state)
+{
+    (void)state;
+    refused("", ERR_INVALID, "which model?");
+    refused("toy:2b", ERR_NO_MODEL, "close to it: toy:1b");
+    refused("toy:1b:Q9", ERR_NO_MODEL, "there are: Q4_K_M, Q8_0");
+    refused("a/b/c", ERR_INVALID, "org/name:Q4_K_M");
+    refused("../..", ERR_INVALID, "not a repository");
+    refused("org/re po", ERR_INVALID, "not a repository");
+    refused("http://example.org/x.gguf", ERR_INVALID, "is not https");
+    refused("http://127.0.0.1@evil.example/x.gguf", ERR_INVALID, "user name");
+    refused("http://localhost.evil.example/x.gguf", ERR_INVALID, "is not https");
+    refused("file:///etc/passwd.gguf", ERR_INVALID, "is not https");
+    refused("https://127.0.0.1/..%2f..%2fx.gguf", ERR_INVALID, "holds a '/'");
+    refused("https://127.0.0.1/.hidden.gguf", ERR_INVALID, "not a .gguf file");
+    refused("https://127.0.0.1/a%1b%5bm.gguf", ERR_INVALID, "not a .gguf file");
+    struct pull_params params = {
+        .spec = "toy:1b", .hf_endpoint = "http://mirror.example", .hf_token = "hf_x"};
+    assert_int_equal(models_pull(models, http, &params, &info, &error), ERR_CONFIG);
+    assert_non_null(strstr(error.msg, "readable for all"));
+    params.hf_endpoint = "mirror.example";
+    assert_int_equal(models_pull(models, http, &params, &info, &error), ERR_CONFIG);
+}
+
+/* ---- the disk ---------------------------------------------------------------------------- */
+
+static void a_full_disk_is_seen_before(void **state)
+{
+    (void)state;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    hub.no_length = true;
+    hub.announced = INT64_C(1) << 60;
+    refused("toy:1b", ERR_DISK_FULL, "needs 1.0 EiB");
+    assert_non_null(strstr(error.msg, "are free in"));
+    nothing_is_left("toy-Q4_K_M.gguf");
+}
+
+static void a_disk_that_fills_up_keeps_what_came(void **state)
+{
+    (void)state;
+#if !HEARTH_FAULTS
+    skip();
+#else
+    struct stat st;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    begin_and_cut("toy:1b");
+    fault_arm(FAULT_write, 3, true);
+    refused("toy:1b", ERR_DISK_FULL, "make room and run the same command again");
+    fault_arm(FAULT_write, 0, false);
+    assert_int_equal(stat(at("toy-Q4_K_M.gguf.part"), &st), 0);
+    assert_true(st.st_size >= 100000);
+    pulls("toy:1b");
+    same_bytes("toy-Q4_K_M.gguf", &hub.files[0]);
+#endif
+}
+
+static void an_unwritable_folder_is_told(void **state)
+{
+    (void)state;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    assert_int_equal(chmod(dir, 0555), 0);
+    bool root = geteuid() == 0; /* who may write anywhere */
+    if (root) assert_int_equal(seteuid(65534), 0);
+    enum err e = pull_with("toy:1b", "", false);
+    if (root) assert_int_equal(seteuid(0), 0);
+    assert_int_not_equal(e, OK);
+    assert_non_null(strstr(error.msg, "Permission denied"));
+}
+
+static void two_pulls_at_once_are_one(void **state)
+{
+    (void)state;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    int fd = open(at("toy-Q4_K_M.gguf.part"), O_RDWR | O_CREAT, 0644);
+    assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+    refused("toy:1b", ERR_CONFLICT, "being downloaded by another process");
+    close(fd);
+    pulls("toy:1b");
+}
+
+static void an_equal_name_from_elsewhere_goes_to_its_folder(void **state)
+{
+    (void)state;
+    char url[128];
+    hub_add_chat("toy-Q4_K_M.gguf");
+    snprintf(url, sizeof(url), "%s/files/toy-Q4_K_M.gguf", hub.s->url);
+    pulls(url);
+    pulls("toy:1b");
+    assert_string_equal(info.id, "org/repo/toy-Q4_K_M");
+    same_bytes("org/repo/toy-Q4_K_M.gguf", &hub.files[0]);
+    pulls("org/repo:Q4_K_M"); /* there */
+    assert_int_equal(hub.resolve_requests, 1);
+    refused("http://127.0.0.1:1/elsewhere/toy-Q4_K_M.gguf", ERR_CONFLICT, "--force");
+}
+
+static void a_file_put_there_by_hand_is_kept(void **state)
+{
+    (void)state;
+    struct make m;
+    make_chat(&m, "by hand", 50);
+    make_save(&m, at("toy-Q4_K_M.gguf"));
+    pulls("toy:1b");
+    assert_int_equal(hub.resolve_requests, 0);
+    assert_string_equal(info.name, "by hand");
+    /* but one that is broken is pulled anew */
+    hub_add_chat("toy-Q4_K_M.gguf");
+    assert_int_equal(truncate(at("toy-Q4_K_M.gguf"), 300), 0);
+    pulls("toy:1b");
+    same_bytes("toy-Q4_K_M.gguf", &hub.files[0]);
+}
+
+/* ---- cancelling -------------------------------------------------------------------------- */
+
+static void cancelling_is_quick_wherever_it_is(void **state)
+{
+    (void)state;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    seen.cancel_at = 1;
+    assert_int_equal(pull_with("toy:1b", "", false), ERR_CANCELLED);
+    nothing_is_left("toy-Q4_K_M.gguf");
+    hub.fail_first = 1;
+    hub.fail_status = 503;
+    hub.retry_after = "50";
+    seen.cancel_at = 3; /* in the pause */
+    int64_t before = clock_mono_ms();
+    assert_int_equal(pull_with("toy:1b", "", false), ERR_CANCELLED);
+    assert_in_range(clock_mono_ms() - before, 0, 3000);
+    assert_non_null(strstr(error.msg, "goes on from where it stopped"));
+    seen.cancel_at = 0;
+    pulls("toy:1b");
+}
+
+int main(void)
+{
+    unsetenv("http_proxy");
+    unsetenv("all_proxy");
+    assert_int_equal(log_open(LOG_ERROR, false, NULL, NULL), OK);
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(a_catalogue_name_becomes_a_model),
+        T(a_repository_gives_its_usual_file),
+        T(the_only_file_needs_no_name),
+        T(an_url_is_taken_as_it_is),
+        T(a_split_model_comes_whole),
+        T(a_cut_is_resumed_by_itself),
+        T(many_cuts_with_progress_are_no_reason_to_stop),
+        T(a_later_pull_goes_on),
+        T(giving_up_says_how_to_go_on),
+        T(a_server_without_ranges_starts_over),
+        T(a_changed_file_starts_over),
+        T(without_any_sign_of_sameness_nothing_is_continued),
+        T(a_complete_partial_file_is_only_checked),
+        T(a_damaged_partial_file_is_found),
+        T(junk_beside_the_model_does_no_harm),
+        T(a_wrong_hash_leaves_nothing),
+        T(what_is_no_model_is_refused),
+        T(answers_of_the_hub_are_explained),
+        T(a_busy_server_is_waited_for),
+        T(bad_specs_are_refused),
+        T(a_full_disk_is_seen_before),
+        T(a_disk_that_fills_up_keeps_what_came),
+        T(an_unwritable_folder_is_told),
+        T(two_pulls_at_once_are_one),
+        T(an_equal_name_from_elsewhere_goes_to_its_folder),
+        T(a_file_put_there_by_hand_is_kept),
+        T(cancelling_is_quick_wherever_it_is),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
