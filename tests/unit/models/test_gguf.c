@@ -299,9 +299,9 @@ static void put_tensor(struct make *m, const char *name, uint32_t n_dims, const 
 static void lying_tensors_are_refused(void **state)
 {
     (void)state;
-    static const uint64_t huge[4] = {UINT64_C(1) << 32, UINT64_C(1) << 32, 4, 1},
-                          over[4] = {INT64_MAX, 1, 1, 1}, odd[4] = {33, 1, 1, 1},
-                          fine[4] = {32, 1, 1, 1};
+    static const uint64_t huge[5] = {UINT64_C(1) << 32, UINT64_C(1) << 32, 4, 1},
+                          over[5] = {INT64_MAX, 1, 1, 1}, odd[5] = {33, 1, 1, 1},
+                          fine[5] = {32, 1, 1, 1};
     static const struct {
         uint32_t n_dims;
         const uint64_t *dims;

@@ -54,6 +54,9 @@ static struct {
     bool token_at_storage;
 } hub;
 
+/* Over `hub`: the tests hold it whenever no pull runs, the server while it answers. */
+static pthread_mutex_t hub_lock = PTHREAD_MUTEX_INITIALIZER;
+
 static void hub_add(const char *path, struct make *m)
 {
     struct hub_file *f = &hub.files[hub.n_files++];
@@ -184,9 +187,8 @@ static bool serve_storage(struct script_request *req, const char *file)
     return !cut && !hub.no_length;
 }
 
-static bool serve(struct script *s, struct script_request *req)
+static bool serve_path(struct script_request *req)
 {
-    (void)s;
     static const char tree[] = "/api/models/org/repo/tree/main",
                       resolve[] = "/org/repo/resolve/main/", storage[] = "/storage/",
                       direct[] = "/files/";
@@ -197,6 +199,15 @@ static bool serve(struct script *s, struct script_request *req)
     if (str_starts(req->path, storage)) return serve_storage(req, req->path + strlen(storage));
     if (str_starts(req->path, direct)) return serve_storage(req, req->path + strlen(direct));
     return answer(req, 404, "X-Error-Code: RepoNotFound\r\n", "none");
+}
+
+static bool serve(struct script *s, struct script_request *req)
+{
+    (void)s;
+    pthread_mutex_lock(&hub_lock);
+    bool go_on = serve_path(req);
+    pthread_mutex_unlock(&hub_lock);
+    return go_on;
 }
 
 /* ---- the client -------------------------------------------------------------------------- */
@@ -245,7 +256,10 @@ static enum err pull_with(const char *spec, const char *token, bool force)
     seen.calls = 0;
     memset(seen.phases, 0, sizeof(seen.phases));
     seen.notes[0] = '\0';
-    return models_pull(models, http, &params, &info, &error);
+    pthread_mutex_unlock(&hub_lock);
+    enum err e = models_pull(models, http, &params, &info, &error);
+    pthread_mutex_lock(&hub_lock);
+    return e;
 }
 
 static void pulls(const char *spec)
@@ -292,6 +306,7 @@ static void nothing_is_left(const char *name)
 static int setup(void **state)
 {
     (void)state;
+    pthread_mutex_lock(&hub_lock);
     memset(&hub, 0, sizeof(hub));
     memset(&seen, 0, sizeof(seen));
     hub.storage_version = 1;
@@ -318,6 +333,7 @@ static int teardown(void **state)
     (void)state;
     httpc_free(http);
     models_free(models);
+    pthread_mutex_unlock(&hub_lock);
     script_stop(hub.s);
     for (size_t i = 0; i < hub.n_files; i++) free(hub.files[i].data);
     *strrchr(dir, '/') = '\0';
