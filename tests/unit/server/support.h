@@ -91,6 +91,7 @@ static void h_stream(struct hub *hub, const struct http_request *req, struct sin
     if (sink_begin(sink, 200, "text/event-stream", NULL, 0) != OK ||
         sink_write(sink, "data: hello\n\n", 13) != OK) {
         sink_unref(sink);
+        atomic_fetch_add(&world.handled, 1);
         return;
     }
     pthread_mutex_lock(&world.lock);
@@ -98,6 +99,7 @@ static void h_stream(struct hub *hub, const struct http_request *req, struct sin
     world.streams[world.n_streams++] = sink;
     pthread_cond_broadcast(&world.changed);
     pthread_mutex_unlock(&world.lock);
+    atomic_fetch_add(&world.handled, 1);
 }
 
 static void h_gate(struct hub *hub, const struct http_request *req, struct sink *sink)
