@@ -51,6 +51,7 @@ for (const file of files) {
       return;
     }
     if (quote === '<') return;
+    if (!name.includes('/') && existsSync(join(dirname(file), name))) return; // beside the file
     const target = name.split('/')[0];
     if (!allowed.has(target)) {
       fault(file, i + 1, `"${name}" is no path from src/ (write "folder/file.h"), nor an outside header of tools/layers.txt`);

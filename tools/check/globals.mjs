@@ -14,7 +14,7 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const build = resolve(process.argv[2] ?? join(root, 'build-test'));
 const objects = new Map(); // object -> source
 for (const unit of JSON.parse(readFileSync(join(build, 'compile_commands.json'), 'utf8'))) {
-  const object = join(unit.directory, unit.output);
+  const object = join(unit.directory, unit.output ?? / -o (\S+)/.exec(unit.command)[1]);
   if (existsSync(object)) objects.set(object, relative(root, unit.file));
 }
 if (objects.size === 0) {
