@@ -11,7 +11,10 @@
 
 #include "base/mem.h"
 
-enum { SSE_NAME_MAX = 1024 }; /* event names and ids */
+enum {
+    SSE_NAME_MAX = 1024, /* event names and ids */
+    BOM_LEN = 3,         /* not counted in a line's length */
+};
 
 struct sse_reader {
     bool (*fn)(void *ctx, const struct sse_event *ev);
@@ -34,7 +37,7 @@ struct sse_reader *sse_reader_new(size_t max, bool (*fn)(void *ctx, const struct
     r->fn = fn;
     r->ctx = ctx;
     r->max = max;
-    buf_init(&r->line, max);
+    buf_init(&r->line, max + BOM_LEN);
     buf_init(&r->data, max);
     buf_init(&r->event, SSE_NAME_MAX);
     buf_init(&r->id, SSE_NAME_MAX);
@@ -118,9 +121,9 @@ static enum err line_complete(struct sse_reader *r)
 /* A byte order mark may only stand at the very beginning, and may come in pieces. */
 static void skip_bom(struct sse_reader *r)
 {
-    if (r->past_bom || r->line.len < 3) return;
+    if (r->past_bom || r->line.len < BOM_LEN) return;
     r->past_bom = true;
-    if (memcmp(r->line.data, "\xEF\xBB\xBF", 3) == 0) buf_consume(&r->line, 3);
+    if (memcmp(r->line.data, "\xEF\xBB\xBF", BOM_LEN) == 0) buf_consume(&r->line, BOM_LEN);
 }
 
 static enum err feed(struct sse_reader *r, const char *data, size_t len)
@@ -134,6 +137,7 @@ static enum err feed(struct sse_reader *r, const char *data, size_t len)
         enum err e = buf_append(&r->line, p, (size_t)(stop - p));
         if (e) return e;
         skip_bom(r);
+        if (r->line.len > r->max) return ERR_TOO_LARGE;
         if (stop == end) break;
         r->after_cr = *stop == '\r';
         r->past_bom = true;

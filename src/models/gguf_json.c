@@ -50,7 +50,7 @@ static bool write_array(struct gguf_reader *r, const struct gguf_key *key, struc
     jw_arr(w);
     bool ok = true;
     for (uint64_t i = 0; i < key->count && ok; i++) ok = write_value(r, key->item, w);
-    jw_arr_end(w);
+    if (ok) jw_arr_end(w);
     return ok;
 }
 
@@ -76,7 +76,7 @@ enum err gguf_metadata_json(const char *path, struct buf *out, struct error *err
             ok = false;
         }
     }
-    jw_obj_end(&w);
+    if (ok) jw_obj_end(&w); /* else what was written is of no use */
     gguf_close(&r);
     return ok ? OK : error->code;
 }
