@@ -78,8 +78,7 @@ static void check_error(const struct error *error, enum err code)
 {
     ht_assert(error->code == code && error->msg[0]);
     ht_assert(err_http_status(code) == 400 || err_http_status(code) == 413);
-    check_text(error->msg);
-    check_text(error->param);
+    check_text(error->param); /* the message may quote bytes of the body; error_write repairs it */
 }
 
 static void generation(const json_t *body, size_t len, bool chat)
