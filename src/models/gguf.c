@@ -286,7 +286,7 @@ static bool read_tensor(struct gguf_reader *r, struct facts *f, struct map *seen
 {
     char name[GGUF_TENSOR_NAME_MAX];
     uint32_t n_dims, type;
-    uint64_t dims[GGUF_DIMS_MAX] = {1, 1, 1, 1}, offset, elements, bytes;
+    uint64_t dims[GGUF_DIMS_MAX] = {1, 1, 1, 1}, offset, elements = 0, bytes = 0;
     if (!gguf_read_name(r, name, sizeof(name) - 1, "a tensor's name")) return false;
     if (!once(r, seen, "tensor", name) || !gguf_read_u32(r, &n_dims)) return false;
     if (n_dims > GGUF_DIMS_MAX)
