@@ -24,8 +24,13 @@ struct hub {
 };
 
 /* Builds everything and, unless the configuration says no, starts preloading the default model in
- * the background. Quick: no model is waited for. */
+ * the background. Quick: no model is waited for. A default model that does not exist or can't be
+ * loaded is an error in the log, and what requests for it are told; the hub runs. */
 HT_MUST_CHECK enum err hub_open(const struct config *config, struct hub **out, struct error *error);
+/* The same over an engine of the caller's choice (tests: engine_open_fake, with names that begin
+ * with "fake:"). The hub owns it from then on, also when this fails. */
+HT_MUST_CHECK enum err hub_open_with_engine(const struct config *config, struct engine *engine,
+                                            struct hub **out, struct error *error);
 /* Refuses new work, lets running streams go on for grace_ms, frees all. The server must have been
  * told to stop accepting before, and be freed after. */
 void hub_close(struct hub *hub, int64_t grace_ms);

@@ -3,26 +3,40 @@
  * generate(): on the pool, resolves the model name, loads the model if it is not in memory (the
  * request waits without holding a pool thread), renders and tokenises, submits to the scheduler.
  * The scheduler's events go to one delivery thread, which parses reasoning and tool calls and calls
- * the listener, so the engine thread never formats anything. */
+ * the listener, so the engine thread never formats anything.
+ *
+ * With the fake engine (tests) a name that begins with "fake:" stands for itself. */
 #ifndef HEARTH_PROVIDER_LOCAL_H
 #define HEARTH_PROVIDER_LOCAL_H
 
-#include "provider/provider.h"
 #include "models/models.h"
+#include "provider/provider.h"
 #include "sched/sched.h"
 
 struct local_params {
-    struct sched *sched;         /* borrowed */
-    struct models *models;       /* borrowed: names to files */
-    struct pool *pool;           /* borrowed */
-    const char *default_model;   /* copied; "" = the built-in one */
+    struct sched *sched;                 /* borrowed */
+    struct models *models;               /* borrowed: names to files */
+    struct pool *pool;                   /* borrowed */
+    const char *default_model;           /* copied; "" = the built-in one */
     const char *default_embedding_model; /* copied; "" = the built-in one */
 };
 
 HT_MUST_CHECK enum err local_open(const struct local_params *params, struct provider **out,
                                   struct error *error);
 
-/* Loads in the background (preload). on_done may be NULL; called on any thread. */
+/* The first half of provider_close: refuses new requests (ERR_STOPPING) and returns when every
+ * listener has had its last event, at the latest soon after grace_ms. After it the pool may be
+ * freed, whose jobs may still call the provider; then provider_close. */
+void local_stop(struct provider *p, int64_t grace_ms);
+
+/* What a name stands for: "" = the default (embedding) model. ERR_NO_MODEL with what comes close;
+ * ERR_UNSUPPORTED when it is a model of the other kind. Reads folders: not for a thread that must
+ * not wait. */
+HT_MUST_CHECK enum err local_resolve(struct provider *p, const char *name, bool embedding,
+                                     struct model_info *out, struct error *error);
+
+/* Loads in the background (preload); model "" = the default one. on_done may be NULL; it is called
+ * once, on the delivery thread, if this returns OK. */
 HT_MUST_CHECK enum err local_load(struct provider *p, const char *model,
                                   void (*on_done)(void *ctx, const struct error *error), void *ctx,
                                   struct error *error);

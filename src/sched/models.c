@@ -201,10 +201,10 @@ static enum err new_chat_ctx(struct sched_model *m, int32_t n_train, struct erro
         e = engine_ctx_new(m->engine_model, &params, &m->ctx, error);
     }
     if (e) return e;
-    m->n_batch = p->n_batch;
-    m->n_ubatch = p->n_ubatch;
     m->n_slots = p->n_parallel;
     m->n_cells = engine_ctx_size(m->ctx);
+    m->n_batch = min32(p->n_batch, m->n_cells); /* libllama cuts it the same way */
+    m->n_ubatch = min32(p->n_ubatch, m->n_batch);
     m->n_seq_ctx = min32(n_train, m->n_cells);
     return OK;
 }
@@ -321,7 +321,7 @@ void model_done(struct sched_model *m, const struct error *error)
     }
 }
 
-void models_free(struct sched *s)
+void models_unload(struct sched *s)
 {
     struct list_node *n;
     while ((n = list_pop_front(&s->models))) {

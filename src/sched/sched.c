@@ -29,7 +29,7 @@ static void init_locks(struct sched *s)
 
 static void sched_destroy(struct sched *s)
 {
-    models_free(s);
+    models_unload(s);
     mailbox_free(s->inbox);
     mailbox_free(s->loads);
     idmap_free(&s->requests);
@@ -142,6 +142,11 @@ void sched_free(struct sched *s, int64_t grace_ms)
     thread_join(s->engine_thread);
     drain(s);
     sched_destroy(s);
+}
+
+const struct engine *sched_engine(const struct sched *s)
+{
+    return s->params.engine;
 }
 
 /* ---- requests ------------------------------------------------------------------------------ */

@@ -39,6 +39,7 @@ HT_MUST_CHECK enum err sched_new(const struct sched_params *params, struct sched
  * returns. Also frees the models. No other call may be under way or come after it, except that
  * callbacks of the ending requests may still call in. */
 void sched_free(struct sched *s, int64_t grace_ms);
+const struct engine *sched_engine(const struct sched *s);
 
 /* ---- models ------------------------------------------------------------------------------ */
 

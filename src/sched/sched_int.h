@@ -288,6 +288,6 @@ void slots_free(struct sched_model *m);
 /* ---- models.c */
 void *loader_main(void *sched);
 void model_done(struct sched_model *m, const struct error *error); /* engine thread */
-void models_free(struct sched *s);
+void models_unload(struct sched *s);
 
 #endif

@@ -342,7 +342,7 @@ static void test_cached_prefixes_make_room(void **state)
     for (int i = 0; i < 12; i++) { /* each leaves about 40 tokens behind */
         char text[32];
         snprintf(text, sizeof text, "%d 3456789 123456789", i);
-        char tenant[8];
+        char tenant[16];
         snprintf(tenant, sizeof tenant, "%d", i);
         assert_int_equal(cached(&f, tenant, text), 0);
     }

@@ -1,0 +1,153 @@
+/* Inside the local provider: what its files share.
+ *
+ *   local.c          the face: taking, cancelling and closing; a job's life
+ *   local_prepare.c  on the pool: name -> model -> prompt -> scheduler
+ *   local_notes.c    from the engine thread to the delivery thread: notes
+ *   local_deliver.c  the delivery thread: parsing, reasoning and tools, calling the listener
+ *   local_names.c    what a model's name stands for
+ *
+ * A job is one request (or preload). It passes from the pool, perhaps through a load, to the
+ * scheduler. This way always ends with exactly one final note to the delivery thread: a failure, or
+ * the scheduler's last event; with it the job leaves the table. The listener may have had its last
+ * event before (a cancel is told at once): then `over` is set and what still comes is dropped.
+ *
+ * The lock guards the table, the counters, and of each job: cancelled, loading, sched_id, refs. It
+ * is taken before any lock of the scheduler's and never while a listener runs. */
+#ifndef HEARTH_PROVIDER_LOCAL_INT_H
+#define HEARTH_PROVIDER_LOCAL_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/mailbox.h"
+#include "provider/local.h"
+#include "sched/idmap.h"
+
+enum job_kind { JOB_GENERATE, JOB_EMBED, JOB_LOAD };
+
+/* Copied log probabilities of some tokens, in one allocation. */
+struct logprob_block {
+    struct logprob_block *next;
+    size_t n;
+    struct token_logprob items[];
+};
+
+struct job_choice {
+    struct engine_parser *parser;                   /* NULL: the text goes out as it is */
+    struct logprob_block *logprobs, **logprobs_end; /* wait for their text */
+    int32_t pending_tokens;                         /* tokens whose text the parser holds back */
+    bool in_reasoning;                              /* the last delta was reasoning */
+    bool has_tools;                                 /* a tool call came */
+};
+
+struct job {
+    struct idnode by_id; /* lock */
+    struct local *l;
+    enum job_kind kind;
+    struct gen_request *gen;
+    struct embed_request *embed;
+    char *load_name; /* JOB_LOAD */
+    gen_listener_fn gen_fn;
+    embed_listener_fn embed_fn;
+    void (*load_fn)(void *ctx, const struct error *error);
+    void *ctx;
+    /* lock */
+    int refs; /* the way through the parts, and the pool while it submits */
+    bool cancelled;
+    bool loading; /* it listens to the load of model_id */
+    uint64_t sched_id;
+    /* set by the pool before anybody else needs it */
+    char model_id[MODEL_ID_MAX];
+    char *model_path; /* while it waits for a load */
+    struct job_choice *choices;
+    int32_t n_choices;
+    char *echo; /* GEN_RAW with echo: text that comes first */
+    struct error load_error;
+    /* delivery thread */
+    bool over;
+    int32_t reasoning_tokens;
+    struct note *tail; /* its last text note among those just received */
+};
+
+struct local {
+    struct provider base;
+    struct sched *sched;
+    struct models *models;
+    struct pool *pool;
+    char *default_model, *default_embedding_model;
+    bool fake_engine;
+    pthread_t delivery;
+    struct mailbox *notes;
+    atomic_int sending; /* threads inside mailbox_send */
+    pthread_mutex_t lock;
+    pthread_cond_t all_gone;
+    struct idmap jobs; /* lock */
+    int64_t n_jobs;    /* lock: not yet freed */
+    bool stopping;     /* lock */
+    atomic_ullong next_id;
+    /* delivery thread */
+    struct buf text; /* scratch: joined texts */
+    struct token_logprob *logprobs;
+    size_t cap_logprobs;
+};
+
+/* ---- notes: to the delivery thread ---------------------------------------------------------- */
+
+enum note_type {
+    NOTE_EVENT,  /* from the scheduler */
+    NOTE_FAILED, /* final: the job could not be prepared */
+    NOTE_LOADED, /* final, JOB_LOAD */
+    NOTE_CANCEL, /* by id: the job may be gone */
+    NOTE_QUIT,
+};
+
+/* The larger parts of some notes. */
+struct note_more {
+    struct usage usage;
+    struct timings timings;
+    bool failed;
+    struct error error;
+    float *vectors;
+    size_t n_vectors, n_dims;
+};
+
+struct note {
+    struct mail mail;
+    enum note_type type;
+    struct job *job;
+    uint64_t id; /* CANCEL */
+    enum sched_event_type event;
+    int32_t choice, n_tokens, position;
+    enum finish_reason finish;
+    struct note_more *more; /* STARTED, last events, FAILED, CANCEL */
+    struct logprob_block *logprobs;
+    struct note *joined, *joined_end; /* texts of the same choice that followed directly */
+    size_t text_len;
+    char text[];
+};
+
+/* local_notes.c */
+void note_event(void *job, const struct sched_event *ev); /* sched_listener_fn */
+void note_failed(struct job *job, const struct error *error);
+void note_simple(struct local *l, enum note_type type, struct job *job);
+void note_cancel(struct local *l, uint64_t id, enum err code);
+void note_free(struct note *n);
+
+/* local.c */
+void job_unref(struct job *job); /* takes the lock */
+
+/* local_prepare.c */
+void job_prepare(void *job); /* pool_fn */
+
+/* local_deliver.c */
+void *deliver_main(void *local);
+
+/* local_names.c */
+HT_MUST_CHECK enum err names_resolve(struct local *l, const char *name, bool embedding,
+                                     struct model_info *out, struct error *error);
+/* The error without the folders of this machine. */
+void names_hide_path(struct error *error, const char *path);
+
+#endif

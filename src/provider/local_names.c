@@ -1,0 +1,107 @@
+/* What a model's name stands for. Clients name models of the folder, built-in ones and catalogue
+ * names, never paths; only the configured default may be a path. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "provider/local_int.h"
+
+/* The first chat model that a person put into the folder, else the built-in one. */
+static enum err find_default(struct local *l, struct model_info *out, struct error *error)
+{
+    struct model_info *all;
+    size_t n;
+    enum err e = models_list(l->models, &all, &n, error);
+    if (e) return e;
+    const struct model_info *best = NULL;
+    for (size_t i = 0; i < n && !best; i++)
+        if (!all[i].builtin && all[i].kind == MODEL_CHAT) best = &all[i];
+    if (best) *out = *best;
+    free(all);
+    return best ? OK : models_resolve(l->models, BUILTIN_CHAT_MODEL, false, out, error);
+}
+
+/* Fake models have no file; their path says all there is to know. */
+static void fake_info(const char *name, struct model_info *out)
+{
+    *out = (struct model_info){.kind = MODEL_CHAT, .has_chat_template = true, .has_tools = true};
+    if (strstr(name, "kind=raw")) out->kind = MODEL_COMPLETION;
+    if (strstr(name, "kind=embed")) out->kind = MODEL_EMBEDDING;
+    if (strstr(name, "kind=rerank")) out->kind = MODEL_RERANK;
+    str_copy(out->id, sizeof out->id, name);
+    str_copy(out->path, sizeof out->path, name);
+    str_copy(out->arch, sizeof out->arch, "fake");
+}
+
+static enum err find(struct local *l, const char *name, bool embedding, struct model_info *out,
+                     struct error *error)
+{
+    const char *configured = embedding ? l->default_embedding_model : l->default_model;
+    bool is_default = !*name || str_eq(name, configured);
+    if (!*name) name = configured;
+    if (l->fake_engine && str_starts(name, "fake:")) {
+        fake_info(name, out);
+        return OK;
+    }
+    if (!*name && !embedding) return find_default(l, out, error);
+    if (!*name) name = BUILTIN_EMBED_MODEL;
+    return models_resolve(l->models, name, is_default, out, error);
+}
+
+static const char *kind_words(enum model_kind kind)
+{
+    switch (kind) {
+    case MODEL_EMBEDDING: return "an embedding model";
+    case MODEL_RERANK: return "a rerank model";
+    case MODEL_CHAT: return "a chat model";
+    case MODEL_COMPLETION: return "a completion model";
+    }
+    ht_bug("unknown kind of model");
+}
+
+enum err names_resolve(struct local *l, const char *name, bool embedding, struct model_info *out,
+                       struct error *error)
+{
+    enum err e = find(l, name, embedding, out, error);
+    if (e) {
+        if (error && !*error->param) str_copy(error->param, sizeof error->param, "/model");
+        return e;
+    }
+    bool generates = out->kind == MODEL_CHAT || out->kind == MODEL_COMPLETION;
+    if (embedding && out->kind != MODEL_EMBEDDING)
+        return err_set_param(error, ERR_UNSUPPORTED, "/model",
+                             "%s is %s and gives no embeddings; name an embedding model, such as "
+                             "%s",
+                             out->id, kind_words(out->kind), BUILTIN_EMBED_MODEL);
+    if (!embedding && !generates)
+        return err_set_param(error, ERR_UNSUPPORTED, "/model",
+                             "%s is %s and can't generate text; name a chat model, such as %s",
+                             out->id, kind_words(out->kind), BUILTIN_CHAT_MODEL);
+    return OK;
+}
+
+/* Takes every `what` out of the message. */
+static void cut_out(char *msg, const char *what)
+{
+    size_t len = strlen(what);
+    for (char *hit; len && (hit = strstr(msg, what));)
+        memmove(hit, hit + len, strlen(hit + len) + 1);
+}
+
+void names_hide_path(struct error *error, const char *path)
+{
+    char folder[MODEL_PATH_MAX];
+    str_copy(folder, sizeof folder, path);
+    char *slash = strrchr(folder, '/');
+    if (!slash || slash == folder) return;
+    slash[1] = '\0';
+    cut_out(error->msg, folder);
+}
+
+enum err local_resolve(struct provider *p, const char *name, bool embedding, struct model_info *out,
+                       struct error *error)
+{
+    struct local *l = container_of(p, struct local, base);
+    return names_resolve(l, name, embedding, out, error);
+}

@@ -1,0 +1,42 @@
+/* The wrappers through which callers reach a provider: they check what every provider relies on. */
+#include "provider/provider.h"
+
+enum err provider_generate(struct provider *p, struct gen_request *req, gen_listener_fn fn,
+                           void *ctx, uint64_t *id, struct error *error)
+{
+    ht_assert(req && req->arena && fn && req->n >= 1 && req->n <= GEN_N_MAX);
+    ht_assert(req->model && req->tenant);
+    ht_assert(req->kind == GEN_RAW || req->n_messages > 0);
+    *id = 0;
+    if (!(p->ops->caps & PROVIDER_GENERATE)) {
+        arena_free(req->arena);
+        return err_set(error, ERR_UNSUPPORTED, "%s can't generate text", p->ops->name);
+    }
+    if (req->n_tools && !(p->ops->caps & PROVIDER_TOOLS)) {
+        arena_free(req->arena);
+        return err_set_param(error, ERR_UNSUPPORTED, "/tools", "%s can't call tools", p->ops->name);
+    }
+    return p->ops->generate(p, req, fn, ctx, id, error);
+}
+
+enum err provider_embed(struct provider *p, struct embed_request *req, embed_listener_fn fn,
+                        void *ctx, uint64_t *id, struct error *error)
+{
+    ht_assert(req && req->arena && fn && req->model && req->tenant);
+    *id = 0;
+    if (!(p->ops->caps & PROVIDER_EMBED) || !p->ops->embed) {
+        arena_free(req->arena);
+        return err_set(error, ERR_UNSUPPORTED, "%s has no embeddings", p->ops->name);
+    }
+    return p->ops->embed(p, req, fn, ctx, id, error);
+}
+
+void provider_cancel(struct provider *p, uint64_t id)
+{
+    p->ops->cancel(p, id);
+}
+
+void provider_close(struct provider *p, int64_t grace_ms)
+{
+    if (p) p->ops->close(p, grace_ms);
+}
