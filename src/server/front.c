@@ -20,6 +20,8 @@
 enum { BODY_MIN_BYTES_PER_MS = 10 };
 enum { BODY_FIRST_RESERVE = 256 * 1024 };
 
+#define STOPPING_TEXT "the hub is shutting down; try again in a moment"
+
 static HT_PRINTF(4, 5) void refuse(struct exchange *x, int status, enum err code, const char *fmt,
                                    ...)
 {
@@ -273,7 +275,7 @@ static void read_head(struct exchange *x, struct MHD_Connection *mhd, const char
     read_origin(x);
     if (x->server->closing) {
         x->must_close = true;
-        refuse(x, 503, ERR_STOPPING, "the hub is shutting down; try again in a moment");
+        refuse(x, 503, ERR_STOPPING, STOPPING_TEXT);
     }
     if (x->body_expected > x->server->params.max_body) {
         refuse_and_close(x, 413, ERR_TOO_LARGE,
@@ -391,7 +393,7 @@ static void submit(struct exchange *x)
     exchange_unpin(x);
     struct error error;
     if (err == ERR_STOPPING) {
-        err_set(&error, err, "the hub is shutting down; try again in a moment");
+        err_set(&error, err, STOPPING_TEXT);
     } else {
         err_set(&error, ERR_BUSY, "the hub has too many requests at hand; try again in a moment");
     }
@@ -401,6 +403,8 @@ static void submit(struct exchange *x)
 static void dispatch(struct exchange *x)
 {
     x->dispatched = true;
+    /* Its head came before the server was told to stop, its body after the pool was gone. */
+    if (x->server->detached) refuse(x, 503, ERR_STOPPING, STOPPING_TEXT);
     x->http.body = buf_str(&x->body);
     x->http.body_len = x->body.len;
     if (x->fault) {

@@ -186,6 +186,11 @@ static bool follow_orders(struct server *s)
     pthread_mutex_lock(&s->lock);
     s->woken = false;
     bool draining = s->draining, stopping = s->stopping;
+    s->detached = s->detaching;
+    if (s->detached && !s->is_detached) {
+        s->is_detached = true;
+        pthread_cond_broadcast(&s->drained);
+    }
     pthread_mutex_unlock(&s->lock);
     if ((draining || stopping) && !s->closing) stop_accepting(s);
     return !stopping;
@@ -249,7 +254,7 @@ static void trim(void *arg)
 static void give_memory_back(struct server *s)
 {
     if (s->n_conns > s->peak_conns) s->peak_conns = s->n_conns;
-    if (s->peak_conns < TRIM_MIN_PEAK || s->n_conns > s->peak_conns / 8) return;
+    if (s->closing || s->peak_conns < TRIM_MIN_PEAK || s->n_conns > s->peak_conns / 8) return;
     s->peak_conns = s->n_conns;
     (void)!pool_submit(s->params.pool, trim, NULL);
 }
@@ -478,6 +483,10 @@ void server_drain(struct server *s, int64_t grace_ms)
     int rc = 0;
     while (!s->is_drained && rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&s->drained, &s->lock, &until);
+    /* The front thread never blocks, so this takes no time. */
+    s->detaching = true;
+    wake_locked(s);
+    while (!s->is_detached) pthread_cond_wait(&s->drained, &s->lock);
     pthread_mutex_unlock(&s->lock);
 }
 

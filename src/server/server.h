@@ -1,5 +1,16 @@
 /* HTTP server: libmicrohttpd on one front thread, which owns every connection and never blocks.
- * Handlers run on the hub's pool (or on the front thread if ROUTE_INLINE) and answer into sinks. */
+ * Handlers run on the hub's pool (or on the front thread if ROUTE_INLINE) and answer into sinks.
+ *
+ * What it guarantees, whatever clients do:
+ * - Every answer carries X-Request-Id; errors of its own have the API's shape (api_error). A
+ * request that is refused for its head is read to its end first, so that a keep-alive connection
+ * goes on; where its end is in doubt, or too far away, the connection is closed after the answer.
+ * - A client that leaves closes its sink at once, idle stream or not, queued or running. Shutting
+ * down the sending side counts as leaving.
+ * - Whoever drips a head or a body, or doesn't read, is cut within the times below.
+ * - While it listens on loopback only, it answers to no host name but localhost, *.localhost,
+ * loopback addresses and the hosts in allowed_origins (403: DNS rebinding, docs/decisions/0008).
+ * - A connection that is idle costs max_headers plus about 6 KiB, an idle stream hardly more. */
 #ifndef HEARTH_SERVER_SERVER_H
 #define HEARTH_SERVER_SERVER_H
 
@@ -12,17 +23,21 @@
 
 struct server;
 
+/* The strings are read by server_start only. */
 struct server_params {
-    const char *host; /* "127.0.0.1", "::1", "0.0.0.0", "localhost" */
-    int port;         /* 0 = any free one */
-    int max_connections;
-    size_t max_body;    /* bytes; larger: 413, from Content-Length where there is one */
-    size_t max_headers; /* bytes of request line and headers; larger: 431 (414 for the line) */
-    int64_t header_timeout_ms; /* whole request head */
-    int64_t
-        body_timeout_ms; /* without a byte of body, and 4x that for the whole body + size/10 KB/s */
-    int64_t idle_timeout_ms; /* keep-alive connection without a request */
-    int64_t ping_ms;         /* ": ping" on an idle event stream */
+    const char *host;    /* "127.0.0.1", "::1", "0.0.0.0", "::", "localhost" (its IPv4 address) */
+    int port;            /* 0: any free one */
+    int max_connections; /* further ones are told so (503) and closed */
+    size_t max_body;     /* bytes; larger: 413, from Content-Length where there is one */
+    /* Bytes of request line and headers; larger: 431 (414 for the line). The Cookie header counts
+     * twice against a somewhat larger limit: libmicrohttpd keeps a copy. */
+    size_t max_headers;
+    int64_t header_timeout_ms; /* from connecting, or the request line, to the end of the head */
+    /* Longest pause in a body. The whole body may take four times that and then a second for each
+     * 10 KB that have come. Also the time in which a client must read something of an answer. */
+    int64_t body_timeout_ms;
+    int64_t idle_timeout_ms; /* a keep-alive connection from an answer to the next request line */
+    int64_t ping_ms;         /* ": ping" on an event stream that has said nothing for so long */
     size_t max_queued;       /* bytes that a slow reader may leave unread before it is dropped */
     const char *allowed_origins; /* CSV or "*" (then never with credentials); "" = no CORS */
     struct pool *pool;           /* borrowed */
@@ -37,7 +52,9 @@ int server_port(const struct server *s);
 
 /* Graceful stop in two steps. drain: closes the listening socket and idle connections, answers new
  * requests on open ones with 503, lets streams go on; returns when none is left or after grace_ms.
- * free: closes what is left and joins. */
+ * From then on the server touches neither params.pool nor params.hub, so that both may be freed
+ * before or after it. free: closes what is left (close callbacks run) and joins; without a drain
+ * before, pool and hub must outlive it. Sinks that handlers still hold stay valid, and closed. */
 void server_drain(struct server *s, int64_t grace_ms);
 void server_free(struct server *s);
 

@@ -149,14 +149,15 @@ struct server {
     int n_lingers;
     bool starved; /* accept found no descriptor */
     int64_t starved_until_ms, starved_logged_ms;
-    bool closing; /* no new requests are taken */
+    bool closing;  /* no new requests are taken */
+    bool detached; /* neither pool nor hub may be touched any more */
 
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t drained;
     struct exchange *ready_first, *ready_last;
     bool woken;
-    bool draining, stopping;
-    bool is_drained;
+    bool draining, stopping, detaching;
+    bool is_drained, is_detached;
 };
 
 /* ---- server.c: the front thread's loop --------------------------------------------------- */

@@ -581,6 +581,34 @@ static void drain_lets_streams_end(void **state)
     buf_free(&late.in);
 }
 
+/* As `hearth serve` does: after the drain, the pool goes before the server. */
+static void pool_may_go_after_the_drain(void **state)
+{
+    (void)state;
+    start(default_params());
+    struct reader r;
+    reader_init(&r, dial(F.port));
+    puts_to(r.fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhel");
+    int stream = open_stream(F.port);
+    wait_streams(1);
+    server_drain(F.server, 50);
+    pool_free(F.pool);
+    puts_to(r.fd, "lo");
+    struct answer a;
+    assert_true(read_answer(&r, &a, false, 2000));
+    assert_int_equal(a.status, 503);
+    assert_error_shape(&a, "stopping");
+    answer_free(&a);
+    assert_int_equal(sink_write(world.streams[0], "data: x\n\n", 9), OK);
+    server_free(F.server);
+    assert_int_equal(sink_write(world.streams[0], "data: x\n\n", 9), ERR_CLOSED);
+    end_streams();
+    close(r.fd);
+    close(stream);
+    buf_free(&r.in);
+    start(default_params()); /* for teardown */
+}
+
 static void drain_gives_up_after_the_grace(void **state)
 {
     (void)state;
@@ -692,6 +720,7 @@ int main(void)
         T(too_many_connections_are_told),
         T(out_of_descriptors_neither_spins_nor_hangs),
         T(drain_lets_streams_end),
+        T(pool_may_go_after_the_drain),
         T(drain_gives_up_after_the_grace),
         T(free_closes_everything),
         T(churn_leaves_nothing),
