@@ -119,7 +119,7 @@ static void emit_delta(struct job *job, int32_t choice, const struct engine_delt
         ev.text_len = d->text_len;
     }
     emit(job, &ev);
-    drop_logprobs(c); /* they belong to this piece, or to no visible text */
+    if (d->type == DELTA_TEXT) drop_logprobs(c);
 }
 
 /* Tokens are counted where their text went; those of a mixed piece by their share of its bytes. */
@@ -155,6 +155,7 @@ static void deliver_text(struct job *job, int32_t choice, const char *text, size
     }
     count_reasoning(job, c, d, n, final);
     for (size_t i = 0; i < n; i++) emit_delta(job, choice, &d[i]);
+    if (n) drop_logprobs(c); /* of tokens that made no visible text */
     if (!final || !c->logprobs || c->in_reasoning || c->has_tools) return;
     raw =
         (struct engine_delta){.type = DELTA_TEXT, .text = ""}; /* of a token cut by a stop string */
@@ -285,12 +286,13 @@ static void deliver(struct local *l, struct note *n)
     }
 }
 
-/* Appends n to the text before it if that is of the same choice. */
+/* Appends n to the text before it if that is of the same choice. Not where log probabilities must
+ * stay with their text. */
 static bool join(struct note *n)
 {
     if (n->type != NOTE_EVENT) return false;
     struct note *tail = n->job->tail;
-    if (n->event != SCHED_EV_TEXT) {
+    if (n->event != SCHED_EV_TEXT || n->logprobs) {
         n->job->tail = NULL;
         return false;
     }
