@@ -544,6 +544,39 @@ static void request_in_single_bytes(void **state)
     buf_free(&r.in);
 }
 
+#if HEARTH_FAULTS
+/* The Nth allocation fails, for each N that one request reaches: an answer or a closed connection,
+ * and the next request is served. */
+static void short_memory_is_survived(void **state)
+{
+    (void)state;
+    static const char request[] =
+        "POST /echo/x?q=1 HTTP/1.1\r\n" HOST "X-Custom: y\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "5\r\nhello\r\n0\r\n\r\n";
+    int answered = 0, refused = 0, cut = 0;
+    for (long n = 1; n <= 40; n++) {
+        fault_arm(FAULT_alloc, n, false);
+        int fd = dial(F.port);
+        put(fd, request, sizeof request - 1);
+        char head[16] = "";
+        ssize_t len = get(fd, head, sizeof head - 1, 3000);
+        fault_arm(FAULT_alloc, 0, false);
+        assert_true(len >= 0); /* neither silence nor a hang */
+        close(fd);
+        if (len == 0)
+            cut++;
+        else if (strncmp(head, "HTTP/1.1 200", 12) == 0)
+            answered++;
+        else
+            refused++;
+        struct answer a = ask_s(F.port, "GET /health HTTP/1.1\r\n" HOST "\r\n");
+        assert_int_equal(a.status, 200);
+        answer_free(&a);
+    }
+    assert_true(answered > 0 && refused > 0 && cut > 0);
+}
+#endif
+
 static void start_says_what_is_wrong(void **state)
 {
     (void)state;
@@ -609,6 +642,9 @@ int main(void)
         T(keep_alive_survives_errors),
         T(pipelined_requests_are_answered_in_order),
         T(request_in_single_bytes),
+#if HEARTH_FAULTS
+        T(short_memory_is_survived),
+#endif
         T(start_says_what_is_wrong),
         T(all_interfaces_answer_to_any_name),
     };
