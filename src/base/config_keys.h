@@ -43,7 +43,7 @@
     X(N_PARALLEL, "HEARTH_PARALLEL", INT, "8", 1, 64, "", "engine", "Requests that are decoded together.") \
     X(N_BATCH, "HEARTH_BATCH", INT, "2048", 32, 65536, "tokens", "engine", "Most tokens in one batch.") \
     X(N_UBATCH, "HEARTH_UBATCH", INT, "512", 32, 65536, "tokens", "engine", "Tokens computed at a time within a batch.") \
-    X(N_THREADS, "HEARTH_ENGINE_THREADS", INT, "0", 0, 1024, "", "engine", "Threads for inference; 0 is one for each physical core.") \
+    X(N_THREADS, "HEARTH_ENGINE_THREADS", INT, "0", 0, 1024, "", "engine", "Threads for inference; 0 is one for each physical core, fewer for a small model.") \
     X(GPU_LAYERS, "LLAMA_CPP_GPU_LAYERS", INT, "-1", -1, 100000, "", "engine", "Layers on the GPU, if there is one; -1 is all that fit.") \
     X(QUEUE_CAPACITY, "HEARTH_QUEUE_CAPACITY", INT, "1024", 1, 1000000, "", "scheduling", "Most waiting requests; more are refused with 429.") \
     X(DEFAULT_PRIORITY, "HEARTH_PRIORITY", INT, "50", 0, 100, "", "scheduling", "Priority of requests that name none; lower is served first.") \

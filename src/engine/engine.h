@@ -157,7 +157,7 @@ struct engine_ctx_params {
     int32_t n_batch; /* most tokens in one engine_decode */
     int32_t n_ubatch;
     int32_t n_seq_max;                  /* sequence ids are 0..n_seq_max-1 */
-    int32_t n_threads, n_threads_batch; /* 0 = what suits the machine */
+    int32_t n_threads, n_threads_batch; /* 0 = what suits the machine and the model */
     bool embeddings;                    /* an embedding or rerank model's context */
 };
 
