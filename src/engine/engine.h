@@ -209,7 +209,7 @@ void engine_sampler_accept_prompt(struct engine_sampler *s, int32_t token);
 
 struct engine_sample {
     int32_t token;
-    bool is_end;   /* end-of-generation token */
+    bool is_end; /* end-of-generation token */
     /* Render it with engine_token_text(special = true): a control token whose text the parser
      * needs, such as the mark of a tool call. */
     bool special;
