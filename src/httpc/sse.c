@@ -90,7 +90,7 @@ static enum err field(struct sse_reader *r, const char *name, size_t name_len, c
         return r->data.err;
     }
     if (name_len == 5 && memcmp(name, "event", 5) == 0) {
-        set_text(&r->event, value, len);
+        set_text(&r->event, value, strnlen(value, len)); /* names are C strings here */
         return r->event.err;
     }
     if (name_len == 2 && memcmp(name, "id", 2) == 0 && !memchr(value, '\0', len)) {

@@ -80,6 +80,11 @@ static enum err load_catalog(struct models *m, struct error *error)
 {
     char path[FS_PATH_MAX];
     if (m->catalog) return OK;
+    if (!m->builtin_dir[0])
+        return err_set(
+            error, ERR_CONFIG,
+            "the folder with the catalogue and the built-in models was not found; name it "
+            "with HEARTH_BUILTIN");
     enum err e = fs_join(path, sizeof(path), m->builtin_dir, "catalog.json", error);
     return e ? e : catalog_load(path, &m->catalog, error);
 }

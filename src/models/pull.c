@@ -65,6 +65,13 @@ static enum err find_folder(const struct pull *p, char dir[FS_PATH_MAX], bool *t
         first->name, dir);
 }
 
+bool pull_is_there(const struct pull *p)
+{
+    char dir[FS_PATH_MAX];
+    bool there = false;
+    return find_folder(p, dir, &there, NULL) == OK && there;
+}
+
 /* ---- the files --------------------------------------------------------------------------- */
 
 static enum err write_sidecar(const struct pull *p, const struct pull_part *part,
@@ -86,7 +93,7 @@ static enum err write_sidecar(const struct pull *p, const struct pull_part *part
 /* Free space for all files that are still to come, where their sizes are known. */
 static enum err check_disk(const struct pull *p, const char *dir, struct error *error)
 {
-    uint64_t available, needed = PULL_HEADROOM;
+    uint64_t available, needed = 0;
     char needs[32], has[32];
     for (size_t i = 0; i < p->plan.n_files; i++) {
         char path[FS_PATH_MAX];
@@ -95,6 +102,8 @@ static enum err check_disk(const struct pull *p, const char *dir, struct error *
         bool begun = str_printf(path, sizeof(path), "%s/%s.part", dir, f->name) && fs_exists(path);
         if (f->size > 0 && !begun) needed += (uint64_t)f->size;
     }
+    if (needed == 0) return OK; /* no size is known before the server's answer */
+    needed += PULL_HEADROOM;
     if (fs_free_bytes(dir, &available, NULL) != OK || available >= needed) return OK;
     return err_set(
         error, ERR_DISK_FULL,

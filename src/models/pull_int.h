@@ -39,6 +39,9 @@ struct pull {
 /* What the spec names; may ask the server. Fills p->plan. */
 HT_MUST_CHECK enum err pull_plan_make(struct pull *p, struct error *error);
 
+/* Is the plan's first file in the models folder already (and none is forced)? Asks nobody. */
+bool pull_is_there(const struct pull *p);
+
 /* An answer of 400 and more, as an error for people. `what` names the thing that was asked for. */
 enum err pull_status_error(const struct pull *p, int status, const char *error_code,
                            const char *what, struct error *error);

@@ -526,6 +526,20 @@ static enum err plan_catalog(struct pull *p, struct error *error)
     return set_hub_url(&p->plan, &p->plan.files[0], error);
 }
 
+/* A file that was pulled before needs no network. */
+static bool file_is_there(struct pull *p, const char *file)
+{
+    one_file(&p->plan);
+    struct pull_file *f = &p->plan.files[0];
+    if (str_copy(f->in_repo, sizeof(f->in_repo), file) && set_hub_url(&p->plan, f, NULL) == OK &&
+        pull_is_there(p))
+        return true;
+    free(p->plan.files);
+    p->plan.files = NULL;
+    p->plan.n_files = 0;
+    return false;
+}
+
 static bool valid_repo(const char *s, size_t len)
 {
     const char *slash = memchr(s, '/', len);
@@ -548,6 +562,7 @@ static enum err plan_repo(struct pull *p, const char *spec, struct error *error)
                        "org/name:Q4_K_M",
                        spec);
     str_printf(p->plan.repo, sizeof(p->plan.repo), "%.*s", (int)len, spec);
+    if (str_ends(what, ".gguf") && file_is_there(p, what)) return OK;
     return plan_from_list(p, str_ieq(what, "latest") ? "" : what, error);
 }
 

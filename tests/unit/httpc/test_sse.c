@@ -67,7 +67,7 @@ static void a_nul_in_an_id_is_ignored(void **state)
 {
     (void)state;
     static const char in[] = "id: 1\ndata: a\n\nid: 2\0"
-                             "3\ndata: b\n\n";
+                             "3\ndata: b\nevent: \0name\n\n";
     struct buf out;
     buf_init(&out, 1000);
     feed_in_steps(in, sizeof(in) - 1, 3, &out);

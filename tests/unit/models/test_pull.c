@@ -393,6 +393,9 @@ static void a_repository_gives_its_usual_file(void **state)
     assert_string_equal(info.id, "toy-UD-Q8_0");
     pulls("https://huggingface.co/org/repo/blob/main/toy-Q8_0.gguf?x=1");
     assert_string_equal(info.id, "toy-Q8_0");
+    hub.tree_requests = 0;
+    pulls("org/repo:toy-UD-Q8_0.gguf"); /* there: nobody is asked */
+    assert_int_equal(hub.tree_requests, 0);
     refused("org/repo:Q2_K", ERR_INVALID, "org/repo has no Q2_K; name one, as in hearth pull");
     assert_non_null(strstr(error.msg, "toy-Q4_K_M.gguf (391."));
     assert_null(strstr(error.msg, "mmproj"));
