@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "engine/llama_int.h"
 
 struct le_ctx {
@@ -69,6 +70,31 @@ static struct llama_context_params to_params(const struct le_model *m, struct le
     return p;
 }
 
+/* Linux hands out memory that it does not have and kills somebody later, so a cache that can't be
+ * is refused here. An estimate: keys and values of full attention in 16 bits. Models with other
+ * memories need less, and devices have their own allocators, so those are only kept from nonsense.
+ */
+static enum err check_memory(const struct le_model *m, int64_t n_ctx, struct error *error)
+{
+    size_t available = 0, total = 0;
+    ggml_backend_dev_memory(ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU), &available,
+                            &total);
+    const struct llama_model *model = m->model;
+    int64_t heads = llama_model_n_head(model), kv_heads = llama_model_n_head_kv(model);
+    int64_t width = heads > 0 ? m->head.facts.n_embd / heads * kv_heads : 0;
+    double need = 2.0 * 2.0 * (double)width * m->head.facts.n_layer * (double)n_ctx;
+    bool exact = llama_model_n_swa(model) == 0 && !llama_model_is_recurrent(model) &&
+                 !llama_model_is_hybrid(model) &&
+                 !ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU);
+    double limit = exact ? (double)available : 16.0 * (double)total;
+    if (!total || need <= limit) return OK;
+    char a[32], b[32];
+    return err_set(error, ERR_NOMEM,
+                   "a context of %lld tokens needs %s of memory and %s are free; ask for less",
+                   (long long)n_ctx, str_from_bytes(a, sizeof a, (uint64_t)need),
+                   str_from_bytes(b, sizeof b, available));
+}
+
 static void lay_out_batch(struct le_ctx *c)
 {
     c->batch = llama_batch_init(c->head.n_batch, 0, 1);
@@ -79,6 +105,8 @@ enum err le_ctx_new(struct engine_model *head, const struct engine_ctx_params *p
                     struct engine_ctx **out, struct error *error)
 {
     struct le_model *m = (struct le_model *)head;
+    enum err e = check_memory(m, params->n_ctx ? params->n_ctx : head->facts.n_ctx_train, error);
+    if (e) return e;
     struct le_ctx *c = xcalloc(1, sizeof *c);
     c->head.ops = head->ops;
     struct llama_context_params p = to_params(m, c, params);

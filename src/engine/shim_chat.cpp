@@ -102,12 +102,14 @@ static void add_kwargs(const struct shim_templates *t, const struct gen_request 
 static common_chat_templates_inputs to_inputs(const struct shim_templates *t,
                                               const struct gen_request *req)
 {
+    static const common_chat_tool_choice choices[] = {
+        COMMON_CHAT_TOOL_CHOICE_AUTO, COMMON_CHAT_TOOL_CHOICE_NONE,
+        COMMON_CHAT_TOOL_CHOICE_REQUIRED, COMMON_CHAT_TOOL_CHOICE_REQUIRED};
     common_chat_templates_inputs in;
     for (size_t i = 0; i < req->n_messages; i++)
         in.messages.push_back(to_message(&req->messages[i]));
     in.tools = to_tools(req);
-    in.tool_choice =
-        req->tool_choice == TOOL_NONE ? COMMON_CHAT_TOOL_CHOICE_NONE : COMMON_CHAT_TOOL_CHOICE_AUTO;
+    in.tool_choice = choices[req->tool_choice];
     in.parallel_tool_calls = req->parallel_tool_calls;
     in.json_schema = shim_schema_of(req);
     in.reasoning_format = req->reasoning_format == REASONING_NONE

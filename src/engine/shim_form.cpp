@@ -5,10 +5,9 @@
  * it finds does not depend on the messages, so it is kept here: the key is everything it does
  * depend on. Rendering alone is had from the library by asking for "pure content".
  *
- * TOOL_REQUIRED and TOOL_NAMED force the call from the first token (after an opened <think>):
- * llama-server's grammar lets free text come first. The grammar that AUTO uses after its trigger
- * word is applied from the start instead. Formats whose triggers are not plain words keep the
- * library's own grammar for required calls.
+ * TOOL_REQUIRED and TOOL_NAMED force the call from the first token, or from the end of thinking:
+ * the library's grammar for required calls lets free text come first, which is cut out here.
+ * Formats for which the library ignores a JSON schema get the plain grammar of the schema.
  *
  * Schemas and grammars are checked and compiled here, so that their errors name the right field. */
 #include "shim_int.hpp"
@@ -117,7 +116,35 @@ static void set_patterns(chat_form &f)
     }
 }
 
-static void set_grammar(const struct gen_request *req, bool forced, chat_form &f)
+/* The end of the quoted text or class that begins at i. */
+static size_t skip_quoted(const std::string &s, size_t i)
+{
+    char end = s[i] == '[' ? ']' : '"';
+    for (i++; i < s.size() && s[i] != end; i++) i += s[i] == '\\';
+    return i;
+}
+
+/* Takes the free text before a call out of a grammar: in the library's root rule,
+ *   root ::= <generation prompt> ("<think>" until-1 "</think>")? until-2? tool-call
+ * it is the until-<n> outside of all parentheses. */
+static void cut_free_text(std::string &grammar)
+{
+    size_t i = grammar.compare(0, 9, "root ::= ") == 0 ? 0 : grammar.find("\nroot ::= ");
+    int depth = 0;
+    if (i == std::string::npos) return;
+    for (i += 9; i < grammar.size() && grammar[i] != '\n'; i++) {
+        char c = grammar[i];
+        if (c == '"' || c == '[') i = skip_quoted(grammar, i);
+        depth += (c == '(') - (c == ')');
+        if (depth || c != 'u' || grammar.compare(i, 6, "until-") != 0) continue;
+        size_t end = grammar.find_first_not_of("-0123456789", i + 5);
+        if (end == std::string::npos) end = grammar.size();
+        if (end < grammar.size() && grammar[end] == '?') end++;
+        grammar.erase(i, end - i);
+    }
+}
+
+static void set_grammar(const struct gen_request *req, chat_form &f)
 {
     if (req->format == FORMAT_GRAMMAR) {
         f.grammar = req->grammar;
@@ -126,7 +153,10 @@ static void set_grammar(const struct gen_request *req, bool forced, chat_form &f
         f.grammar = f.params.grammar;
         f.prefill = !f.params.grammar_lazy;
         f.mode = f.params.grammar_lazy ? grammar_mode::triggered : grammar_mode::always;
-        if (f.params.grammar_lazy && forced) f.mode = grammar_mode::after_thinking;
+        if (f.tools && !f.params.grammar_lazy) cut_free_text(f.grammar);
+    } else if (req->format != FORMAT_TEXT && !f.tools) {
+        f.grammar = json_schema_to_grammar(common_json::parse(shim_schema_of(req)), true);
+        f.mode = f.think_ends.empty() ? grammar_mode::always : grammar_mode::after_thinking;
     }
 }
 
@@ -135,13 +165,6 @@ static void set_grammar(const struct gen_request *req, bool forced, chat_form &f
 static bool is_forced(const struct gen_request *req)
 {
     return req->tool_choice == TOOL_REQUIRED || req->tool_choice == TOOL_NAMED;
-}
-
-static bool only_words(const common_chat_params &p)
-{
-    return p.grammar_lazy && !p.grammar.empty() && !p.grammar_triggers.empty() &&
-           std::all_of(p.grammar_triggers.begin(), p.grammar_triggers.end(),
-                       [](const auto &t) { return t.type == COMMON_GRAMMAR_TRIGGER_TYPE_WORD; });
 }
 
 static enum err check_possible(const struct gen_request *req, const chat_form &f,
@@ -171,10 +194,6 @@ static std::shared_ptr<const chat_form> make_form(const shim_templates *t, const
         return nullptr;
     }
     f->params = common_chat_templates_apply(t->templates.get(), inputs);
-    if (is_forced(req) && !only_words(f->params)) {
-        inputs.tool_choice = COMMON_CHAT_TOOL_CHOICE_REQUIRED;
-        f->params = common_chat_templates_apply(t->templates.get(), inputs);
-    }
     if (check_possible(req, *f, error)) return nullptr;
     *prompt = std::move(f->params.prompt);
     f->params.prompt.clear();
@@ -185,7 +204,7 @@ static std::shared_ptr<const chat_form> make_form(const shim_templates *t, const
     f->params.parser.clear();
     set_tokens(llama_model_get_vocab(model), *f);
     set_patterns(*f);
-    set_grammar(req, is_forced(req), *f);
+    set_grammar(req, *f);
     return check_grammar(req, *f, error) ? nullptr : f;
 }
 

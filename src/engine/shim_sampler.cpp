@@ -33,7 +33,8 @@ struct shim_sampler {
     std::vector<llama_token_data> candidates; /* room for the vocabulary, allocated once */
     std::vector<llama_token> tail;            /* tokens in which a trigger may begin */
     std::string tail_text;
-    size_t tail_max = 0; /* bytes of the longest trigger word */
+    size_t tail_max = 0;           /* bytes of the longest trigger word */
+    std::vector<llama_token> ends; /* AFTER_THINKING: may not come while thinking */
 };
 
 /* ---- grammars ------------------------------------------------------------------------------ */
@@ -154,6 +155,8 @@ extern "C" enum err shim_sampler_new(const llama_model *model, const struct samp
             if (!sm->grammar) sm->grammar = shim_compile_grammar(sm->vocab, *sm->form);
             watch_thinking(sm.get());
         }
+        for (llama_token t = 0; sm->mode == grammar_mode::after_thinking && t < sm->n_vocab; t++)
+            if (llama_vocab_is_eog(sm->vocab, t)) sm->ends.push_back(t);
         for (const auto &word : sm->form->words) sm->tail_max = std::max(sm->tail_max, word.size());
         if (!sm->direct || sm->grammar) sm->candidates.resize((size_t)sm->n_vocab);
         *out = sm.release();
@@ -298,6 +301,15 @@ static llama_token choose_allowed(shim_sampler *sm, const float *logits)
     return token;
 }
 
+/* Thinking may not end the answer when a format was promised behind it. */
+static llama_token choose_more(shim_sampler *sm, const float *logits)
+{
+    llama_token_data_array list = all_candidates(sm, logits);
+    for (llama_token t : sm->ends) list.data[t].logit = -INFINITY;
+    llama_token token = run_chain(sm, &list);
+    return token < 0 || list.data[list.selected].logit == -INFINITY ? -1 : token;
+}
+
 static llama_token choose(shim_sampler *sm, const float *logits)
 {
     llama_token token;
@@ -309,8 +321,9 @@ static llama_token choose(shim_sampler *sm, const float *logits)
         token = run_chain(sm, &list);
         if (token < 0 || list.data[list.selected].logit == -INFINITY) return -1;
     }
-    if (!grammar_applies(sm) || grammar_allows(sm, token)) return token;
-    return choose_allowed(sm, logits);
+    if (grammar_applies(sm)) return grammar_allows(sm, token) ? token : choose_allowed(sm, logits);
+    bool promised = !sm->ends.empty() && llama_vocab_is_eog(sm->vocab, token);
+    return promised ? choose_more(sm, logits) : token;
 }
 
 /* ---- logprobs ------------------------------------------------------------------------------ */
