@@ -73,10 +73,12 @@ static void drop_logprobs(struct job_choice *c)
     c->logprobs_end = &c->logprobs;
 }
 
-/* Those that wait, in one array; they stay valid until drop_logprobs. */
-static size_t view_logprobs(struct local *l, const struct job_choice *c)
+/* Those that wait, in one array, which stays valid until drop_logprobs. Only the last ones, whose
+ * tokens make up `len` bytes: before them came what the parser took, such as the end of reasoning.
+ */
+static size_t view_logprobs(struct local *l, const struct job_choice *c, size_t len)
 {
-    size_t n = 0;
+    size_t n = 0, bytes = 0, first;
     for (const struct logprob_block *b = c->logprobs; b; b = b->next) n += b->n;
     if (n > l->cap_logprobs) {
         struct token_logprob *bigger = try_realloc(l->logprobs, n, sizeof *bigger);
@@ -87,6 +89,9 @@ static size_t view_logprobs(struct local *l, const struct job_choice *c)
     n = 0;
     for (const struct logprob_block *b = c->logprobs; b; b = b->next)
         for (size_t i = 0; i < b->n; i++) l->logprobs[n++] = b->items[i];
+    for (first = n; first > 0 && bytes < len; first--) bytes += l->logprobs[first - 1].chosen.len;
+    n -= first;
+    memmove(l->logprobs, l->logprobs + first, n * sizeof *l->logprobs);
     return n;
 }
 
@@ -100,7 +105,8 @@ static void emit_delta(struct job *job, int32_t choice, const struct engine_delt
     switch (d->type) {
     case DELTA_TEXT:
         ev.type = GEN_EV_TEXT;
-        ev.n_logprobs = view_logprobs(job->l, c);
+        ev.n_logprobs =
+            c->logprobs ? view_logprobs(job->l, c, d->text_len ? d->text_len : SIZE_MAX) : 0;
         ev.logprobs = ev.n_logprobs ? job->l->logprobs : NULL;
         break;
     case DELTA_REASONING: ev.type = GEN_EV_REASONING; break;
