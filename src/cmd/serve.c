@@ -110,23 +110,23 @@ static struct server_params params_of(const struct config *config, struct hub *h
     };
 }
 
-/* hub.json, so that `hearth chat` finds this hub. Its folder must be writable anyway. */
-static enum err announce(const struct config *config, const char *url, char *dir, size_t size,
-                         struct error *error)
+/* Looked at before anything is built: with a bad folder the model need not begin to load. */
+static enum err open_data_dir(const struct config *config, char *dir, size_t size,
+                              struct error *error)
 {
     enum err err = cmd_data_dir(config, dir, size, error);
-    if (err == OK) err = hubfile_write(dir, url, error);
+    if (err == OK) err = fs_mkdirs(dir, 0700, error);
     if (err == OK) err = fs_join(ended_file, sizeof(ended_file), dir, "hub.json", error);
     if (err) err_prefix(error, "the data folder can't be used (HEARTH_DATA chooses another)");
     return err;
 }
 
 /* Listens until a signal, then drains. On OK the server is stopped but not yet freed. */
-static enum err serve(const struct config *config, struct hub *hub, const sigset_t *signals,
-                      struct server **out, struct error *error)
+static enum err serve(const struct config *config, const char *data_dir, struct hub *hub,
+                      const sigset_t *signals, struct server **out, struct error *error)
 {
     struct model_info model;
-    char url[URL_MAX], dir[FS_PATH_MAX];
+    char url[URL_MAX];
     enum err err = hub_default_model(hub, &model, error);
     if (err) return err;
     struct server_params params = params_of(config, hub);
@@ -134,7 +134,7 @@ static enum err serve(const struct config *config, struct hub *hub, const sigset
     if (err) return err;
     if (!hubfile_url(params.host, server_port(*out), url, sizeof(url)))
         err = err_set(error, ERR_INVALID, "HOST is too long");
-    if (err == OK) err = announce(config, url, dir, sizeof(dir), error);
+    if (err == OK) err = hubfile_write(data_dir, url, error);
     if (err) return err;
     tell_ready(url, config, &model);
 
@@ -144,7 +144,7 @@ static enum err serve(const struct config *config, struct hub *hub, const sigset
     log_info(hub, "stopping (%s): running answers may go on for up to %lld ms",
              sig == SIGINT ? "SIGINT" : "SIGTERM",
              (long long)config_int(config, CONFIG_STOP_GRACE));
-    hubfile_remove(dir);
+    hubfile_remove(data_dir);
     server_drain(*out, config_int(config, CONFIG_STOP_GRACE));
     return OK;
 }
@@ -155,9 +155,11 @@ static int run_serve(const struct cmd_call *call)
     struct server *server = NULL;
     struct error error;
     sigset_t signals;
+    char data_dir[FS_PATH_MAX];
+    if (open_data_dir(call->config, data_dir, sizeof(data_dir), &error)) return cmd_fail(&error);
     hold_signals(&signals);
     if (hub_open(call->config, &hub, &error)) return cmd_fail(&error);
-    enum err err = serve(call->config, hub, &signals, &server, &error);
+    enum err err = serve(call->config, data_dir, hub, &signals, &server, &error);
     hub_close(hub, 0);
     if (server) server_free(server);
     return err ? cmd_fail(&error) : CMD_OK;

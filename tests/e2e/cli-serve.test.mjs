@@ -99,7 +99,7 @@ test('a data folder that can not be one', async () => {
   writeFileSync(join(dir, 'file'), 'not a folder');
   const r = await runHearth(['serve', '--port', '0', '--data-dir', join(dir, 'file', 'data')], { dir });
   assert.equal(r.code, 1);
-  assert.match(r.stderr, /file\/data|not a directory/i);
+  assert.match(r.stderr, /data folder can't be used \(HEARTH_DATA chooses another\): .*\/file exists/);
 });
 
 test('a model that does not exist, and one that is damaged', async () => {
