@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/docs_int.h"
+#include "api/fields.h"
 #include "api/openapi.h"
 #include "base/err.h"
 

@@ -2,11 +2,7 @@
 #ifndef HEARTH_API_DOCS_INT_H
 #define HEARTH_API_DOCS_INT_H
 
-#include "api/fields.h"
 #include "api/route.h"
-
-/* NULL if there is none. */
-const struct schema *schema_find(const char *name);
 
 /* The route's path with "{id...}" written as "{id}". */
 void route_doc_path(const struct route *r, char *dst, size_t size);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/docs_int.h"
+#include "api/fields.h"
 #include "api/hub/hub_int.h"
 #include "api/openai/openai.h"
 #include "base/json.h"
@@ -19,7 +20,7 @@ static const char description[] =
     "body that is wrong (\"/messages/0/role\"). Requests from web pages must say Content-Type: "
     "application/json; other clients may send any type.";
 
-const struct schema *schema_find(const char *name)
+static const struct schema *schema_find(const char *name)
 {
     for (const struct schema *const *table = api_schema_tables; *table; table++)
         for (const struct schema *s = *table; s->name; s++)

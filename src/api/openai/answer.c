@@ -125,8 +125,11 @@ static void fail(struct answer *a, const struct error *error)
 static void fail_writing(struct answer *a, enum err code)
 {
     struct error error;
-    err_set(&error, code, "the answer became too large to be kept (limit: %d MiB)",
-            ANSWER_BYTES_MAX >> 20);
+    if (code == ERR_NOMEM)
+        err_set(&error, code, "not enough memory to write the answer; try again later");
+    else
+        err_set(&error, code, "the answer became too large to be kept (limit: %d MiB)",
+                ANSWER_BYTES_MAX >> 20);
     fail(a, &error);
 }
 

@@ -16,6 +16,7 @@
 
 #include "api/route.h"
 #include "base/config.h"
+#include "base/fault.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -740,6 +741,48 @@ static void embeddings_of_a_client_that_went(void **state)
     assert_int_equal(r.fake.cancelled, 1);
 }
 
+/* ---- out of memory ------------------------------------------------------------------------- */
+
+#if HEARTH_FAULTS
+/* Fails the first, the second, ... allocation of a call, until none is left to fail: whatever
+ * fails, the call ends, nothing crashes and (under AddressSanitizer) nothing leaks. */
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path, *body;
+    } calls[] = {
+        {CHAT, "{" U ",\"stream\":true,\"stop\":[\"x\"],\"logit_bias\":{\"1\":2}}"},
+        {CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":"
+               "\"a\"}]},{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\"}}"
+               "]}],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],"
+               "\"reasoning_effort\":\"low\"}"},
+        {"/v1/completions", "{\"prompt\":[\"a\",\"b\"],\"logprobs\":1}"},
+        {"/v1/completions", "{\"prompt\":[[1],[2]],\"stream\":true}"},
+        {"/v1/embeddings", "{\"input\":[\"a\",\"b\"],\"encoding_format\":\"base64\"}"},
+        {"/v1/embeddings", "{\"input\":[[1,2],[3]]}"},
+    };
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        for (int later = 0; later < 2; later++) {
+            long nth = 0, passes;
+            do {
+                struct rig r;
+                rig_init(&r, "qsrtcted");
+                r.fake.n_dims = 5000; /* over the pool */
+                fault_arm(FAULT_alloc, ++nth, later);
+                call_path(&r, calls[i].path, calls[i].body);
+                memsink_wait(&r.sink);
+                passes = fault_count(FAULT_alloc);
+                fault_arm(FAULT_alloc, 0, false);
+                assert_true(r.sink.state == MEMSINK_ENDED);
+                rig_deinit(&r);
+            } while (passes >= nth);
+            assert_true(nth > 3);
+        }
+    }
+}
+#endif
+
 static int quiet(void **state)
 {
     (void)state;
@@ -774,6 +817,9 @@ int main(void)
         cmocka_unit_test(embeddings_that_fail),
         cmocka_unit_test(big_embeddings_are_written_on_the_pool),
         cmocka_unit_test(embeddings_of_a_client_that_went),
+#if HEARTH_FAULTS
+        cmocka_unit_test(every_allocation_may_fail),
+#endif
     };
     return cmocka_run_group_tests(tests, quiet, NULL);
 }

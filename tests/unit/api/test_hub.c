@@ -371,7 +371,8 @@ static void chat_errors(void **state)
     snprintf(body, sizeof body, SAY("%s") ",\"stream\":true}", text);
     v = call_json(CHAT, body, 400); /* 512 tokens of context: told with the proper status */
     assert_string_equal(str_at(v, "error/code"), "context_length_exceeded");
-    if (!strstr(str_at(v, "error/message"), "at most 511")) fail_msg("%s", str_at(v, "error/message"));
+    if (!strstr(str_at(v, "error/message"), "at most 511"))
+        fail_msg("%s", str_at(v, "error/message"));
     json_decref(v);
 }
 

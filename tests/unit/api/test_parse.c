@@ -71,7 +71,7 @@ static void refuse_all(bool chat, const struct refusal *cases, size_t n)
 
 /* ---- chat ---------------------------------------------------------------------------------- */
 
-static void chat_refuses(void **state)
+static void chat_refuses_bodies(void **state)
 {
     (void)state;
     static const struct refusal cases[] = {
@@ -88,6 +88,14 @@ static void chat_refuses(void **state)
         {"{\"messages\":null}", I, "/messages"},
         {"{\"messages\":{}}", I, "/messages"},
         {"{\"messages\":[]}", I, "/messages"},
+    };
+    refuse_all(true, cases, sizeof cases / sizeof *cases);
+}
+
+static void chat_refuses_messages(void **state)
+{
+    (void)state;
+    static const struct refusal cases[] = {
         {M("1"), I, "/messages/0"},
         {M("{}"), I, "/messages/0/role"},
         {M("{\"role\":7,\"content\":\"x\"}"), I, "/messages/0/role"},
@@ -131,7 +139,14 @@ static void chat_refuses(void **state)
         {M("{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":"
            "{}}}]}"),
          I, "/messages/0/tool_calls/0/function/arguments"},
+    };
+    refuse_all(true, cases, sizeof cases / sizeof *cases);
+}
 
+static void chat_refuses_members(void **state)
+{
+    (void)state;
+    static const struct refusal cases[] = {
         {"{" U ",\"model\":1}", I, "/model"},
         {"{" U ",\"stream\":\"yes\"}", I, "/stream"},
         {"{" U ",\"stream\":1}", I, "/stream"},
@@ -186,7 +201,14 @@ static void chat_refuses(void **state)
         {"{" U ",\"chat_template_kwargs\":[]}", I, "/chat_template_kwargs"},
         {"{" U ",\"functions\":[]}", ERR_UNSUPPORTED, "/functions"},
         {"{" U ",\"modalities\":[\"text\",\"audio\"]}", ERR_UNSUPPORTED, "/modalities"},
+    };
+    refuse_all(true, cases, sizeof cases / sizeof *cases);
+}
 
+static void chat_refuses_formats_and_tools(void **state)
+{
+    (void)state;
+    static const struct refusal cases[] = {
         {"{" U ",\"response_format\":\"json\"}", I, "/response_format"},
         {"{" U ",\"response_format\":{}}", I, "/response_format/type"},
         {"{" U ",\"response_format\":{\"type\":\"xml\"}}", I, "/response_format/type"},
@@ -701,7 +723,10 @@ static void embeddings_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(chat_refuses),
+        cmocka_unit_test(chat_refuses_bodies),
+        cmocka_unit_test(chat_refuses_messages),
+        cmocka_unit_test(chat_refuses_members),
+        cmocka_unit_test(chat_refuses_formats_and_tools),
         cmocka_unit_test(chat_defaults),
         cmocka_unit_test(chat_reads_everything),
         cmocka_unit_test(null_means_absent),
