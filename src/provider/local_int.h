@@ -147,6 +147,9 @@ void *deliver_main(void *local);
 /* local_names.c */
 HT_MUST_CHECK enum err names_resolve(struct local *l, const char *name, bool embedding,
                                      struct model_info *out, struct error *error);
+/* A model of that id and kind that is in memory: the way of most requests, without a look at the
+ * folders. NULL: names_resolve knows more. */
+struct sched_model *names_loaded(struct local *l, const char *name, bool embedding);
 /* The error without the folders of this machine. */
 void names_hide_path(struct error *error, const char *path);
 

@@ -46,7 +46,21 @@ static enum err find(struct local *l, const char *name, bool embedding, struct m
     }
     if (!*name && !embedding) return find_default(l, out, error);
     if (!*name) name = BUILTIN_EMBED_MODEL;
-    return models_resolve(l->models, name, is_default, out, error);
+    enum err e = models_resolve(l->models, name, is_default, out, error);
+    /* The default may lie outside the folder; its id is a name, too. */
+    if (e != ERR_NO_MODEL || is_default || !*configured ||
+        models_resolve(l->models, configured, true, out, NULL) || !str_eq(out->id, name))
+        return e;
+    return OK;
+}
+
+struct sched_model *names_loaded(struct local *l, const char *name, bool embedding)
+{
+    struct sched_model *m = *name ? sched_find(l->sched, name) : NULL;
+    if (!m) return NULL;
+    struct engine_model_facts facts;
+    engine_model_facts(sched_engine_model(m), &facts);
+    return !facts.is_rerank && facts.is_embedding == embedding ? m : NULL;
 }
 
 static const char *kind_words(enum model_kind kind)
@@ -65,6 +79,8 @@ enum err names_resolve(struct local *l, const char *name, bool embedding, struct
 {
     enum err e = find(l, name, embedding, out, error);
     if (e) {
+        if (error)
+            names_hide_path(error, embedding ? l->default_embedding_model : l->default_model);
         if (error && !*error->param) str_copy(error->param, sizeof error->param, "/model");
         return e;
     }

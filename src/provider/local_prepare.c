@@ -256,21 +256,31 @@ static const char *wanted_model(const struct job *job)
     ht_bug("unknown kind of job");
 }
 
+/* The model in memory, or NULL and a name that was resolved, or an error. */
+static enum err find_model(struct job *job, struct sched_model **m, struct model_info *info,
+                           struct error *error)
+{
+    struct local *l = job->l;
+    const char *name = wanted_model(job);
+    bool embedding = job->kind == JOB_EMBED;
+    *m = names_loaded(l, name, embedding);
+    if (*m) return OK;
+    enum err e = names_resolve(l, name, embedding, info, error);
+    if (e == ERR_UNSUPPORTED && job->kind == JOB_LOAD) /* a preload may be of either kind */
+        e = names_resolve(l, name, true, info, error);
+    if (!e) *m = sched_find(l->sched, info->id);
+    return e;
+}
+
 void job_prepare(void *arg)
 {
     struct job *job = arg;
-    struct local *l = job->l;
     struct error error = {0};
+    struct sched_model *m = NULL;
     struct model_info info;
     enum err e = OK;
     if (is_cancelled(job)) e = err_set(&error, ERR_CANCELLED, "the request was cancelled");
-    if (!e) {
-        /* A preload may be of either kind. */
-        e = names_resolve(l, wanted_model(job), job->kind == JOB_EMBED, &info, &error);
-        if (e == ERR_UNSUPPORTED && job->kind == JOB_LOAD)
-            e = names_resolve(l, wanted_model(job), true, &info, &error);
-    }
-    struct sched_model *m = e ? NULL : sched_find(l->sched, info.id);
+    if (!e) e = find_model(job, &m, &info, &error);
     if (m) {
         submit(job, m);
         return;

@@ -103,6 +103,18 @@ struct request *request_new_generate(const struct sched_generate *g, struct erro
     return r;
 }
 
+/* A token out of range would fail the whole batch, with other requests in it. */
+static enum err check_tokens(const struct sched_model *m, size_t input, const int32_t *tokens,
+                             size_t n, struct error *error)
+{
+    for (size_t i = 0; i < n; i++)
+        if (tokens[i] < 0 || tokens[i] >= m->facts.n_vocab)
+            return err_set(error, ERR_INVALID,
+                           "input %zu has the token %d; the tokens of %s are 0 to %d", input,
+                           tokens[i], m->id, m->facts.n_vocab - 1);
+    return OK;
+}
+
 static enum err copy_inputs(struct request *r, const struct sched_embed *e, struct error *error)
 {
     struct embed_work *w = &r->embed;
@@ -114,6 +126,8 @@ static enum err copy_inputs(struct request *r, const struct sched_embed *e, stru
             return err_set(error, ERR_CONTEXT,
                            "input %zu has %zu tokens, but at most %d fit into the context of %s", i,
                            e->n_tokens[i], r->model->n_seq_ctx, r->model->id);
+        enum err bad = check_tokens(r->model, i, e->inputs[i], e->n_tokens[i], error);
+        if (bad) return bad;
         total += e->n_tokens[i];
         if (total > INT32_MAX)
             return err_set(error, ERR_TOO_LARGE, "the %zu inputs together are too long",

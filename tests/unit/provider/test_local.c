@@ -1,5 +1,7 @@
 /* The local provider over the fake engine: parsing, names, loads, cancel in every state, closing.
  */
+#include <unistd.h>
+
 #include "unit/provider/harness.h"
 
 static void open_fake(struct fixture *f, const char *chat)
@@ -346,6 +348,32 @@ static void test_default_is_the_first_chat_model_in_the_folder(void **state)
     fixture_close(&f, 0);
 }
 
+/* A default that is a path is also known by its id; other files of its folder are not. */
+static void test_default_outside_the_folder(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char dir[] = "/tmp/hearth-test-XXXXXX", path[100], command[600];
+    assert_non_null(mkdtemp(dir));
+    str_printf(path, sizeof path, "%s/elsewhere.gguf", dir);
+    str_printf(command, sizeof command, "cp '%s/models/hearth-tiny.gguf' '%s'; cp '%s' '%s/b.gguf'",
+               HEARTH_SOURCE_DIR, path, path, dir);
+    assert_int_equal(system(command), 0);
+    open_fake(&f, path);
+    struct model_info info;
+    struct error error;
+    assert_int_equal(local_resolve(f.local, "", false, &info, &error), OK);
+    assert_string_equal(info.id, "elsewhere");
+    assert_int_equal(local_resolve(f.local, "elsewhere", false, &info, &error), OK);
+    assert_string_equal(info.path, path);
+    assert_int_equal(local_resolve(f.local, "b", false, &info, &error), ERR_NO_MODEL);
+    assert_int_equal(unlink(path), 0);
+    expect_error(&f, chat_request("", "x"), ERR_NO_MODEL, "elsewhere.gguf"); /* but no folder */
+    fixture_close(&f, 0);
+    str_printf(command, sizeof command, "rm -rf '%s'", dir);
+    assert_int_equal(system(command), 0);
+}
+
 /* ---- cancelling ----------------------------------------------------------------------------- */
 
 static void expect_cancelled(struct client *c)
@@ -616,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_preload),
         cmocka_unit_test(test_resolve),
         cmocka_unit_test(test_default_is_the_first_chat_model_in_the_folder),
+        cmocka_unit_test(test_default_outside_the_folder),
         cmocka_unit_test(test_cancel_while_the_model_loads),
         cmocka_unit_test(test_cancel_at_any_moment),
         cmocka_unit_test(test_cancel_after_the_end_is_harmless),

@@ -93,6 +93,12 @@ static void test_input_longer_than_the_context(void **state)
     assert_int_equal(try_embed(&f, c, &in, 50, &error), OK);
     client_wait(c);
     assert_int_equal(c->error.code, OK);
+    in.tokens[0][5] = 262; /* out of the vocabulary */
+    assert_int_equal(try_embed(&f, c, &in, 50, &error), ERR_INVALID);
+    assert_non_null(strstr(error.msg, "262"));
+    in.tokens[0][5] = -1;
+    assert_int_equal(try_embed(&f, c, &in, 50, &error), ERR_INVALID);
+    in.tokens[0][5] = 1;
     in.n = 2;
     in.n_tokens[1] = 0;
     assert_int_equal(try_embed(&f, c, &in, 50, &error), ERR_INVALID);
