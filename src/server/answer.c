@@ -98,18 +98,20 @@ static void add_headers(struct exchange *x, struct MHD_Response *r)
 {
     if (x->content_type) add(r, "Content-Type", x->content_type);
     add(r, "X-Request-Id", x->http.request_id);
-    bool has_cache_control = false;
+    bool has_cache_control = false, has_buffering = false;
     for (size_t at = 0; at < x->fields.len;) {
         const char *name = x->fields.data + at;
         const char *value = name + strlen(name) + 1;
         has_cache_control |= str_ieq(name, "Cache-Control");
+        has_buffering |= str_ieq(name, "X-Accel-Buffering");
         add(r, name, value);
         at += (size_t)(value - name) + strlen(value) + 1;
     }
     if (x->status == 405 && x->allow) add(r, "Allow", x->allow);
     if (x->is_event_stream) {
         if (!has_cache_control) add(r, "Cache-Control", "no-cache");
-        add(r, "X-Accel-Buffering", "no"); /* nginx would hold tokens back otherwise */
+        /* nginx would hold tokens back otherwise. */
+        if (!has_buffering) add(r, "X-Accel-Buffering", "no");
     }
     if (x->origin) add_cors(x, r);
     if (policy_origins_differ(x->server->policy)) add(r, "Vary", "Origin");

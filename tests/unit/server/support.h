@@ -127,7 +127,9 @@ static void h_break(struct hub *hub, const struct http_request *req, struct sink
 {
     (void)hub;
     (void)req;
-    sink_begin(sink, 200, "text/event-stream", NULL, 0);
+    static const struct sink_header headers[] = {{"Cache-Control", "no-store"},
+                                                 {"X-Accel-Buffering", "yes"}};
+    sink_begin(sink, 200, "text/event-stream", headers, 2);
     sink_write(sink, "data: half\n\n", 12);
     sink_unref(sink);
 }

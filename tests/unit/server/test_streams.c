@@ -175,6 +175,11 @@ static void a_stream_that_breaks_off_looks_like_one(void **state)
     puts_to(r.fd, "GET /break HTTP/1.1\r\n" HOST "\r\n");
     struct answer a;
     assert_false(read_answer(&r, &a, false, 3000)); /* no last chunk: the client sees an error */
+    /* What the handler says of caching and buffering stands, and once. */
+    assert_string_equal(field(&a, "Cache-Control"), "no-store");
+    assert_string_equal(field(&a, "X-Accel-Buffering"), "yes");
+    assert_null(strstr(a.head, "no-cache"));
+    assert_null(strstr(a.head, "Buffering: no"));
     answer_free(&a);
     assert_true(ends_within(r.fd, 3000));
     close(r.fd);
