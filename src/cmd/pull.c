@@ -12,7 +12,7 @@
 #include "hub/hub.h"
 #include "models/pull.h"
 
-enum { BAR_MIN = 10, BAR_MAX = 40, LINE_EVERY_MS = 5000, NAME_MAX_SHOWN = 40 };
+enum { BAR_MIN = 10, BAR_MAX = 40, LINE_EVERY_MS = 5000 };
 
 static const struct cmd_option options[] = {
     {"force", 'f', NULL, CMD_NO_KEY, NULL, "Download it again even if it is there.", COMPLETE_NONE},
@@ -21,8 +21,9 @@ static const struct cmd_option options[] = {
 
 struct screen {
     bool bar;   /* a terminal that understands escape sequences */
-    bool begun; /* something was shown for the current file */
-    int part, phase;
+    bool drawn; /* the bar is on the line where the cursor is */
+    int phase;
+    int named; /* part whose name was said */
     int64_t last_line_ms;
 };
 
@@ -78,49 +79,47 @@ static void draw_bar(const struct pull_progress *p)
     buf_free(&line);
 }
 
+static void erase_bar(struct screen *s)
+{
+    if (s->drawn) fputs("\r\033[K", stderr);
+    s->drawn = false;
+}
+
 static void say_line(struct screen *s, const char *text)
 {
     struct buf clean;
     buf_init(&clean, 8192);
     term_clean(&clean, text, strlen(text));
-    fprintf(stderr, "%s%s\n", s->bar && s->begun ? "\r\033[K" : "", buf_str(&clean));
+    erase_bar(s);
+    fprintf(stderr, "%s\n", buf_str(&clean));
     buf_free(&clean);
 }
 
-static void show_phase(struct screen *s, const struct pull_progress *p)
+static void say_name(struct screen *s, const struct pull_progress *p)
 {
-    char text[512], size[32];
-    const char *resumed = p->resumed_from > 0 ? ", going on where it was" : "";
-    switch (p->phase) {
-    case PULL_RESOLVING: return;
-    case PULL_DOWNLOADING:
-        if (p->total > 0)
-            str_printf(text, sizeof(text), "%s, %s%s", p->file,
-                       str_from_bytes(size, sizeof(size), (uint64_t)p->total), resumed);
-        else
-            str_printf(text, sizeof(text), "%s%s", p->file, resumed);
-        break;
-    case PULL_VERIFYING: str_copy(text, sizeof(text), "checking what was downloaded"); break;
-    case PULL_FINISHED: return;
-    }
+    char text[512], size[32], part[48] = "";
+    if (p->n_parts > 1) str_printf(part, sizeof(part), " (%d of %d)", p->part, p->n_parts);
+    str_printf(text, sizeof(text), "%s%s%s%s%s", p->file, part, p->total > 0 ? ", " : "",
+               p->total > 0 ? str_from_bytes(size, sizeof(size), (uint64_t)p->total) : "",
+               p->resumed_from > 0 ? ", going on where it was" : "");
     say_line(s, text);
+    s->named = p->part;
 }
 
 static bool on_progress(void *ctx, const struct pull_progress *p)
 {
     struct screen *s = ctx;
-    if ((int)p->phase != s->phase || p->part != s->part) {
-        show_phase(s, p);
+    bool moving = p->phase == PULL_DOWNLOADING || p->phase == PULL_VERIFYING;
+    if (moving && s->named != p->part) say_name(s, p);
+    if ((int)p->phase != s->phase) {
+        if (p->phase == PULL_VERIFYING) say_line(s, "checking what was downloaded");
         s->phase = (int)p->phase;
-        s->part = p->part;
-        s->begun = false;
         s->last_line_ms = clock_mono_ms();
     }
     if (p->note) say_line(s, p->note);
-    bool moving = p->phase == PULL_DOWNLOADING || (p->phase == PULL_VERIFYING && p->total > 0);
     if (moving && s->bar) {
         draw_bar(p);
-        s->begun = true;
+        s->drawn = true;
     } else if (moving && clock_mono_ms() - s->last_line_ms >= LINE_EVERY_MS) {
         char numbers[160];
         format_numbers(numbers, sizeof(numbers), p);
@@ -162,7 +161,7 @@ static int run_pull(const struct cmd_call *call)
     struct error error;
     interrupt_install_flag();
     enum err err = pull(call, &screen, &model, &error);
-    if (screen.bar && screen.begun) fputs("\r\033[K", stderr);
+    erase_bar(&screen);
     if (err == ERR_CANCELLED) {
         fprintf(stderr, "hearth: stopped; what was downloaded is kept, and the same command goes "
                         "on from there\n");

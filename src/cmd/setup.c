@@ -92,7 +92,7 @@ enum err cmd_read_prompt(const struct cmd_args *args, struct buf *out, size_t ma
     enum err err = join_prompt(asked, out, max, error);
     free(asked);
     if (err == OK && out->err) err = err_set(error, out->err, "the text is too long");
-    if (err == OK && out->len == 0)
+    if (err == OK && buf_str(out)[strspn(buf_str(out), " \t\r\n")] == '\0')
         err = err_set(error, ERR_INVALID,
                       "nothing was given: put a text on the command line or standard input");
     return err;

@@ -56,7 +56,7 @@ test('rm: asks only a person, refuses built-in models, removes the file', async 
 
   const builtin = await runHearth(['models', 'rm', 'hearth-tiny', '--yes'], { dir });
   assert.equal(builtin.code, 1);
-  assert.match(builtin.stderr, /built-in/);
+  assert.match(builtin.stderr, /built in/);
 
   assert.equal((await runHearth(['models', 'rm', 'my-model', '--yes'], { dir })).code, 0);
   assert.equal(existsSync(path), false);

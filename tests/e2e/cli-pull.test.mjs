@@ -126,9 +126,9 @@ test('errors say what to do', async () => {
   const missing = await pull('org/missing:x.gguf', dir);
   assert.equal(missing.code, 1);
   assert.match(missing.stderr, /missing/);
-  const unknown = await pull('lama3.2', dir);
+  const unknown = await pull('lama3.2:1b', dir);
   assert.equal(unknown.code, 1);
-  assert.match(unknown.stderr, /llama3\.2/);
+  assert.match(unknown.stderr, /llama3\.2:1b/);
   const refused = await pull('org/tiny:tiny.gguf', dir, { env: { HF_ENDPOINT: 'http://127.0.0.1:1' } });
   assert.equal(refused.code, 1);
   assert.match(refused.stderr, /127\.0\.0\.1/);

@@ -88,7 +88,7 @@ test('texts of many lines: backslash, quotes, paste', async () => {
   await s.expect(/" /);
   s.send('four"""\r');
   await s.expect(/> (?:\u001b\[[0-9;?]*[a-zA-Z])*$/);
-  s.send('\u001b[200~five\r\nsix\u001b[201~');
+  s.send('\u001b[200~five\rsix\u001b[201~');
   s.send('\r');
   await s.enter('/save talk.json');
   await s.enter('/exit');
