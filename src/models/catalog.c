@@ -204,8 +204,7 @@ const struct catalog_model *catalog_models(const struct catalog *c, size_t *n)
 
 struct match {
     const struct catalog_model *model;
-    const struct catalog_file *file;
-    size_t length; /* of the name that matched: the longest wins */
+    const struct catalog_file *file; /* NULL: the name alone matched, which wins */
 };
 
 /* `wanted` against one name of a model, alone or with a quantisation behind it. */
@@ -215,14 +214,11 @@ static void try_name(const struct catalog_model *m, const char *name, const char
     char own[NAME_MAX_PLAIN], quant[NAME_MAX_PLAIN];
     size_t len = plain(own, name, strlen(name));
     if (strncmp(wanted, own, len) != 0) return;
-    if (wanted[len] == '\0') {
-        *best = (struct match){m, NULL, SIZE_MAX};
-        return;
-    }
-    if (len <= best->length && best->model) return;
+    if (wanted[len] == '\0') *best = (struct match){m, NULL};
+    if (best->model) return;
     for (size_t i = 0; i < m->n_files; i++) {
         plain(quant, m->files[i].quant, strlen(m->files[i].quant));
-        if (str_eq(wanted + len, quant)) *best = (struct match){m, &m->files[i], len};
+        if (str_eq(wanted + len, quant)) *best = (struct match){m, &m->files[i]};
     }
 }
 

@@ -51,6 +51,7 @@ static void events_are_read_however_they_are_cut(void **state)
            "message||test;message||test;message|| test;");
     expect(": comment\n\ndata: x\n: within\ndata: y\n\n", "message||x\ny;");
     expect("data: cr\r\rdata: crlf\r\n\r\ndata: lf\n\n", "message||cr;message||crlf;message||lf;");
+    expect("data: a\r\ndata: b\r\n\r\n", "message||a\nb;");
     expect("\xEF\xBB\xBF"
            "data: bom\n\n",
            "message||bom;");

@@ -246,6 +246,11 @@ static void lying_numbers_are_refused(void **state)
     make_u32(&m, MAKE_STRING);
     make_u64(&m, UINT64_MAX);
     expect_refused(&m, "truncated");
+    make_begin(&m); /* and one whose size wraps to nothing */
+    make_key(&m, "x", MAKE_ARRAY);
+    make_u32(&m, MAKE_U64);
+    make_u64(&m, UINT64_C(1) << 61);
+    expect_refused(&m, "truncated");
     make_begin(&m);
     make_key(&m, "x", 13);
     expect_refused(&m, "unknown type 13");
@@ -300,8 +305,8 @@ static void lying_tensors_are_refused(void **state)
 {
     (void)state;
     static const uint64_t huge[5] = {UINT64_C(1) << 32, UINT64_C(1) << 32, 4, 1},
-                          over[5] = {INT64_MAX, 1, 1, 1}, odd[5] = {33, 1, 1, 1},
-                          fine[5] = {32, 1, 1, 1};
+                          many[5] = {UINT64_C(1) << 62, 3, 1, 1}, over[5] = {INT64_MAX, 1, 1, 1},
+                          odd[5] = {33, 1, 1, 1}, fine[5] = {32, 1, 1, 1};
     static const struct {
         uint32_t n_dims;
         const uint64_t *dims;
@@ -310,6 +315,7 @@ static void lying_tensors_are_refused(void **state)
         const char *says;
     } cases[] = {
         {3, huge, 0, 0, "more elements than there can be"},
+        {2, many, 41, 0, "more elements than there can be"},
         {1, over, 0, 0, "more bytes than there can be"},
         {1, odd, 8, 0, "not whole blocks of Q8_0"},
         {1, fine, 4, 0, "unknown or removed type 4"},
