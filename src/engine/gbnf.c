@@ -313,6 +313,16 @@ static enum err braces(struct gbnf *g, bool nested, int32_t *min, int32_t *max)
     return OK;
 }
 
+/* With what libllama makes of it: m copies, and a rule for each optional one. */
+static enum err add_item(struct gbnf *g, int32_t rule, struct element e)
+{
+    double optional = e.max == UNLIMITED ? 1 : e.max - e.min;
+    g->expanded += (double)e.width * (e.min ? e.min : 1) + optional * (e.width + 3);
+    if (g->expanded > ELEMENTS_MAX)
+        return bad(g, "the grammar is too large when its repetitions are written out");
+    return add_element(g, rule, e);
+}
+
 /* Repetition operators behind an item; a second one repeats what the first one made. */
 static enum err repeats(struct gbnf *g, int32_t rule, bool nested, struct element *e)
 {
@@ -333,7 +343,7 @@ static enum err repeats(struct gbnf *g, int32_t rule, bool nested, struct elemen
         if (!err && (e->min != 1 || e->max != 1)) {
             int32_t inner;
             err = new_rule(g, g->rules[rule].name, (size_t)g->rules[rule].name_len, &inner);
-            if (!err) err = add_element(g, inner, *e);
+            if (!err) err = add_item(g, inner, *e);
             if (err) return err;
             g->rules[inner].defined = true;
             *e = (struct element){.ref = inner, .width = 1};
@@ -352,11 +362,7 @@ static enum err sequence(struct gbnf *g, int32_t rule, bool nested)
         enum err e = item(g, rule, &el, &found);
         if (e || !found) return e;
         if ((e = repeats(g, rule, nested, &el))) return e;
-        double optional = el.max == UNLIMITED ? 1 : el.max - el.min;
-        g->expanded += (double)el.width * (el.min ? el.min : 1) + optional * (el.width + 3);
-        if (g->expanded > ELEMENTS_MAX)
-            return bad(g, "the grammar is too large when its repetitions are written out");
-        if ((e = add_element(g, rule, el))) return e;
+        if ((e = add_item(g, rule, el))) return e;
     }
 }
 

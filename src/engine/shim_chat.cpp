@@ -126,6 +126,18 @@ static common_chat_templates_inputs to_inputs(const struct shim_templates *t,
 
 /* ---- chats --------------------------------------------------------------------------------- */
 
+static enum err compile(const llama_model *model, const struct gen_request *req, chat_state &s,
+                        struct error *error)
+{
+    if (s.form->mode == grammar_mode::none) return OK;
+    struct error why;
+    enum err e = shim_guarded(&why, ERR_SCHEMA, [&] {
+        s.ready = shim_compile_grammar(llama_model_get_vocab(model), *s.form).release();
+        return OK;
+    });
+    return e ? err_set_param(error, e, shim_grammar_param(req), "%s", why.msg) : OK;
+}
+
 static enum err fill(const struct shim_templates *t, const llama_model *model,
                      const struct gen_request *req, struct shim_chat *c, struct error *error)
 {
@@ -140,9 +152,7 @@ static enum err fill(const struct shim_templates *t, const llama_model *model,
         s.form = shim_raw_form(req, error);
     }
     if (!s.form) return error->code;
-    if (s.form->mode != grammar_mode::none)
-        s.ready = shim_compile_grammar(llama_model_get_vocab(model), *s.form).release();
-    return OK;
+    return compile(model, req, s, error);
 }
 
 extern "C" enum err shim_chat_new(const struct shim_templates *t, const llama_model *model,

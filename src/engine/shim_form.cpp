@@ -71,15 +71,18 @@ static enum err check_schemas(const struct gen_request *req, struct error *error
     return check_schema(shim_schema_of(req), SCHEMA_PARAM, error);
 }
 
+const char *shim_grammar_param(const struct gen_request *req)
+{
+    if (req->format == FORMAT_GRAMMAR) return "/grammar";
+    return req->format == FORMAT_JSON_SCHEMA ? SCHEMA_PARAM : "/tools";
+}
+
 /* The whole grammar, as sampling will get it. */
 static enum err check_grammar(const struct gen_request *req, const chat_form &f,
                               struct error *error)
 {
     if (f.mode == grammar_mode::none) return OK;
-    const char *param = req->format == FORMAT_GRAMMAR       ? "/grammar"
-                        : req->format == FORMAT_JSON_SCHEMA ? SCHEMA_PARAM
-                                                            : "/tools";
-    return gbnf_check(f.grammar.c_str(), GENERATED_MAX, param, error);
+    return gbnf_check(f.grammar.c_str(), GENERATED_MAX, shim_grammar_param(req), error);
 }
 
 /* ---- what sampling needs ------------------------------------------------------------------- */

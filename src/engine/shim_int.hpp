@@ -109,6 +109,8 @@ std::shared_ptr<const chat_form> shim_form_of(const shim_templates *t, const lla
                                               common_chat_templates_inputs &inputs,
                                               std::string *prompt, struct error *error);
 std::shared_ptr<const chat_form> shim_raw_form(const struct gen_request *req, struct error *error);
+/* Where in the request the grammar of its answer comes from. */
+const char *shim_grammar_param(const struct gen_request *req);
 /* The schema text of a request's format, "" if it has none. */
 std::string shim_schema_of(const struct gen_request *req);
 

@@ -65,6 +65,20 @@ static bool only_content_follows(const chat_state &chat, const std::string &text
     }
 }
 
+/* Whether a whole answer would be content as it is, whatever it begins with. */
+static bool only_content_comes(const chat_state &chat)
+{
+    const common_chat_params &p = chat.form->params;
+    bool reasoning = chat.form->parser.reasoning_format != COMMON_REASONING_FORMAT_NONE;
+    if (reasoning && (p.supports_thinking || !p.thinking_end_tags.empty())) return false;
+    for (const char *start : {"", "<think>t</think>"}) {
+        common_chat_msg now;
+        now.content = start;
+        if (!only_content_follows(chat, start, now)) return false;
+    }
+    return true;
+}
+
 extern "C" enum err shim_parser_new(const struct shim_chat *c, struct shim_parser **out,
                                     struct error *error)
 {
@@ -77,7 +91,7 @@ extern "C" enum err shim_parser_new(const struct shim_chat *c, struct shim_parse
             common_chat_msg start = parse(*c->state, "", true);
             ps->content = start.content;
             ps->reasoning = start.reasoning_content;
-        } else if (only_content_follows(*c->state, "", common_chat_msg())) {
+        } else if (only_content_comes(*c->state)) {
             ps->mode = parse_mode::plain;
         }
         *out = ps.release();
@@ -172,6 +186,16 @@ static void try_plain(shim_parser *ps, const common_chat_msg &msg)
     ps->text.clear();
 }
 
+/* The library accepts an unfinished mark of a call at the end and drops it; here it is text. */
+static void send_rest(shim_parser *ps, const common_chat_msg &msg, struct delta_list *out)
+{
+    if (!msg.tool_calls.empty() || !msg.reasoning_content.empty()) return;
+    if (ps->text.compare(0, msg.content.size(), msg.content) != 0) return;
+    if (ps->text.find_first_not_of(" \t\r\n", msg.content.size()) == std::string::npos) return;
+    delta_text(out, DELTA_TEXT, ps->text.data() + msg.content.size(),
+               ps->text.size() - msg.content.size());
+}
+
 static void parse_all(shim_parser *ps, bool final, struct delta_list *out)
 {
     common_chat_msg msg;
@@ -188,7 +212,10 @@ static void parse_all(shim_parser *ps, bool final, struct delta_list *out)
         return;
     }
     ps->parsed = ps->text.size();
-    if (!final) try_plain(ps, msg);
+    if (final)
+        send_rest(ps, msg, out);
+    else
+        try_plain(ps, msg);
     int64_t now = clock_mono_ns();
     ps->next_parse_ns = now + 10 * (now - start);
 }
