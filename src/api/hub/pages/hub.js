@@ -1,5 +1,5 @@
 // The first page: the hub's state, and a chat over the same API that every other client uses.
-import { markdown } from './markdown.js';
+import { markdown } from './markdown.mjs';
 
 const $ = (id) => document.getElementById(id);
 const STATUS_MS = 2000;

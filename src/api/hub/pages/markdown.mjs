@@ -110,7 +110,9 @@ class Blocks {
         body.push(this.line.slice(indent + 2));
       }
       while (this.at < this.lines.length && !this.line.trim() && ITEM.test(this.lines[this.at + 1] ?? '')) this.at++;
-      list.append(element('li', ...(body.length === 1 ? inline(body[0]) : blocks(body, this.depth + 1))));
+      const tight = body.every((l) => l.trim());
+      const children = blocks(body, this.depth + 1);
+      list.append(element('li', ...(tight ? children.flatMap((n) => (n.tagName === 'P' ? [...n.childNodes] : [n])) : children)));
     }
     this.out.push(list);
   }
