@@ -140,20 +140,27 @@ static bool decode_path(char *dst, size_t size, const char *src, size_t len)
     return true;
 }
 
+/* Nothing that a terminal obeys: no control characters, neither C0 nor C1 (in UTF-8). */
+static bool is_plain_text(const char *s)
+{
+    for (const unsigned char *p = (const unsigned char *)s; *p; p++)
+        if (*p < ' ' || *p == 0x7f || (p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f)) return false;
+    return utf8_valid(s, strlen(s));
+}
+
 /* A file's name as it will stand in the models folder. Names come from servers: no folders, nothing
- * hidden, nothing a terminal obeys. */
+ * hidden. */
 static enum err set_name(struct pull_file *f, struct error *error)
 {
     const char *slash = strrchr(f->in_repo, '/'), *name = slash ? slash + 1 : f->in_repo;
     size_t len = strlen(name);
     bool ok = len > 5 && strcasecmp(name + len - 5, ".gguf") == 0 && name[0] != '.' &&
-              utf8_valid(name, len) && str_copy(f->name, sizeof(f->name) - 16, name);
-    for (size_t i = 0; ok && i < len; i++) ok = (unsigned char)name[i] >= ' ' && name[i] != 0x7f;
+              is_plain_text(name) && str_copy(f->name, sizeof(f->name) - 16, name);
     if (ok) return OK;
     return err_set(error, ERR_INVALID,
                    "\"%.100s\" is not a .gguf file; Hearth loads GGUF models "
                    "only",
-                   utf8_valid(name, len) ? name : "?");
+                   is_plain_text(name) ? name : "?");
 }
 
 static enum err set_hub_url(const struct pull_plan *plan, struct pull_file *f, struct error *error)
@@ -270,7 +277,8 @@ static enum err add_file(struct tree *t, const json_t *item, struct error *error
     if (e) return e;
     size_t len = path ? strlen(path) : 0;
     if (!str_eq(type, "file") || len < 6 || strcasecmp(path + len - 5, ".gguf") != 0) return OK;
-    if (!str_copy(f.in_repo, sizeof(f.in_repo), path) || t->n >= TREE_FILES_MAX) return OK;
+    if (!is_plain_text(path) || t->n >= TREE_FILES_MAX) return OK;
+    if (!str_copy(f.in_repo, sizeof(f.in_repo), path)) return OK;
     if (oid && strlen(oid) == 64) str_copy(f.sha256, sizeof(f.sha256), oid);
     struct pull_file *more = try_realloc(t->files, t->n + 1, sizeof(*more));
     if (!more) return err_set(error, ERR_NOMEM, "no memory for a list of files");
@@ -282,16 +290,13 @@ static enum err add_file(struct tree *t, const json_t *item, struct error *error
 static enum err add_page(struct pull *p, struct tree *t, const struct buf *body,
                          struct error *error)
 {
-    json_t *doc;
+    json_t *doc = NULL;
     struct error why;
     enum err e = json_parse(buf_str(body), body->len, &doc, &why);
-    if (e == OK && !json_is_array(doc)) {
-        json_decref(doc);
-        e = err_set(&why, ERR_JSON, "it is not a list");
-    }
+    if (e == OK && !json_is_array(doc)) e = err_set(&why, ERR_JSON, "it is not a list");
     for (size_t i = 0; e == OK && i < json_array_size(doc); i++)
         e = add_file(t, json_array_get(doc, i), &why);
-    if (e == OK) json_decref(doc);
+    json_decref(doc);
     return e ? err_set(error, ERR_UPSTREAM, "%s/api doesn't list files as the hub does: %.200s",
                        p->plan.endpoint, why.msg)
              : OK;

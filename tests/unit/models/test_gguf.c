@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/fault.h"
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
@@ -456,6 +457,33 @@ static void metadata_is_shown_as_json(void **state)
     make_dir_remove(dir);
 }
 
+static void any_allocation_may_fail(void **state)
+{
+    (void)state;
+#if !HEARTH_FAULTS
+    skip();
+#else
+    struct buf out;
+    long n = 1;
+    buf_init(&out, 1 << 20);
+    for (bool reached = true; reached && n < 1000; n++) {
+        const char *path = HEARTH_SOURCE_DIR "/models/hearth-tiny.gguf";
+        fault_arm(FAULT_alloc, n, false);
+        enum err e = gguf_inspect(path, &info, &error);
+        reached = fault_count(FAULT_alloc) >= n;
+        /* not each one counts: a table of names that can't grow is only slower */
+        assert_true(e == OK || (e == ERR_NOMEM && reached));
+        fault_arm(FAULT_alloc, n, false);
+        buf_clear(&out);
+        e = gguf_metadata_json(path, &out, &error);
+        assert_true(e == OK || e == ERR_NOMEM);
+    }
+    fault_arm(FAULT_alloc, 0, false);
+    assert_in_range(n, 5, 999);
+    buf_free(&out);
+#endif
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -472,6 +500,7 @@ int main(void)
         cmocka_unit_test(paths_that_are_no_files_are_refused),
         cmocka_unit_test(a_split_model_is_one),
         cmocka_unit_test(metadata_is_shown_as_json),
+        cmocka_unit_test(any_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

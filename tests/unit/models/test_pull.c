@@ -479,6 +479,30 @@ static void answers_of_the_hub_are_explained(void **state)
     nothing_is_left("toy-Q4_K_M.gguf");
 }
 
+static void wrong_lists_of_files_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tree;
+        enum err code;
+        const char *says;
+    } cases[] = {
+        {"<html>", ERR_UPSTREAM, "doesn't list files as the hub does"},
+        {"{}", ERR_UPSTREAM, "it is not a list"},
+        {"[3]", ERR_UPSTREAM, "doesn't list files"},
+        {"[{\"type\":\"file\",\"path\":7}]", ERR_UPSTREAM, "path"},
+        {"[]", ERR_NOT_FOUND, "holds no .gguf file"},
+        {"[{\"type\":\"file\",\"path\":\"..gguf\"}]", ERR_INVALID, "not a .gguf file"},
+        {"[{\"type\":\"file\",\"path\":\"a/\\u001b[2J.gguf\"}]", ERR_NOT_FOUND,
+         "holds no .gguf file"},
+        {"", ERR_UPSTREAM, "is larger than 16 MiB"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        hub.tree = cases[i].tree;
+        refused("org/repo", cases[i].code, cases[i].says);
+    }
+}
+
 static void a_busy_server_is_waited_for(void **state)
 {
     (void)state;
@@ -551,6 +575,32 @@ static void a_disk_that_fills_up_keeps_what_came(void **state)
     assert_int_equal(stat(at("toy-Q4_K_M.gguf.part"), &st), 0);
     assert_true(st.st_size >= 100000);
     pulls("toy:1b");
+    same_bytes("toy-Q4_K_M.gguf", &hub.files[0]);
+#endif
+}
+
+/* The nth allocation fails, for every n: an error or none at all, and the next pull works. */
+static void any_allocation_may_fail(void **state)
+{
+    (void)state;
+#if !HEARTH_FAULTS
+    skip();
+#else
+    int failures = 0;
+    hub_add_chat("toy-Q4_K_M.gguf");
+    for (long n = 1; n < 300; n++) {
+        fault_arm(FAULT_alloc, n, false);
+        enum err e = pull_with(n % 2 ? "toy:1b" : "org/repo", "", true);
+        bool reached = fault_count(FAULT_alloc) >= n;
+        fault_arm(FAULT_alloc, 0, false);
+        if (e) {
+            assert_true(error.msg[0] != '\0');
+            failures++;
+        }
+        if (!reached) break;
+        assert_int_equal(pull_with("toy:1b", "", true), OK);
+    }
+    assert_true(failures > 5);
     same_bytes("toy-Q4_K_M.gguf", &hub.files[0]);
 #endif
 }
@@ -656,10 +706,12 @@ int main(void)
         T(a_wrong_hash_leaves_nothing),
         T(what_is_no_model_is_refused),
         T(answers_of_the_hub_are_explained),
+        T(wrong_lists_of_files_are_refused),
         T(a_busy_server_is_waited_for),
         T(bad_specs_are_refused),
         T(a_full_disk_is_seen_before),
         T(a_disk_that_fills_up_keeps_what_came),
+        T(any_allocation_may_fail),
         T(an_unwritable_folder_is_told),
         T(two_pulls_at_once_are_one),
         T(an_equal_name_from_elsewhere_goes_to_its_folder),
