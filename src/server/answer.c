@@ -93,7 +93,8 @@ static void add_cors(struct exchange *x, struct MHD_Response *r)
         add(r, "Access-Control-Allow-Private-Network", "true");
 }
 
-/* The answer's header is complete and no handler changes it any more: no lock needed. */
+/* The answer's header is complete and no handler changes it any more (head_queued): no lock needed.
+ */
 static void add_headers(struct exchange *x, struct MHD_Response *r)
 {
     if (x->content_type) add(r, "Content-Type", x->content_type);

@@ -222,6 +222,11 @@ static void sink_op_unref(struct sink *s)
     pthread_mutex_lock(&x->lock);
     ht_assert(x->handler_refs > 0);
     bool orphan = x->handler_refs == 1 && (x->state == X_OPEN || x->state == X_STREAMING);
+    if (orphan && x->state == X_STREAMING && !x->head_queued) {
+        /* Nothing of it was sent yet, so an error can still be. */
+        x->state = X_OPEN;
+        x->streamed = false;
+    }
     if (orphan && x->state == X_STREAMING) {
         /* A stream that breaks off must look like one: the connection is cut. */
         x->state = X_CLOSED;

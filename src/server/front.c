@@ -429,6 +429,7 @@ static enum MHD_Result request_complete(struct exchange *x)
     pthread_mutex_lock(&x->lock);
     enum exchange_state state = x->state;
     if (state == X_OPEN && !c->peer_gone) x->parked = true;
+    if (state == X_STREAMING || state == X_ENDED) x->head_queued = true;
     pthread_mutex_unlock(&x->lock);
     if (state == X_CLOSED) return MHD_NO;
     if (state != X_OPEN) return answer_queue(x);

@@ -99,7 +99,8 @@ struct exchange {
 
     pthread_mutex_t lock; /* guards all below */
     enum exchange_state state;
-    bool streamed; /* begun with sink_begin */
+    bool streamed;    /* begun with sink_begin */
+    bool head_queued; /* the answer's status and header are libmicrohttpd's */
     bool parked;
     bool on_ready_list;
     bool too_slow;

@@ -131,6 +131,9 @@ static void h_break(struct hub *hub, const struct http_request *req, struct sink
                                                  {"X-Accel-Buffering", "yes"}};
     sink_begin(sink, 200, "text/event-stream", headers, 2);
     sink_write(sink, "data: half\n\n", 12);
+    pthread_mutex_lock(&world.lock);
+    while (!world.gate_open) pthread_cond_wait(&world.changed, &world.lock);
+    pthread_mutex_unlock(&world.lock);
     sink_unref(sink);
 }
 

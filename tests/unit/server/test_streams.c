@@ -173,6 +173,8 @@ static void a_stream_that_breaks_off_looks_like_one(void **state)
     struct reader r;
     reader_init(&r, dial(F.port));
     puts_to(r.fd, "GET /break HTTP/1.1\r\n" HOST "\r\n");
+    assert_true(comes(&r, "data: half\n\n", 3000));
+    open_gate(true);
     struct answer a;
     assert_false(read_answer(&r, &a, false, 3000)); /* no last chunk: the client sees an error */
     /* What the handler says of caching and buffering stands, and once. */
@@ -184,6 +186,16 @@ static void a_stream_that_breaks_off_looks_like_one(void **state)
     assert_true(ends_within(r.fd, 3000));
     close(r.fd);
     buf_free(&r.in);
+    /* Broken off at once it may be an error still; never silence, never a whole stream. */
+    for (int i = 0; i < 50; i++) {
+        reader_init(&r, dial(F.port));
+        puts_to(r.fd, "GET /break HTTP/1.1\r\n" HOST "\r\n");
+        bool whole = read_answer(&r, &a, false, 3000);
+        assert_int_equal(a.status, whole ? 500 : 200);
+        answer_free(&a);
+        close(r.fd);
+        buf_free(&r.in);
+    }
 }
 
 /* ---- clients that leave ---------------------------------------------------------------------- */
