@@ -41,8 +41,9 @@ check: ## Format, layers, lengths, dead globals, headers, generated files, cppch
 setup: ## Install all that any target needs: Debian packages (apt), npm packages
 	@tools/setup all
 
-bench: all ## Compare speed with llama-server on the same model and library
+bench: setup ## Measure: start-up, HTTP layer, and speed beside llama-server on the same library
 	@tools/setup bench
+	@tools/build release bench
 	@tools/bench/run $(ARGS)
 
 fuzz: ## Fuzz each parser for FUZZ_SECONDS (60); FUZZ=<name> picks one
