@@ -52,7 +52,6 @@ fuzz: ## Fuzz each parser for FUZZ_SECONDS (60); FUZZ=<name> picks one
 	@tools/fuzz build-fuzz $(FUZZ_SECONDS) $(FUZZ)
 
 install: all ## Install under PREFIX (/usr/local); DESTDIR= for packagers
-	@tools/build release hearth_share
 	@DESTDIR="$(DESTDIR)" cmake --install build --prefix "$(PREFIX)"
 
 format: ## Format the sources as .clang-format says

@@ -5,7 +5,7 @@ install(DIRECTORY ${CMAKE_BINARY_DIR}/lib/hearth/ DESTINATION lib/hearth
 file(GLOB models ${CMAKE_SOURCE_DIR}/models/*.gguf ${CMAKE_SOURCE_DIR}/models/*.json)
 install(FILES ${models} DESTINATION share/hearth/models)
 
-# The binary writes its own man page and completions; `make install` builds this target first.
+# The binary writes its own man page and completions.
 set(share ${CMAKE_BINARY_DIR}/share)
 add_custom_command(OUTPUT ${share}/hearth.1 ${share}/hearth.bash ${share}/_hearth
     COMMAND ${CMAKE_COMMAND} -E make_directory ${share}
@@ -13,7 +13,7 @@ add_custom_command(OUTPUT ${share}/hearth.1 ${share}/hearth.bash ${share}/_heart
     COMMAND hearth completion bash > ${share}/hearth.bash
     COMMAND hearth completion zsh > ${share}/_hearth
     DEPENDS hearth COMMENT "Writing the man page and the shell completions" VERBATIM)
-add_custom_target(hearth_share DEPENDS ${share}/hearth.1)
+add_custom_target(hearth_share ALL DEPENDS ${share}/hearth.1)
 install(FILES ${share}/hearth.1 DESTINATION share/man/man1)
 install(FILES ${share}/hearth.bash DESTINATION share/bash-completion/completions RENAME hearth)
 install(FILES ${share}/_hearth DESTINATION share/zsh/site-functions)
