@@ -13,7 +13,10 @@ add_custom_command(OUTPUT ${share}/hearth.1 ${share}/hearth.bash ${share}/_heart
     COMMAND hearth completion bash > ${share}/hearth.bash
     COMMAND hearth completion zsh > ${share}/_hearth
     DEPENDS hearth COMMENT "Writing the man page and the shell completions" VERBATIM)
-add_custom_target(hearth_share ALL DEPENDS ${share}/hearth.1)
+add_custom_target(hearth_share DEPENDS ${share}/hearth.1)
+if(NOT HEARTH_TESTS) # a build to be installed
+    set_target_properties(hearth_share PROPERTIES EXCLUDE_FROM_ALL FALSE)
+endif()
 install(FILES ${share}/hearth.1 DESTINATION share/man/man1)
 install(FILES ${share}/hearth.bash DESTINATION share/bash-completion/completions RENAME hearth)
 install(FILES ${share}/_hearth DESTINATION share/zsh/site-functions)
