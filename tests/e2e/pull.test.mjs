@@ -1,7 +1,7 @@
 // `hearth pull` against a server that speaks the hub's paths and misbehaves: what arrives, what is
 // said, what is left on the disk, and that the pulled model is one to talk to.
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer as createTlsServer } from 'node:https';
 import { join } from 'node:path';
@@ -182,26 +182,55 @@ async function forkedServer() {
   return { child, number };
 }
 
-test('URLs: only https, and certificates are checked', async () => {
-  await refused('http://example.org/m.gguf', /is not https/);
+// A TLS server with a certificate of its own; its files: /m.gguf, and /down.gguf, which leads to http.
+async function tlsServer() {
   const key = join(dir, 'key.pem');
   const cert = join(dir, 'cert.pem');
-  try {
-    execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert,
-      '-days', '2', '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'], { stdio: 'ignore' });
-  } catch {
-    return; // no openssl here
-  }
-  let served = 0;
-  const tls = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (req, res) => {
-    served++;
-    res.end(tiny);
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert,
+    '-days', '2', '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1'], { stdio: 'ignore' });
+  const tls = { cert, served: [] };
+  const server = createTlsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (req, res) => {
+    tls.served.push(req.url);
+    if (req.url !== '/down.gguf') return res.end(tiny);
+    res.writeHead(302, { Location: `${hub.url}/storage/${llama}/Llama-3.2-1B-Instruct-Q4_K_M.gguf` });
+    return res.end();
   });
-  await new Promise((done) => tls.listen(0, '127.0.0.1', done));
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  tls.url = `https://127.0.0.1:${server.address().port}`;
+  tls.close = () => new Promise((done) => {
+    server.closeAllConnections();
+    server.close(done);
+  });
+  return tls;
+}
+
+// Runs `hearth pull` where only `cert` is a trusted authority: a mount namespace of its own.
+function pullTrusting(cert, url) {
+  return new Promise((done) => {
+    const child = spawn('unshare', ['-rm', 'sh', '-c',
+      'mount --bind "$1" /etc/ssl/certs/ca-certificates.crt || exit 99; exec "$2" pull "$3"', 'sh', cert, binary, url],
+    { env: cleanEnv(dir, { HF_ENDPOINT: hub.url }), stdio: ['ignore', 'ignore', 'pipe'] });
+    let stderr = '';
+    child.stderr.on('data', (d) => { stderr += d; });
+    child.on('close', (code) => done({ code, stderr }));
+  });
+}
+
+test('URLs: only https, certificates are checked, and no way leads back to http', async (t) => {
+  await refused('http://example.org/m.gguf', /is not https/);
+  const tls = await tlsServer();
   try {
-    await refused(`https://127.0.0.1:${tls.address().port}/m.gguf`, /no secure connection to .*certificate/);
-    assert.equal(served, 0);
+    await refused(`${tls.url}/m.gguf`, /no secure connection to .*certificate/);
+    assert.deepEqual(tls.served, []);
+    const trusted = await pullTrusting(tls.cert, `${tls.url}/m.gguf`);
+    if (trusted.code === 99 || /unshare/.test(trusted.stderr)) return t.skip('no mount namespaces here');
+    assert.equal(trusted.code, 0, trusted.stderr);
+    assert.ok(existsSync(join(dir, 'models', 'm.gguf')));
+    const down = await pullTrusting(tls.cert, `${tls.url}/down.gguf`);
+    assert.equal(down.code, 1);
+    assert.match(down.stderr, /redirects from https to http|redirects to something that is not https/);
+    assert.equal(storageRequests().length, 0);
   } finally {
-    await new Promise((done) => tls.close(done));
+    await tls.close();
   }
 });

@@ -98,6 +98,34 @@ static void no_name_hides_another(void **state)
     catalog_free(c);
 }
 
+static void the_documentation_lists_the_same(void **state)
+{
+    (void)state;
+    struct catalog *c = shipped();
+    struct buf doc;
+    size_t n, rows = 0;
+    const struct catalog_model *models = catalog_models(c, &n);
+    buf_init(&doc, 1 << 20);
+    assert_int_equal(fs_read_file(HEARTH_SOURCE_DIR "/docs/models.md", 1 << 20, &doc, &error), OK);
+    const char *table = strstr(buf_str(&doc), "## The catalogue");
+    assert_non_null(table);
+    for (const char *p = table; (p = strstr(p, "\n| `")); p++) rows++;
+    assert_int_equal(rows, n);
+    for (size_t i = 0; i < n; i++) {
+        char begin[128], end[256];
+        str_printf(begin, sizeof(begin), "\n| `%s` |", models[i].name);
+        str_printf(end, sizeof(end), "| %s | %s |", models[i].license, models[i].repo);
+        const char *row = strstr(table, begin);
+        if (!row) fail_msg("docs/models.md lacks %s", models[i].name);
+        const char *stop = strchr(row + 1, '\n'), *file = strstr(row, models[i].files[0].quant);
+        const char *rest = strstr(row, end);
+        if (!file || file > stop || !rest || rest > stop)
+            fail_msg("docs/models.md is wrong about %s", models[i].name);
+    }
+    buf_free(&doc);
+    catalog_free(c);
+}
+
 static void close_names_are_suggested(void **state)
 {
     (void)state;
@@ -167,6 +195,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_found_as_people_write_them),
         cmocka_unit_test(no_name_hides_another),
+        cmocka_unit_test(the_documentation_lists_the_same),
         cmocka_unit_test(close_names_are_suggested),
         cmocka_unit_test(wrong_files_are_refused_with_the_place),
     };
