@@ -384,6 +384,22 @@ static void silence_until_the_start(void **state)
     rig_deinit(&r);
 }
 
+/* A raw completion has nothing to say at the start, but its status goes out. */
+static void a_completion_begins_with_the_start(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_init(&r, "swted");
+    call_path(&r, "/v1/completions", "{\"prompt\":\"a\",\"stream\":true}");
+    wait_until_waiting(&r, 1);
+    pthread_mutex_lock(&r.sink.lock);
+    assert_int_equal(r.sink.state, MEMSINK_STREAMING);
+    assert_int_equal(r.sink.body.len, 0);
+    pthread_mutex_unlock(&r.sink.lock);
+    go(&r);
+    rig_deinit(&r);
+}
+
 /* ---- errors -------------------------------------------------------------------------------- */
 
 static void a_full_queue_is_429(void **state)
@@ -797,6 +813,7 @@ int main(void)
         cmocka_unit_test(streamed_answer),
         cmocka_unit_test(waiting_in_the_queue_is_a_comment),
         cmocka_unit_test(silence_until_the_start),
+        cmocka_unit_test(a_completion_begins_with_the_start),
         cmocka_unit_test(a_full_queue_is_429),
         cmocka_unit_test(errors_before_the_stream_have_a_status),
         cmocka_unit_test(errors_in_the_stream_are_events),

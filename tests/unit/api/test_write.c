@@ -365,18 +365,17 @@ static void completion_choices_are_numbered_by_prompt(void **state)
 static void completion_logprobs(void **state)
 {
     (void)state;
-    struct gen_event plain = text(0, "\xC3\xBC"
-                                     "b"); /* two characters before the tokens */
-    const struct gen_event events[] = {started(), plain, with_logprobs(0), end_of(0, FINISH_STOP),
-                                       done()};
+    /* Two characters stand before the tokens. */
+    const struct gen_event events[] = {started(),        text(0, "\xC3\xBC"),    text(0, "b"),
+                                       with_logprobs(0), end_of(0, FINISH_STOP), done()};
     struct call call = make_call(1, 1, true);
-    char *s = run(completion_writer_new(&call), events, 5);
+    char *s = run(completion_writer_new(&call), events, 6);
     assert_string_equal(s, RAW_HEAD "{\"index\":0,\"text\":\"\xC3\xBC"
                                     "b\xC3\xA9\",\"logprobs\":" LISTS(
                                         "2", "3") ",\"finish_reason\":\"stop\"}]," USAGE "}");
     free(s);
     call.stream = true;
-    s = run(completion_writer_new(&call), events, 5);
+    s = run(completion_writer_new(&call), events, 6);
     assert_non_null(strstr(s, "\"text\":\"\xC3\xA9\",\"logprobs\":" LISTS("2", "3")));
     free(s);
     call_free(&call);
