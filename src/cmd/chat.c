@@ -73,7 +73,8 @@ static enum err read_schema(struct chat *c, struct error *error)
     return err;
 }
 
-enum err chat_connect(struct chat *c, struct error *error)
+/* Opens c->link as the options say. */
+static enum err open_link(struct chat *c, struct error *error)
 {
     enum err err = link_choose(c->args, c->config, &c->link, &c->config_here, error);
     /* A local link has the model as its default; a path would be no name for the API. */
@@ -127,7 +128,7 @@ static int run_chat(const struct cmd_call *call)
     if (read_options(&c, &error) ||
         (!talk && cmd_read_prompt(call->args, &question, CHAT_TEXT_MAX, &error))) {
         status = cmd_usage_error(call->verb, &error);
-    } else if (read_schema(&c, &error) || (interrupt_install(), chat_connect(&c, &error))) {
+    } else if (read_schema(&c, &error) || (interrupt_install(), open_link(&c, &error))) {
         status = cmd_fail(&error);
     } else {
         tell_builtin(&c);

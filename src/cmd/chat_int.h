@@ -50,9 +50,6 @@ struct chat {
     struct chat_stats stats; /* of the last answer */
 };
 
-/* Opens chat->link as the options say. */
-HT_MUST_CHECK enum err chat_connect(struct chat *chat, struct error *error);
-
 /* Asks, and shows the answer as it comes. On OK question and answer are in the conversation, also
  * an answer that Ctrl-C stopped once it had begun (*stopped is set then). On any error the
  * conversation is as before: ERR_CANCELLED when it was stopped before any text, ERR_CLOSED when

@@ -37,7 +37,7 @@ int term_char_width(uint32_t cp)
     return width < 0 ? 1 : width; /* unknown to this libc: most are one column */
 }
 
-bool term_char_safe(uint32_t cp)
+static bool is_safe(uint32_t cp)
 {
     if (cp == '\n' || cp == '\t') return true;
     return cp >= 0x20 && !(cp >= 0x7F && cp <= 0x9F);
@@ -66,7 +66,7 @@ void term_clean(struct buf *out, const char *text, size_t len)
         bool replaced = cp == 0xFFFD && n == 1;
         if (replaced)
             buf_puts(out, "\xEF\xBF\xBD");
-        else if (term_char_safe(cp))
+        else if (is_safe(cp))
             buf_append(out, text + i, n);
         i += n;
     }

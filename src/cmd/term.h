@@ -25,12 +25,11 @@ int term_width(int fd);
 /* Columns that one character takes: 0 for combining marks, 2 for wide ones. */
 int term_char_width(uint32_t cp);
 
-/* Whether the character may reach a terminal: no C0 but newline and tab, no DEL, no C1. */
-bool term_char_safe(uint32_t cp);
 /* Decodes one character of s[0..len), len > 0; invalid bytes are one U+FFFD each. Returns the bytes
  * taken. */
 size_t term_decode(const char *s, size_t len, uint32_t *cp);
-/* Appends text without unsafe characters, and with U+FFFD for what is not UTF-8. */
+/* Appends text without the characters that steer a terminal (C0 but newline and tab, DEL, C1), and
+ * with U+FFFD for what is not UTF-8. */
 void term_clean(struct buf *out, const char *text, size_t len);
 
 #endif
