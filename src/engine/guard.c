@@ -208,9 +208,10 @@ enum err guard_schema(const char *schema, const char *param, struct error *error
                              ENGINE_SCHEMA_DEPTH_MAX);
     json_t *root;
     struct error why;
-    if (json_parse(schema, len, &root, &why))
+    enum err e = json_parse(schema, len, &root, &why);
+    if (e == ERR_NOMEM) return err_set_param(error, e, param, "%s", why.msg);
+    if (e)
         return err_set_param(error, ERR_SCHEMA, param, "the schema is not valid JSON: %s", why.msg);
-    enum err e = OK;
     if (!json_is_object(root)) {
         e = err_set_param(error, ERR_SCHEMA, param, "the schema must be a JSON object");
     } else {
@@ -273,8 +274,10 @@ static enum err check_kwargs(const char *text, struct error *error)
     if (e) return e;
     json_t *root;
     struct error why;
-    if (json_parse(text, strlen(text), &root, &why))
-        return err_set_param(error, ERR_INVALID, param, "not valid JSON: %s", why.msg);
+    e = json_parse(text, strlen(text), &root, &why);
+    if (e)
+        return err_set_param(error, e == ERR_NOMEM ? e : ERR_INVALID, param, "not valid JSON: %s",
+                             why.msg);
     bool object = json_is_object(root);
     json_decref(root);
     if (!object) return err_set_param(error, ERR_INVALID, param, "must be a JSON object");

@@ -163,6 +163,17 @@ static void set_grammar(const struct gen_request *req, chat_form &f)
     }
 }
 
+/* ---- rendering ----------------------------------------------------------------------------- */
+
+/* One at a time: the library formats the date with localtime(3), whose result is shared by all
+ * threads. Rendering takes about half a millisecond. */
+static common_chat_params apply(const shim_templates *t, const common_chat_templates_inputs &inputs)
+{
+    static std::mutex rendering;
+    std::lock_guard<std::mutex> guard(rendering);
+    return common_chat_templates_apply(t->templates.get(), inputs);
+}
+
 /* ---- making a form ------------------------------------------------------------------------- */
 
 static bool is_forced(const struct gen_request *req)
@@ -196,7 +207,7 @@ static std::shared_ptr<const chat_form> make_form(const shim_templates *t, const
         check_possible(req, *f, error);
         return nullptr;
     }
-    f->params = common_chat_templates_apply(t->templates.get(), inputs);
+    f->params = apply(t, inputs);
     if (check_possible(req, *f, error)) return nullptr;
     *prompt = std::move(f->params.prompt);
     f->params.prompt.clear();
@@ -269,7 +280,7 @@ std::shared_ptr<const chat_form> shim_form_of(const shim_templates *t, const lla
     if (!t->cacheable || req->format == FORMAT_GRAMMAR || !inputs.add_generation_prompt)
         return make_form(t, model, req, inputs, prompt, error);
     inputs.force_pure_content = true;
-    auto plain = common_chat_templates_apply(t->templates.get(), inputs);
+    auto plain = apply(t, inputs);
     inputs.force_pure_content = false;
     std::string key = key_of(req, inputs, plain.generation_prompt);
     auto form = cache_find(t, key);

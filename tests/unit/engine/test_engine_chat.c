@@ -1,12 +1,14 @@
 /* Chats with the built-in model: templates, tools, formats, sampling, and the parsing of answers. A
  * second model is the built-in one with a reasoning model's template. */
 #include <math.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include <gguf.h>
 
 #include "help.h"
 
+#include "base/fault.h"
 #include "base/json.h"
 
 static const struct tool tools[] = {
@@ -407,6 +409,63 @@ static void test_schemas_and_grammars_that_can_not_be(void **state)
     }
 }
 
+/* ---- threads and memory --------------------------------------------------------------------- */
+
+static void *many_prompts(void *arg)
+{
+    const struct message m = {.role = ROLE_USER, .content = arg};
+    struct gen_request r = {.kind = GEN_CHAT, .messages = &m, .n_messages = 1, .tools = tools};
+    for (int i = 0; i < 40; i++) {
+        struct engine_prompt *p;
+        struct error error;
+        r.n_tools = (size_t)i % 3;
+        r.format = i % 2 ? FORMAT_JSON_OBJECT : FORMAT_TEXT;
+        if (engine_prompt_new(help_model, &r, 500, &p, &error)) return arg;
+        bool right = strstr(engine_prompt_text(p), arg) != NULL;
+        engine_prompt_free(p);
+        if (!right) return arg;
+    }
+    return NULL;
+}
+
+static void test_prompts_from_several_threads(void **state)
+{
+    (void)state;
+    static char texts[4][8] = {"one", "two", "three", "four"};
+    pthread_t t[4];
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&t[i], NULL, many_prompts, texts[i]), 0);
+    for (int i = 0; i < 4; i++) {
+        void *failed;
+        pthread_join(t[i], &failed);
+        assert_null(failed);
+    }
+}
+
+static void test_every_failing_allocation_is_an_error(void **state)
+{
+    (void)state;
+#if HEARTH_FAULTS
+    struct gen_request r = ask_with_tools("What is the weather?", TOOL_AUTO);
+    int failed = 0;
+    for (long nth = 1;; nth++) {
+        struct engine_prompt *p;
+        struct error error;
+        fault_arm(FAULT_alloc, nth, false);
+        enum err e = engine_prompt_new(help_model, &r, 500, &p, &error);
+        bool hit = fault_count(FAULT_alloc) >= nth;
+        fault_arm(FAULT_alloc, 0, false);
+        engine_prompt_free(p);
+        failed += e != OK;
+        assert_true(e == OK || e == ERR_NOMEM); /* OK: giving memory back may fail */
+        if (!hit) break;
+    }
+    assert_true(failed >= 2); /* the text and the tokens */
+#else
+    skip();
+#endif
+}
+
 /* ---- parsing -------------------------------------------------------------------------------- */
 
 /* Feeds text in pieces of whole characters, each at least `piece` bytes long. */
@@ -577,6 +636,8 @@ int main(void)
         cmocka_unit_test(test_tools_by_choice),
         cmocka_unit_test(test_impossible_tool_requests),
         cmocka_unit_test(test_schemas_and_grammars_that_can_not_be),
+        cmocka_unit_test(test_prompts_from_several_threads),
+        cmocka_unit_test(test_every_failing_allocation_is_an_error),
         cmocka_unit_test(test_streamed_parsing_equals_whole),
         cmocka_unit_test(test_what_does_not_parse_is_text),
         cmocka_unit_test(test_long_plain_answers_cost_little),

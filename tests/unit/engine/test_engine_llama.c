@@ -305,6 +305,107 @@ static void test_logprobs_are_a_distribution(void **state)
     engine_ctx_free(c);
 }
 
+/* ---- sampling ------------------------------------------------------------------------------ */
+
+static int32_t sample_once(struct engine_ctx *c, int32_t index, const struct sampling *s,
+                           int32_t seen, int times)
+{
+    struct engine_prompt *p = raw_prompt(text_a, 1);
+    struct engine_sampler *sm;
+    struct engine_sample got;
+    struct error error;
+    assert_int_equal(engine_sampler_new(help_model, s, p, &sm, &error), OK);
+    for (int i = 0; i < times; i++) engine_sampler_accept_prompt(sm, seen);
+    assert_int_equal(engine_sample(c, sm, index, &got, &error), OK);
+    engine_sampler_free(sm);
+    engine_prompt_free(p);
+    return got.token;
+}
+
+static void test_biases_and_penalties_change_only_their_own_choice(void **state)
+{
+    (void)state;
+    struct engine_ctx *c = help_ctx(help_model, 256, false);
+    struct error error;
+    assert_int_equal(help_feed(c, 0, 0, text_a, 8, &error), OK);
+    struct engine_sample before = look(c, 7), after;
+    int32_t best = before.top[0].token, second = before.top[1].token, third = before.top[2].token;
+    struct sampling s = help_greedy();
+    struct logit_bias bias[2] = {{best, -INFINITY}, {third, 100}};
+    s.logit_bias = bias;
+    s.n_logit_bias = 1;
+    assert_int_equal(sample_once(c, 7, &s, 0, 0), second);
+    s.n_logit_bias = 2;
+    assert_int_equal(sample_once(c, 7, &s, 0, 0), third);
+    s = help_greedy();
+    s.repeat_last_n = 4;
+    s.frequency_penalty = 2;
+    assert_int_equal(sample_once(c, 7, &s, best, 0), best);
+    assert_int_equal(sample_once(c, 7, &s, best, 10), second); /* counted 4 times: the window */
+    s.frequency_penalty = 0;
+    s.presence_penalty = 2;
+    assert_int_equal(sample_once(c, 7, &s, best, 1), second);
+    s.presence_penalty = 0;
+    s.repeat_penalty = 1.5f;
+    assert_int_not_equal(sample_once(c, 7, &s, best, 1), best);
+    after = look(c, 7);
+    assert_memory_equal(before.top, after.top, sizeof before.top);
+    engine_ctx_free(c);
+}
+
+static void test_cut_offs_keep_to_the_best(void **state)
+{
+    (void)state;
+    struct engine_ctx *c = help_ctx(help_model, 256, false);
+    struct error error;
+    assert_int_equal(help_feed(c, 0, 0, text_a, 8, &error), OK);
+    struct engine_sample top = look(c, 7);
+    bool seen[20] = {false};
+    for (uint32_t seed = 0; seed < 200; seed++) {
+        struct sampling s = {
+            .temperature = 2, .top_k = 5, .top_p = 1, .repeat_penalty = 1, .seed = seed};
+        int32_t token = sample_once(c, 7, &s, 0, 0);
+        size_t rank = 0;
+        while (rank < 20 && top.top[rank].token != token) rank++;
+        assert_true(rank < 5);
+        seen[rank] = true;
+        s = (struct sampling){
+            .temperature = 2, .top_p = 0.0001f, .repeat_penalty = 1, .seed = seed};
+        assert_int_equal(sample_once(c, 7, &s, 0, 0), top.token);
+        s = (struct sampling){
+            .temperature = 2, .top_p = 1, .min_p = 0.999f, .repeat_penalty = 1, .seed = seed};
+        assert_int_equal(sample_once(c, 7, &s, 0, 0), top.token);
+    }
+    for (int i = 0; i < 5; i++) assert_true(seen[i]);
+    engine_ctx_free(c);
+}
+
+static void test_forbidding_everything_is_an_error(void **state)
+{
+    (void)state;
+    struct engine_ctx *c = help_ctx(help_model, 256, false);
+    struct error error;
+    struct logit_bias *bias = calloc(4096, sizeof *bias);
+    for (int i = 0; i < 4096; i++) bias[i] = (struct logit_bias){i, -INFINITY};
+    assert_int_equal(help_feed(c, 0, 0, text_a, 8, &error), OK);
+    for (int kind = 0; kind < 3; kind++) {
+        struct engine_prompt *p = raw_prompt(text_a, 1);
+        struct sampling s = help_greedy();
+        struct engine_sampler *sm;
+        struct engine_sample got;
+        s.temperature = kind > 0;
+        s.top_k = kind == 2 ? 40 : 0;
+        s.logit_bias = bias;
+        s.n_logit_bias = 4096;
+        assert_int_equal(engine_sampler_new(help_model, &s, p, &sm, &error), OK);
+        assert_int_equal(engine_sample(c, sm, 7, &got, &error), ERR_ENGINE);
+        engine_sampler_free(sm);
+        engine_prompt_free(p);
+    }
+    free(bias);
+    engine_ctx_free(c);
+}
+
 /* ---- embeddings ---------------------------------------------------------------------------- */
 
 static void put_text(struct engine_model *m, const char *text, int32_t seq,
@@ -403,6 +504,9 @@ int main(void)
         cmocka_unit_test(test_a_full_cache_stores_nothing),
         cmocka_unit_test(test_a_prefill_can_be_aborted_in_its_middle),
         cmocka_unit_test(test_logprobs_are_a_distribution),
+        cmocka_unit_test(test_biases_and_penalties_change_only_their_own_choice),
+        cmocka_unit_test(test_cut_offs_keep_to_the_best),
+        cmocka_unit_test(test_forbidding_everything_is_an_error),
         cmocka_unit_test(test_embeddings_are_unit_vectors_that_compare),
         cmocka_unit_test(test_a_chat_model_can_embed),
         cmocka_unit_test(test_impossible_contexts_are_errors),
