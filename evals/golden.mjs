@@ -21,7 +21,7 @@ const { values: arg, positionals } = parseArgs({
     min: { type: "string", default: "0" },
   },
 });
-process.env.HEARTH_BINARY ??= path.resolve(arg.hearth);
+process.env.HEARTH_BIN ??= path.resolve(arg.hearth);
 
 const isJson = (text) => {
   try {
