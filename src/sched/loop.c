@@ -41,7 +41,7 @@ enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids, 
 static void accept(struct sched *s, struct request *r)
 {
     idmap_put(&s->requests, &r->by_id, r->by_id.id);
-    queue_push(&r->model->queue, &r->queued, r->priority, clock_mono_ms());
+    queue_push(&r->model->queue, &r->queued, r->priority, r->arrived_ns / 1000000);
     list_push_back(&s->fresh, &r->active);
     if (r->deadline_ms) list_push_back(&s->timed, &r->timed);
 }

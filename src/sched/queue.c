@@ -35,12 +35,13 @@ static void joined(struct queue *q, struct queue_entry *e)
     q->length++;
 }
 
-void queue_push(struct queue *q, struct queue_entry *e, int32_t priority, int64_t now_ms)
+void queue_push(struct queue *q, struct queue_entry *e, int32_t priority, int64_t arrived_ms)
 {
     if (priority < 0) priority = 0;
     if (priority >= QUEUE_LEVELS) priority = QUEUE_LEVELS - 1;
+    if (arrived_ms > q->latest_ms) q->latest_ms = arrived_ms;
     e->priority = priority;
-    e->arrived_ms = now_ms;
+    e->arrived_ms = q->latest_ms;
     e->turn = q->turns++;
     list_push_back(&q->levels[priority], &e->node);
     joined(q, e);

@@ -37,12 +37,14 @@ struct queue {
     int32_t counts[QUEUE_LEVELS];
     int32_t length;
     int64_t ageing_ms; /* 0 = off */
+    int64_t latest_ms; /* of the arrivals */
     uint64_t turns;
 };
 
 void queue_init(struct queue *q, int64_t ageing_ms);
-/* A new arrival; priority is clamped to 0..100. now_ms never goes backwards. */
-void queue_push(struct queue *q, struct queue_entry *e, int32_t priority, int64_t now_ms);
+/* A new arrival; priority is clamped to 0..100, and a time before the latest arrival's is taken for
+ * that (threads may push in another order than they read the clock). */
+void queue_push(struct queue *q, struct queue_entry *e, int32_t priority, int64_t arrived_ms);
 /* Puts an entry that was in the queue before back where it would stand had it never left. */
 void queue_return(struct queue *q, struct queue_entry *e);
 void queue_remove(struct queue *q, struct queue_entry *e); /* not queued: nothing */

@@ -160,6 +160,23 @@ static void test_choices_share_one_prefill(void **state)
     fixture_close(&f);
 }
 
+static void test_choices_that_end_at_once(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f, "fake:", some_params());
+    struct client *c = ask(&f, (struct ask){.text = "", .n = 3}); /* the first token is the end */
+    client_wait(c);
+    assert_int_equal(c->error.code, OK);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(c->ended[i], 1);
+        assert_int_equal(c->finish[i], FINISH_STOP);
+    }
+    assert_int_equal(c->usage.completion_tokens, 0);
+    client_free(c);
+    fixture_close(&f);
+}
+
 static void test_more_choices_than_sequences(void **state)
 {
     (void)state;
@@ -332,6 +349,30 @@ static void test_running_out_of_cells_with_choices(void **state)
     fixture_close(&f);
 }
 
+/* Shared cells are counted once: prompt 204, four answers of 20, 284 of 300 cells. */
+static void test_choices_share_the_cells_of_their_prompt(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sched_params params = some_params();
+    params.n_ctx = 300;
+    fixture_open(&f, "fake:reply=twenty bytes in here", params);
+    char prompt[201] = {0};
+    memset(prompt, 'p', 200);
+    for (int round = 0; round < 3; round++) {
+        prompt[0] = (char)('a' + round); /* nothing is cached */
+        struct client *c = ask(&f, (struct ask){.text = prompt, .n = 4, .tenant = "x"});
+        client_wait(c);
+        assert_int_equal(c->error.code, OK);
+        for (int i = 0; i < 4; i++) {
+            assert_int_equal(c->finish[i], FINISH_STOP);
+            assert_string_equal(c->text[i].data, "twenty bytes in here");
+        }
+        client_free(c);
+    }
+    fixture_close(&f);
+}
+
 static void test_cached_prefixes_make_room(void **state)
 {
     (void)state;
@@ -407,6 +448,7 @@ int main(void)
         cmocka_unit_test(test_sequence_limit_ends_with_length),
         cmocka_unit_test(test_prompt_that_can_never_fit),
         cmocka_unit_test(test_choices_share_one_prefill),
+        cmocka_unit_test(test_choices_that_end_at_once),
         cmocka_unit_test(test_more_choices_than_sequences),
         cmocka_unit_test(test_choices_with_different_ends),
         cmocka_unit_test(test_prefix_is_reused_within_a_tenant_only),
@@ -414,6 +456,7 @@ int main(void)
         cmocka_unit_test(test_architecture_that_cannot_remove_a_part),
         cmocka_unit_test(test_running_out_of_cells_loses_nothing),
         cmocka_unit_test(test_running_out_of_cells_with_choices),
+        cmocka_unit_test(test_choices_share_the_cells_of_their_prompt),
         cmocka_unit_test(test_cached_prefixes_make_room),
         cmocka_unit_test(test_long_prompt_does_not_stall_others),
         cmocka_unit_test(test_two_models_take_turns),

@@ -64,6 +64,19 @@ static void test_priorities_out_of_range_are_clamped(void **state)
     assert_ptr_equal(queue_first(&q), &e[1]);
 }
 
+static void test_arrivals_out_of_order_keep_their_turn(void **state)
+{
+    (void)state;
+    struct queue q;
+    struct queue_entry e[2] = {0};
+    queue_init(&q, 1000);
+    queue_push(&q, &e[0], 50, 100);
+    queue_push(&q, &e[1], 50, 99); /* its thread read the clock first, but was slower */
+    assert_int_equal(e[1].arrived_ms, 100);
+    assert_ptr_equal(pop(&q), &e[0]);
+    assert_ptr_equal(pop(&q), &e[1]);
+}
+
 static void test_waiting_raises_by_one_step_for_each_interval(void **state)
 {
     (void)state;
@@ -206,6 +219,7 @@ int main(void)
         cmocka_unit_test(test_lower_number_is_served_first),
         cmocka_unit_test(test_same_priority_is_first_come_first_served),
         cmocka_unit_test(test_priorities_out_of_range_are_clamped),
+        cmocka_unit_test(test_arrivals_out_of_order_keep_their_turn),
         cmocka_unit_test(test_waiting_raises_by_one_step_for_each_interval),
         cmocka_unit_test(test_nothing_starves),
         cmocka_unit_test(test_remove_from_the_middle),

@@ -48,6 +48,7 @@ static void test_waiting_raises_priority(void **state)
         fixture_open(&f, "fake:ms=1", params);
         struct client *busy = ask_endless(&f);
         struct client *old = ask(&f, (struct ask){.text = "x", .priority = 60});
+        client_until(old, old->n_queued == 1);
         sleep_ms(30);
         struct client *young = ask(&f, (struct ask){.text = "x", .priority = 50});
         client_until(young, young->n_queued == 1);
@@ -194,6 +195,39 @@ static void test_cancel_beside_a_stream(void **state)
     client_wait(stream);
     assert_string_equal(stream->text[0].data, text);
     client_free(stream);
+    fixture_close(&f);
+}
+
+/* A batch of several physical ones is stopped in its middle, when some tokens are in the cells. */
+static void test_cancel_in_the_middle_of_a_batch(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sched_params params = some_params();
+    params.n_parallel = 2;
+    params.n_ubatch = 64;
+    fixture_open(&f, "fake:token_us=1000", params);
+    char text[201] = {0};
+    memset(text, 'p', 200);
+    for (int round = 0; round < 3; round++) {
+        struct client *stream = ask_endless(&f);
+        struct client *prefill = ask(&f, (struct ask){.text = text});
+        client_until(prefill, prefill->n_started == 1);
+        sleep_ms(100); /* of 205 */
+        sched_cancel(f.sched, prefill->id);
+        sched_cancel(f.sched, stream->id);
+        client_wait(prefill);
+        client_wait(stream);
+        client_free(prefill);
+        client_free(stream);
+        struct client *c[2]; /* both sequences are usable afterwards */
+        for (int i = 0; i < 2; i++) c[i] = ask(&f, (struct ask){.text = "pp"});
+        for (int i = 0; i < 2; i++) {
+            client_wait(c[i]);
+            assert_string_equal(c[i]->text[0].data, "pp");
+            client_free(c[i]);
+        }
+    }
     fixture_close(&f);
 }
 
@@ -517,7 +551,7 @@ static void test_idle_costs_no_processor_time(void **state)
     client_free(c);
     int64_t before = cpu_ns();
     sleep_ms(300);
-    assert_true(cpu_ns() - before < 5000000);
+    assert_true(cpu_ns() - before < 30000000); /* a busy loop takes 300 */
     fixture_close(&f);
 }
 
@@ -531,6 +565,7 @@ int main(void)
         cmocka_unit_test(test_cancel_queued_running_and_finished),
         cmocka_unit_test(test_cancel_in_the_middle_of_a_prefill),
         cmocka_unit_test(test_cancel_beside_a_stream),
+        cmocka_unit_test(test_cancel_in_the_middle_of_a_batch),
         cmocka_unit_test(test_deadline),
         cmocka_unit_test(test_failed_batch_ends_its_requests_only),
 #if HEARTH_FAULTS
