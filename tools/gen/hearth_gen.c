@@ -1,11 +1,13 @@
 /* hearth-gen <view>: prints what is generated from the tables in the sources. `make check` compares
- * the output with the files in the repository; `make generated` writes them. */
+ * the output with the files in the repository; `make generate` writes them. */
 #include <stdio.h>
 #include <string.h>
 
+#include "api/openapi.h"
 #include "base/buf.h"
 #include "base/config.h"
 #include "base/err.h"
+#include "cmd/cmd.h"
 
 enum { OUTPUT_MAX = 1024 * 1024 };
 
@@ -19,9 +21,9 @@ static enum err errors_markdown(struct buf *out)
                   "`param` where there is one, and the\nrequest's id. For OpenAI's paths:\n"
                   "\n"
                   "```json\n"
-                  "{\"error\": {\"message\": \"top_p must be between 0 and 1, got 7\", \"type\": "
-                  "\"invalid_request_error\",\n           \"param\": \"top_p\", \"code\": "
-                  "\"invalid_request\"}}\n"
+                  "{\"error\": {\"message\": \"/top_p: must be from 0 to 1, got 7\", \"type\": "
+                  "\"invalid_request_error\",\n           \"param\": \"/top_p\", \"code\": "
+                  "\"invalid_request\", \"request_id\": \"req-4B1n81EJ0kkEBYKR7bjktTLb\"}}\n"
                   "```\n"
                   "\n"
                   "| code | HTTP status | meaning | in the source |\n"
@@ -39,6 +41,8 @@ static const struct view {
     const char *name, *what;
     enum err (*render)(struct buf *out);
 } views[] = {
+    {"api-md", "docs/api.md", api_render_markdown},
+    {"cli-md", "docs/cli.md", cmd_render_markdown},
     {"config-md", "docs/configuration.md", config_render_markdown},
     {"dotenv", ".env.example", config_render_dotenv},
     {"errors-md", "docs/errors.md", errors_markdown},
