@@ -62,7 +62,7 @@ static bool fake_token_is_end(const struct engine_model *m, int32_t token)
     return token == FAKE_END;
 }
 
-const struct engine_ops engine_fake_ops = {
+static const struct engine_ops fake_ops = {
     .name = "fake",
     .library = "fake engine",
     .close = fake_close,
@@ -93,6 +93,6 @@ enum err engine_open_fake(struct engine **out, struct error *error)
 {
     (void)error;
     *out = xmalloc(sizeof **out);
-    **out = (struct engine){&engine_fake_ops};
+    **out = (struct engine){&fake_ops};
     return OK;
 }

@@ -100,8 +100,6 @@ struct engine_sampler {
     const struct engine_ops *ops;
 };
 
-extern const struct engine_ops engine_llama_ops, engine_fake_ops;
-
 /* Frees what a prompt head points to, not the prompt. */
 void prompt_head_free(struct engine_prompt *p);
 

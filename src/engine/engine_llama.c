@@ -21,7 +21,7 @@ static void le_close(struct engine *e)
     free(e);
 }
 
-const struct engine_ops engine_llama_ops = {
+static const struct engine_ops llama_ops = {
     .name = "llama",
     .library = "llama.cpp v0.5.0",
     .close = le_close,
@@ -51,7 +51,7 @@ const struct engine_ops engine_llama_ops = {
 enum err engine_open_llama(const char *lib_dir, struct engine **out, struct error *error)
 {
     struct le_engine *e = xcalloc(1, sizeof *e);
-    e->head.ops = &engine_llama_ops;
+    e->head.ops = &llama_ops;
     if (!str_copy(e->lib_dir, sizeof e->lib_dir, lib_dir ? lib_dir : "")) {
         free(e);
         return err_set(error, ERR_INVALID, "the path of the library folder is too long");

@@ -19,6 +19,7 @@ struct le_model {
     const struct llama_vocab *vocab;
     struct shim_templates *templates; /* NULL: no_chat says why */
     char no_chat[256];
+    size_t token_bytes_max; /* no token stands for more text; 0 = unknown */
 };
 
 struct le_prompt {

@@ -72,6 +72,17 @@ static void read_facts(struct le_model *m)
     f->n_params = llama_model_n_params(m->model);
 }
 
+/* Tokenisers that turn any text into tokens without dropping some of it. */
+static void read_token_sizes(struct le_model *m)
+{
+    enum llama_vocab_type type = llama_vocab_type(m->vocab);
+    if (type != LLAMA_VOCAB_TYPE_BPE && type != LLAMA_VOCAB_TYPE_SPM) return;
+    for (int32_t t = 0; t < m->head.facts.n_vocab; t++) {
+        size_t len = strlen(llama_vocab_get_text(m->vocab, t));
+        if (len > m->token_bytes_max) m->token_bytes_max = len;
+    }
+}
+
 static void read_templates(struct le_model *m)
 {
     struct engine_model_facts *f = &m->head.facts;
@@ -106,6 +117,7 @@ enum err le_model_open(struct engine *head, const struct engine_model_params *pa
     m->model = model;
     m->vocab = llama_model_get_vocab(model);
     read_facts(m);
+    read_token_sizes(m);
     read_templates(m);
     log_debug(engine, "loaded %s in %lld ms", params->path, (long long)(clock_mono_ms() - start));
     *out = &m->head;
@@ -130,6 +142,13 @@ enum err le_model_tokenize(const struct engine_model *head, const char *text, si
     if (len > ENGINE_PROMPT_TEXT_MAX)
         return err_set(error, ERR_CONTEXT, "the prompt has %zu bytes; at most %d are possible", len,
                        ENGINE_PROMPT_TEXT_MAX);
+    size_t least = m->token_bytes_max ? len / m->token_bytes_max : 0;
+    if (least > max_tokens) /* known without the work */
+        return err_set(
+            error, ERR_CONTEXT,
+            "the prompt has %zu bytes, at least %zu tokens, but at most %zu fit into the "
+            "model's context; shorten it or raise the context size",
+            len, least, max_tokens);
     struct error own;
     if (!error) error = &own;
     int32_t room = (int32_t)len + 8, *tokens, count; /* a token has at least one byte, mostly */

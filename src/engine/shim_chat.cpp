@@ -30,6 +30,7 @@ extern "C" enum err shim_templates_new(const llama_model *model, struct shim_tem
                                        struct error *error)
 {
     return shim_guarded(error, ERR_UNSUPPORTED, [&] {
+        std::lock_guard<std::mutex> guard(shim_rendering);
         auto t = std::make_unique<shim_templates>();
         t->templates = common_chat_templates_init(model, "");
         auto caps = common_chat_templates_get_caps(t->templates.get());

@@ -165,12 +165,13 @@ static void set_grammar(const struct gen_request *req, chat_form &f)
 
 /* ---- rendering ----------------------------------------------------------------------------- */
 
+std::mutex shim_rendering;
+
 /* One at a time: the library formats the date with localtime(3), whose result is shared by all
  * threads. Rendering takes about half a millisecond. */
 static common_chat_params apply(const shim_templates *t, const common_chat_templates_inputs &inputs)
 {
-    static std::mutex rendering;
-    std::lock_guard<std::mutex> guard(rendering);
+    std::lock_guard<std::mutex> guard(shim_rendering);
     return common_chat_templates_apply(t->templates.get(), inputs);
 }
 

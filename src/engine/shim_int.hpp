@@ -103,6 +103,8 @@ struct shim_templates {
     mutable std::list<std::pair<std::string, std::shared_ptr<const chat_form>>> cache;
 };
 
+/* Held while a template is rendered. */
+extern std::mutex shim_rendering;
 /* Renders the inputs into *prompt. NULL with *error filled when the request can't be served. */
 std::shared_ptr<const chat_form> shim_form_of(const shim_templates *t, const llama_model *model,
                                               const struct gen_request *req,

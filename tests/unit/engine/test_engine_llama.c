@@ -98,6 +98,16 @@ static void test_a_prompt_over_the_limit_names_both_numbers(void **state)
         ERR_CONTEXT);
     assert_non_null(strstr(error.msg, " 5 "));
     assert_null(tokens);
+    size_t len = 32 << 20; /* refused without tokenising it */
+    char *text = malloc(len);
+    memset(text, 'x', len);
+    int64_t start = clock_mono_ms();
+    assert_int_equal(
+        engine_tokenize(help_model, text, len, false, false, 1024, &tokens, &n, &error),
+        ERR_CONTEXT);
+    assert_true(clock_mono_ms() - start < 1000);
+    assert_non_null(strstr(error.msg, " 1024 "));
+    free(text);
 }
 
 /* ---- broken files -------------------------------------------------------------------------- */
