@@ -190,9 +190,10 @@ struct chat_input *chat_input_open(const char *history_path)
     el_set(in->el, EL_HIST, history, in->history);
     el_set(in->el, EL_GETCFN, get_char);
     el_set(in->el, EL_SETTY, "-d", "-isig", NULL);
-    el_set(in->el, EL_ADDFN, "chat-interrupt", "Ctrl-C", key_interrupt);
-    el_set(in->el, EL_ADDFN, "chat-suspend", "Ctrl-Z", key_suspend);
-    el_set(in->el, EL_ADDFN, "chat-paste", "bracketed paste", key_paste);
+    /* The wide form: the other one leaks its strings. */
+    el_wset(in->el, EL_ADDFN, L"chat-interrupt", L"Ctrl-C", key_interrupt);
+    el_wset(in->el, EL_ADDFN, L"chat-suspend", L"Ctrl-Z", key_suspend);
+    el_wset(in->el, EL_ADDFN, L"chat-paste", L"bracketed paste", key_paste);
     el_set(in->el, EL_BIND, "^C", "chat-interrupt", NULL);
     el_set(in->el, EL_BIND, "^Z", "chat-suspend", NULL);
     el_set(in->el, EL_BIND, "\033[200~", "chat-paste", NULL);

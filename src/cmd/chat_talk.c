@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "cmd/chat_int.h"
+#include "cmd/flow.h"
 #include "cmd/markdown.h"
 
 enum { BODY_MAX = 64 << 20, SCREEN_MAX = 64 << 20, WAIT_SIGN_MS = 500 };
@@ -18,6 +19,7 @@ enum { BODY_MAX = 64 << 20, SCREEN_MAX = 64 << 20, WAIT_SIGN_MS = 500 };
 struct view {
     const struct chat *chat;
     struct markdown *markdown; /* terminal only */
+    struct flow thoughts;      /* terminal only */
     struct buf screen;         /* what goes out next */
     struct buf answer;         /* the text as the model said it */
     bool thinking;             /* reasoning was shown last */
@@ -41,6 +43,16 @@ static void show_waiting(struct view *v, bool on)
     v->waiting = on;
 }
 
+/* The thoughts are over, or the answer is. */
+static void end_thoughts(struct view *v, bool answer_follows)
+{
+    if (!v->thinking) return;
+    v->thoughts.out = &v->screen;
+    flow_newline(&v->thoughts);
+    if (answer_follows) buf_putc(&v->screen, '\n');
+    v->thinking = false;
+}
+
 static void show_text(struct view *v, const char *text, size_t len)
 {
     if (v->first_ms < 0) v->first_ms = clock_mono_ms() - v->asked_ms;
@@ -49,8 +61,7 @@ static void show_text(struct view *v, const char *text, size_t len)
         buf_append(&v->screen, text, len);
         return;
     }
-    if (v->thinking) buf_puts(&v->screen, "\n\n");
-    v->thinking = false;
+    end_thoughts(v, true);
     markdown_feed(v->markdown, text, len, &v->screen);
 }
 
@@ -58,17 +69,27 @@ static void show_text(struct view *v, const char *text, size_t len)
 static void show_reasoning(struct view *v, const char *text, size_t len)
 {
     if (!v->chat->tty) return;
+    struct buf clean;
+    buf_init(&clean, SCREEN_MAX);
+    term_clean(&clean, text, len);
     v->thinking = true;
-    bool dim = v->chat->style != TERM_RAW;
-    if (dim) buf_puts(&v->screen, "\033[2m");
-    term_clean(&v->screen, text, len);
-    if (dim) buf_puts(&v->screen, "\033[0m");
+    v->thoughts.out = &v->screen;
+    for (const char *p = buf_str(&clean); *p;) {
+        size_t line = strcspn(p, "\n");
+        flow_text(&v->thoughts, LOOK_DIM, p, line);
+        p += line;
+        if (*p == '\n') {
+            flow_newline(&v->thoughts);
+            p++;
+        }
+    }
+    buf_free(&clean);
 }
 
 static void show_end(struct view *v)
 {
     show_waiting(v, false);
-    if (v->thinking) buf_putc(&v->screen, '\n');
+    end_thoughts(v, false);
     if (v->markdown)
         markdown_end(v->markdown, &v->screen);
     else if (v->answer.len && v->answer.data[v->answer.len - 1] != '\n')
@@ -229,6 +250,7 @@ enum err chat_ask(struct chat *c, const char *question, bool *stopped, struct er
     buf_init(&v.screen, SCREEN_MAX);
     buf_init(&v.answer, SCREEN_MAX);
     if (c->tty) v.markdown = markdown_new(term_width(STDOUT_FILENO), c->style);
+    flow_init(&v.thoughts, term_width(STDOUT_FILENO), c->style);
     struct reply *reply = reply_new();
     *stopped = false;
     enum err err = link_start(c->link, "/v1/chat/completions", body.data, body.len, reply, error);
@@ -240,6 +262,7 @@ enum err chat_ask(struct chat *c, const char *question, bool *stopped, struct er
     }
     reply_free(reply);
     markdown_free(v.markdown);
+    flow_free(&v.thoughts);
     buf_free(&v.screen);
     buf_free(&v.answer);
     buf_free(&body);

@@ -64,6 +64,8 @@ void flow_prefix(struct flow *f, const char *first, const char *rest, int column
 void flow_flush(struct flow *f)
 {
     if (f->word.len == 0) return;
+    flow_look_off(f, f->word_look, &f->word);
+    f->word_look = 0;
     if (f->take) {
         f->take(f->take_ctx, &f->word, f->word_width, f->space);
     } else {
@@ -96,9 +98,12 @@ static void add(struct flow *f, unsigned look, const char *text, size_t len, int
     if (len == 0) return;
     look |= f->look;
     if (f->word.len + len + 64 > WORD_MAX) flow_flush(f);
-    flow_look_on(f, look, &f->word);
+    if (look != f->word_look) {
+        flow_look_off(f, f->word_look, &f->word);
+        flow_look_on(f, look, &f->word);
+        f->word_look = look;
+    }
     buf_append(&f->word, text, len);
-    flow_look_off(f, look, &f->word);
     f->word_width += width;
 }
 

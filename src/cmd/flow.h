@@ -32,6 +32,7 @@ struct flow {
     /* The word under way: bytes with their styles switched on and off. */
     struct buf word;
     int word_width;
+    unsigned word_look; /* that is switched on at its end */
 
     /* When set, finished words go here instead of into lines. */
     void (*take)(void *ctx, const struct buf *word, int width, bool space);

@@ -1,6 +1,7 @@
 // `hearth chat` on a terminal: prompt, commands, keys, signals.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, statSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import test from 'node:test';
 
@@ -162,4 +163,75 @@ test('no colours, and no escape sequences where the terminal knows none', async 
   await dumb.enter('/exit');
   await dumb.end();
   assert.doesNotMatch(dumb.text, /\u001b\[[0-9;]*m/);
+});
+
+// A server that streams what a test wants to see on a terminal, in pieces of three characters.
+async function scripted({ text, thoughts = '', error }) {
+  const http = createServer((req, res) => {
+    req.resume();
+    res.setHeader('content-type', 'text/event-stream');
+    const event = (data) => res.write(`data: ${JSON.stringify(data)}\n\n`);
+    const delta = (d) => event({ model: 'scripted', choices: [{ index: 0, delta: d }] });
+    for (let i = 0; i < thoughts.length; i += 3) delta({ reasoning_content: thoughts.slice(i, i + 3) });
+    const characters = [...text];
+    for (let i = 0; i < characters.length; i += 3) delta({ content: characters.slice(i, i + 3).join('') });
+    if (error) event({ error });
+    event({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] });
+    res.end('data: [DONE]\n\n');
+  }).listen(0, '127.0.0.1');
+  await new Promise((done) => http.on('listening', done));
+  return { url: `http://127.0.0.1:${http.address().port}`, close: () => http.close() };
+}
+
+async function shown(answer, env = {}) {
+  const server = await scripted(answer);
+  const s = new Session(['chat', '--url', server.url, 'Say it'], { dir: tempDir(), env });
+  const { code } = await s.end();
+  server.close();
+  return { text: s.text.replaceAll('\r\n', '\n'), code };
+}
+
+test('Markdown and thoughts are rendered for the width of the terminal', async () => {
+  const { text, code } = await shown({
+    thoughts: 'The user wants to see a little of everything, so this thought is longer than a line.',
+    text: '# Title\n\nSome **bold** text.\n\n- item\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```c\nint x;\n```\n',
+  });
+  assert.equal(code, 0);
+  assert.ok(text.includes('\u001b[2mlittle\u001b[0m'));
+  assert.ok(text.includes('\u001b[1;4mTitle\u001b[0m\n'));
+  assert.ok(text.includes('Some \u001b[1mbold\u001b[0m text.\n'));
+  assert.ok(text.includes('\u2022 item\n'));
+  assert.ok(text.includes('1 \u2502 2\n'));
+  assert.ok(text.includes('int x;'));
+  // eslint-disable-next-line no-control-regex
+  for (const line of text.replace(/\u001b\[[0-9;?]*[A-Za-z]/g, '').split('\n')) {
+    assert.ok([...line].length <= 80, line);
+  }
+});
+
+test('NO_COLOR leaves out colours', async () => {
+  const { text } = await shown({ text: 'a `code` and **bold**\n' }, { NO_COLOR: '1' });
+  assert.ok(text.includes('`code`') && text.includes('\u001b[1mbold'));
+  assert.doesNotMatch(text, /\u001b\[[0-9;]*3[0-9]m/);
+});
+
+test('what a model says can not steer the terminal', async () => {
+  const evil = '\u001b]0;owned\u0007 \u001b[2J \u009b31m \r \u0008 \u0090x\u009c fin';
+  for (const env of [{}, { TERM: 'dumb' }]) {
+    const { text } = await shown({ text: evil, thoughts: evil }, env);
+    assert.match(text, /fin/);
+    assert.doesNotMatch(text, /\u001b\]|\u001b\[2J|[\u0007\u0008\u0080-\u009f]/);
+  }
+  const { text } = await shown({ text: 'a', error: { message: `bad ${evil}`, code: 'engine_error' } });
+  assert.match(text, /bad/);
+  assert.doesNotMatch(text, /\u001b\]|\u001b\[2J|[\u0007\u0008\u0080-\u009f]/);
+});
+
+test('an error in the middle of an answer: what came is shown, status 1', async () => {
+  const { text, code } = await shown({
+    text: 'Half an answer', error: { message: 'the engine fell over', code: 'engine_error' },
+  });
+  assert.match(text, /Half an answer\n/);
+  assert.match(text, /hearth: the engine fell over/);
+  assert.equal(code, 1);
 });
