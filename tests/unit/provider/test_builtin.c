@@ -135,6 +135,29 @@ static void test_json_schema(void **state)
     fixture_close(&f, 0);
 }
 
+/* Six answers on four sequences: the last two find the prompt in the cache of their request. */
+static void test_more_answers_than_sequences(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_builtin(&f, "");
+    struct gen_request *req = chat_request("", "Tell me something about the sea.");
+    req->n = 6;
+    req->max_tokens = 20;
+    req->sampling.temperature = 1;
+    struct client *c = ask(&f, req);
+    assert_int_equal(c->error.code, OK);
+    assert_int_equal(c->n_ends, 6);
+    int different = 0;
+    for (int i = 0; i < 6; i++) {
+        assert_true(c->text[i].len > 0);
+        different += strcmp(c->text[i].data, c->text[0].data) != 0;
+    }
+    assert_true(different > 0); /* each has its own seed */
+    client_free(c);
+    fixture_close(&f, 0);
+}
+
 static float dot(const float *a, const float *b, size_t n)
 {
     float sum = 0;
@@ -236,6 +259,7 @@ int main(void)
         cmocka_unit_test(test_limits_stop_strings_and_logprobs),
         cmocka_unit_test(test_forced_tool_call),
         cmocka_unit_test(test_json_schema),
+        cmocka_unit_test(test_more_answers_than_sequences),
         cmocka_unit_test(test_embeddings),
         cmocka_unit_test(test_cancel_in_the_middle),
         cmocka_unit_test(test_context_is_filled_to_its_end),
