@@ -1,6 +1,6 @@
-/* Engine: models in memory behind one opaque face. engine_llama.c (the only C file that sees
- * llama.h) and engine_fake.c (deterministic, no model file, for tests) implement engine_int.h's
- * ops; everything above calls the functions here.
+/* Engine: models in memory behind one opaque face. Two implementations fill engine_int.h's table:
+ * engine_llama.c (with llama_*.c and shim*.cpp, which alone see libllama) and engine_fake.c
+ * (deterministic, no model file, for tests). Everything above calls the functions here.
  *
  * Who owns what, which thread may call:
  *   engine          once per process; engine_open/close by the composition root. Thread-safe.
@@ -18,7 +18,7 @@
  * The wrappers in engine.c also hold the fault points "load" and "decode" (base/fault.h).
  *
  * Token ids, positions and counts are int32_t as in libllama. No function here ever throws or
- * aborts on bad input: C++ exceptions end in shim.cpp as ERR_SCHEMA, ERR_UNSUPPORTED or
+ * aborts on bad input: C++ exceptions end in the shim as ERR_SCHEMA, ERR_UNSUPPORTED or
  * ERR_ENGINE. */
 #ifndef HEARTH_ENGINE_ENGINE_H
 #define HEARTH_ENGINE_ENGINE_H

@@ -566,7 +566,7 @@ static const char thinking_template[] =
     "{%- endif %}";
 
 /* The built-in model with another template. */
-static struct engine_model *thinking_model(void)
+static struct engine_model *model_with_template(const char *template)
 {
     char path[] = "/tmp/hearth-test-XXXXXX";
     int fd = mkstemp(path);
@@ -577,7 +577,7 @@ static struct engine_model *thinking_model(void)
     assert_non_null(g);
     FILE *from = fopen(CHAT_MODEL, "rb");
     assert_int_equal(fseek(from, (long)gguf_get_data_offset(g), SEEK_SET), 0);
-    gguf_set_val_str(g, "tokenizer.chat_template", thinking_template);
+    gguf_set_val_str(g, "tokenizer.chat_template", template);
     assert_true(gguf_write_to_file(g, path, true));
     gguf_free(g);
     FILE *to = fopen(path, "ab");
@@ -594,7 +594,7 @@ static struct engine_model *thinking_model(void)
 static void test_reasoning(void **state)
 {
     (void)state;
-    struct engine_model *m = thinking_model();
+    struct engine_model *m = model_with_template(thinking_template);
     struct engine_model_facts f;
     engine_model_facts(m, &f);
     assert_true(f.supports_thinking);
@@ -615,6 +615,29 @@ static void test_reasoning(void **state)
     r = ask("forbidden");
     assert_int_equal(engine_prompt_new(m, &r, 500, &p, &error), ERR_INVALID);
     assert_non_null(strstr(error.msg, "not that word"));
+    engine_model_free(m);
+}
+
+static void test_a_schema_that_the_library_ignores(void **state)
+{
+    (void)state; /* these marks make the library take the template for one that it knows */
+    struct engine_model *m = model_with_template(
+        "{%- if false %}<|tool_calls_section_begin|><|tool_call_begin|>{%- endif %}"
+        "{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' "
+        "}}"
+        "{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif "
+        "%}");
+    struct gen_request r = ask("Tell me a story");
+    struct help_answer a;
+    r.format = FORMAT_JSON_SCHEMA;
+    r.schema = "{\"type\":\"object\",\"properties\":{\"ok\":{\"type\":\"boolean\"}},\"required\":"
+               "[\"ok\"],\"additionalProperties\":false}";
+    help_generate(m, &r, 60, &a);
+    assert_true(a.ended);
+    json_t *v = parse(&a.text);
+    assert_true(json_is_boolean(json_object_get(v, "ok")));
+    json_decref(v);
+    help_answer_free(&a);
     engine_model_free(m);
 }
 
@@ -642,6 +665,7 @@ int main(void)
         cmocka_unit_test(test_what_does_not_parse_is_text),
         cmocka_unit_test(test_long_plain_answers_cost_little),
         cmocka_unit_test(test_reasoning),
+        cmocka_unit_test(test_a_schema_that_the_library_ignores),
     };
     return cmocka_run_group_tests(tests, help_open, help_close);
 }

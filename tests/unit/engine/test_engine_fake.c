@@ -118,6 +118,10 @@ static void test_kv_cells_are_counted_and_shared(void **state)
     assert_true(engine_seq_remove(c, 0, 20, -1));          /* frees 10 of its own */
     assert_int_equal(feed(c, 2, 0, tokens, 10), OK);
     assert_int_equal(feed(c, 0, 20, tokens, 1), ERR_NOMEM);
+    assert_true(engine_seq_remove(c, 0, -1, -1)); /* sequence 1 still uses all 20 */
+    assert_int_equal(feed(c, 0, 0, tokens, 1), ERR_NOMEM);
+    assert_true(engine_seq_remove(c, 1, -1, -1));
+    assert_int_equal(feed(c, 0, 0, tokens, 30), OK);
     engine_ctx_free(c);
     engine_model_free(m);
 }
