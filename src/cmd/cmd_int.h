@@ -136,6 +136,12 @@ HT_MUST_CHECK enum err cmd_open_idle_hub(const struct cmd_args *args, struct con
                                          struct hub **hub, struct error *error);
 void cmd_close_idle_hub(struct config *config, struct hub *hub);
 
+/* hub_default_model, with an error that helps the person at this machine: whole paths, and what to
+ * do when not even the built-in models are there. */
+struct model_info;
+HT_MUST_CHECK enum err cmd_default_model(const struct hub *hub, struct model_info *out,
+                                         struct error *error);
+
 /* The text of the arguments and, when it is not a terminal, of standard input behind it, each at
  * most `max` bytes: `cat file | hearth chat "summarise"`. ERR_INVALID when there is none, or when
  * it is not UTF-8. */

@@ -150,7 +150,7 @@ static void check_default_model(struct report *r, struct hub *hub)
     if (total)
         add(r, "memory", STATE_OK, "%s free of %s", str_from_bytes(have, sizeof(have), available),
             str_from_bytes(size, sizeof(size), total));
-    if (hub_default_model(hub, &model, &error)) {
+    if (cmd_default_model(hub, &model, &error)) {
         struct check *c = add(r, "default model", STATE_FAIL, "%s", error.msg);
         advise(c, "set DEFAULT_MODEL to one of `hearth models`, or pull it");
         return;

@@ -10,6 +10,7 @@
 #include "base/id.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "cmd/cmd_int.h"
 #include "cmd/link.h"
 #include "hub/hub.h"
 
@@ -263,7 +264,7 @@ enum err link_open_local(const struct config *config, struct link **out, struct 
         free(local);
         return err;
     }
-    err = hub_default_model(local->hub, &local->link.model, error);
+    err = cmd_default_model(local->hub, &local->link.model, error);
     if (err) {
         local_close(&local->link);
         return err;

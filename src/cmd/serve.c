@@ -127,7 +127,7 @@ static enum err serve(const struct config *config, const char *data_dir, struct 
 {
     struct model_info model;
     char url[URL_MAX];
-    enum err err = hub_default_model(hub, &model, error);
+    enum err err = cmd_default_model(hub, &model, error);
     if (err) return err;
     struct server_params params = params_of(config, hub);
     err = server_start(&params, out, error);

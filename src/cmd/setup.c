@@ -47,6 +47,22 @@ void cmd_close_idle_hub(struct config *config, struct hub *hub)
     config_free(config);
 }
 
+enum err cmd_default_model(const struct hub *hub, struct model_info *out, struct error *error)
+{
+    const char *name = config_str(hub->config, CONFIG_DEFAULT_MODEL);
+    enum err err = hub_default_model(hub, out, error);
+    if (err == OK) return OK;
+    if (!*name && err == ERR_NO_MODEL)
+        return err_set(error, err,
+                       "no model is pulled, and the built-in ones are not in '%s': set "
+                       "HEARTH_BUILTIN to their folder, or `hearth pull llama3.2:1b`",
+                       config_str(hub->config, CONFIG_BUILTIN_DIR));
+    /* The hub's words are for clients, which must not learn folders; the person who set it may. */
+    struct error whole;
+    if (*name && models_resolve(hub->models, name, true, out, &whole)) *error = whole;
+    return error->code;
+}
+
 /* ---- the prompt ------------------------------------------------------------------------------ */
 
 /* All of standard input, up to max bytes. */
