@@ -30,7 +30,7 @@ run: all ## Set up, build and start the hub; ARGS="--port 9000" passes options o
 test: ## Set up, build and run all tests; T=<regex> picks some, SAN=address|undefined|thread
 	@tools/setup test
 	@tools/build $(preset)
-	@ctest --test-dir build-$(preset) -j$(TEST_JOBS) --output-on-failure --no-label-summary \
+	@cd build-$(preset) && ctest -j$(TEST_JOBS) --output-on-failure --no-label-summary \
 	    $(if $(T),-R "$(T)")
 
 check: ## Format, layers, lengths, dead globals, headers, generated files, cppcheck, lockfile
