@@ -267,6 +267,16 @@ enum err catalog_find(const struct catalog *c, const char *name, const struct ca
     return err_set(error, ERR_NO_MODEL, "the catalogue has no model \"%.100s\"", name);
 }
 
+/* How far `name` is from a known one, or from its family ("llama3.2" of "llama3.2:3b"). */
+static int distance_from(const char *name, const char *known)
+{
+    char family[NAME_MAX_PLAIN];
+    size_t len = strcspn(known, ":");
+    snprintf(family, sizeof(family), "%.*s", (int)(len < sizeof(family) ? len : 0), known);
+    int whole = name_distance(name, known), part = name_distance(name, family);
+    return part < whole ? part : whole;
+}
+
 void catalog_suggest(const struct catalog *c, const char *name, size_t max, struct buf *out)
 {
     char wanted[NAME_MAX_PLAIN], own[NAME_MAX_PLAIN];
@@ -278,7 +288,7 @@ void catalog_suggest(const struct catalog *c, const char *name, size_t max, stru
             const char *known = c->models[i].name;
             plain(own, known, strlen(known));
             bool begun = len >= 3 && strncmp(own, wanted, len) == 0;
-            int d = begun ? 0 : name_distance(name, known);
+            int d = begun ? 0 : distance_from(name, known);
             if (d != distance) continue;
             buf_printf(out, "%s%s", found++ ? ", " : "", known);
         }

@@ -132,7 +132,8 @@ static void close_names_are_suggested(void **state)
     struct catalog *c = shipped();
     static const struct {
         const char *name, *suggested;
-    } cases[] = {{"lama3.2:1b", "llama3.2:1b"},
+    } cases[] = {{"llma3.2", "llama3.2:1b"},
+                 /* a family with a typing error */ {"lama3.2:1b", "llama3.2:1b"},
                  {"tinylama", "tinyllama"},
                  {"qwen2.5-32b", "qwen2.5:3b"},
                  {"nomic-embed", "nomic-embed-text"},
