@@ -210,3 +210,25 @@ test('a hub that stops in the middle of an answer', async () => {
   assert.ok(r.code === 1 || r.code === 0, JSON.stringify(r)); // 0: it had answered already
   if (r.code === 1) assert.match(r.stderr, /hearth: /);
 });
+
+test('a hub that was killed, and one that hangs, are not waited for', async () => {
+  const hung = await startHub({ args: ['--no-preload'] });
+  hung.child.kill('SIGSTOP');
+  const began = performance.now();
+  const beside = await hung.run(['chat', ...hi, 'Hi'], { env: alone });
+  assert.equal(beside.code, 0, beside.stderr);
+  assert.ok(performance.now() - began < 10000);
+  await hung.stop('SIGKILL');
+  const without = await hung.run(['chat', ...hi, 'Hi'], { env: alone }); // hub.json is still there
+  assert.equal(without.code, 0, without.stderr);
+  assert.equal(without.stdout, beside.stdout);
+});
+
+test('eight questions at once to one hub', async () => {
+  const answers = await Promise.all([...'abcdefgh'].map((c) =>
+    hub.run(['chat', ...hi, `What is the capital of France? ${c}`])));
+  for (const r of answers) {
+    assert.equal(r.code, 0, r.stderr);
+    assert.ok(r.stdout.trim().length > 0);
+  }
+});

@@ -99,6 +99,27 @@ test('texts of many lines: backslash, quotes, paste', async () => {
     ['one\ntwo', 'three\nfour', 'five\nsix']);
 });
 
+test('keys: accents, wide characters, history with the arrow, also in the next session', async () => {
+  const s = open();
+  await s.enter('/system \u00e9t\u00e9 \u65e5\u672c');
+  await s.expect(/system prompt set/);
+  await s.enter('/system');
+  await s.expect(/2004l\u00e9t\u00e9 \u65e5\u672c/);
+  await s.expect(/> (?:\u001b\[[0-9;?]*[a-zA-Z])*$/);
+  s.send('\u001b[A\u001b[A'); // up, up: the first line again
+  await s.expect(/\u65e5\u672c/);
+  s.send('\u007f\u007f?\r'); // two characters back
+  await s.expect(/system prompt set/);
+  await s.enter('/system');
+  await s.expect(/2004l\u00e9t\u00e9 \?/);
+  await s.enter('/exit');
+  await s.end();
+  const next = new Session(['chat', ...options], { dir: s.dir, env: alone });
+  await next.expect(/> (?:\u001b\[[0-9;?]*[a-zA-Z])*$/);
+  next.send('\u001b[A\r'); // /exit of the session before
+  assert.equal((await next.end()).code, 0);
+});
+
 test('Ctrl-C: clears a line, hints at an empty one, stops an answer and not the program', async () => {
   const s = open(['--max-tokens', '900']);
   await s.expect(/> /);
