@@ -17,7 +17,14 @@ enum cmd_status { CMD_OK = 0, CMD_FAILED = 1, CMD_USAGE = 2, CMD_INTERRUPTED = 1
 /* ---- tables ------------------------------------------------------------------------------- */
 
 /* What a shell offers after an option or as an argument. */
-enum cmd_complete { COMPLETE_NONE, COMPLETE_FILE, COMPLETE_DIR, COMPLETE_MODEL, COMPLETE_VERB };
+enum cmd_complete {
+    COMPLETE_NONE,
+    COMPLETE_FILE,
+    COMPLETE_DIR,
+    COMPLETE_MODEL, /* models on disk */
+    COMPLETE_KNOWN, /* the catalogue's names */
+    COMPLETE_VERB,
+};
 
 enum { CMD_NO_KEY = -1 };
 

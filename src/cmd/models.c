@@ -7,18 +7,20 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
 #include "cmd/cmd_int.h"
 #include "cmd/term.h"
 #include "hub/hub.h"
+#include "models/catalog.h"
 #include "models/gguf.h"
 
 enum { TEXT_MAX = 64 << 20 };
 
 static const struct cmd_option options[] = {
     {"json", 0, NULL, CMD_NO_KEY, NULL, "Print JSON.", COMPLETE_NONE},
-    {"names", 0, NULL, CMD_NO_KEY, NULL, "list: names only, one a line.", COMPLETE_NONE},
+    {"names", 0, NULL, CMD_NO_KEY, NULL, "list, catalog: names only, one a line.", COMPLETE_NONE},
     {"yes", 'y', NULL, CMD_NO_KEY, NULL, "rm: do not ask.", COMPLETE_NONE},
 };
 
@@ -84,18 +86,18 @@ static void put_table(const struct model_info *models, size_t n, struct buf *out
     }
 }
 
-static enum err list(const struct cmd_args *args, struct models *models, struct buf *out,
+static enum err list(const struct cmd_args *args, struct hub *hub, struct buf *out,
                      struct error *error)
 {
     struct model_info *found;
     size_t n;
-    enum err err = models_list(models, &found, &n, error);
+    enum err err = models_list(hub->models, &found, &n, error);
     if (err) return err;
     if (cmd_flag(args, "json")) {
         struct jw w;
         jw_init(&w, out);
         jw_obj(&w);
-        jw_kstr(&w, "folder", models_dir(models));
+        jw_kstr(&w, "folder", models_dir(hub->models));
         jw_key(&w, "models");
         jw_arr(&w);
         for (size_t i = 0; i < n; i++) {
@@ -110,9 +112,76 @@ static enum err list(const struct cmd_args *args, struct models *models, struct 
         for (size_t i = 0; i < n; i++) buf_printf(out, "%s\n", found[i].id);
     } else {
         put_table(found, n, out);
-        buf_printf(out, "\nin %s; `hearth pull` adds one\n", models_dir(models));
+        buf_printf(out, "\nin %s; `hearth pull` adds one\n", models_dir(hub->models));
     }
     free(found);
+    return OK;
+}
+
+/* ---- catalog -----------------------------------------------------------------------------------
+ */
+
+static void put_known_json(struct jw *w, const struct catalog_model *m)
+{
+    jw_obj(w);
+    jw_kstr(w, "name", m->name);
+    jw_kstr(w, "kind", kind_word(m->kind));
+    jw_kstr(w, "parameters", m->params);
+    jw_kint(w, "context", m->context);
+    jw_kstr(w, "license", m->license);
+    jw_kstr(w, "repository", m->repo);
+    jw_key(w, "files");
+    jw_arr(w);
+    for (size_t i = 0; i < m->n_files; i++) {
+        jw_obj(w);
+        jw_kstr(w, "quantization", m->files[i].quant);
+        jw_kstr(w, "file", m->files[i].file);
+        jw_kint(w, "bytes", m->files[i].bytes);
+        jw_obj_end(w);
+    }
+    jw_arr_end(w);
+    jw_obj_end(w);
+}
+
+static void put_known(const struct catalog_model *models, size_t n, struct buf *out)
+{
+    buf_printf(out, "%-24s  %7s  %10s  %8s  %-10s  %s\n", "NAME", "PARAMS", "SIZE", "CONTEXT",
+               "KIND", "LICENSE");
+    for (size_t i = 0; i < n; i++) {
+        const struct catalog_model *m = &models[i];
+        char size[32] = "";
+        if (m->n_files && m->files[0].bytes)
+            str_from_bytes(size, sizeof(size), (uint64_t)m->files[0].bytes);
+        buf_printf(out, "%-24s  %7s  %10s  %8d  %-10s  %s\n", m->name, m->params, size,
+                   (int)m->context, kind_word(m->kind), m->license);
+    }
+    buf_puts(out, "\n`hearth pull NAME` downloads one; NAME:QUANT another size of it\n");
+}
+
+static enum err catalog(const struct cmd_args *args, struct hub *hub, struct buf *out,
+                        struct error *error)
+{
+    char path[FS_PATH_MAX];
+    struct catalog *known;
+    enum err err = fs_join(path, sizeof(path), config_str(hub->config, CONFIG_BUILTIN_DIR),
+                           "catalog.json", error);
+    if (err == OK) err = catalog_load(path, &known, error);
+    if (err) return err;
+    size_t n;
+    const struct catalog_model *models = catalog_models(known, &n);
+    if (cmd_flag(args, "json")) {
+        struct jw w;
+        jw_init(&w, out);
+        jw_arr(&w);
+        for (size_t i = 0; i < n; i++) put_known_json(&w, &models[i]);
+        jw_arr_end(&w);
+        buf_putc(out, '\n');
+    } else if (cmd_flag(args, "names")) {
+        for (size_t i = 0; i < n; i++) buf_printf(out, "%s\n", models[i].name);
+    } else {
+        put_known(models, n, out);
+    }
+    catalog_free(known);
     return OK;
 }
 
@@ -150,7 +219,7 @@ static void put_info(const struct model_info *m, struct buf *out)
                str_from_bytes(size, sizeof(size), (uint64_t)m->file_bytes), when, m->path);
 }
 
-static enum err show(const struct cmd_args *args, struct models *models, struct buf *out,
+static enum err show(const struct cmd_args *args, struct hub *hub, struct buf *out,
                      struct error *error)
 {
     struct model_info *m = calloc(1, sizeof(*m));
@@ -158,7 +227,7 @@ static enum err show(const struct cmd_args *args, struct models *models, struct 
     json_t *root = NULL;
     ht_assert(m);
     buf_init(&metadata, TEXT_MAX);
-    enum err err = models_resolve(models, args->rest[1], true, m, error);
+    enum err err = models_resolve(hub->models, args->rest[1], true, m, error);
     if (err == OK) err = gguf_metadata_json(m->path, &metadata, error);
     if (err == OK && cmd_flag(args, "json")) {
         struct jw w;
@@ -200,14 +269,14 @@ static enum err confirm(const struct model_info *m, struct error *error)
     return err_set(error, ERR_CANCELLED, "nothing was removed");
 }
 
-static enum err rm(const struct cmd_args *args, struct models *models, struct buf *out,
+static enum err rm(const struct cmd_args *args, struct hub *hub, struct buf *out,
                    struct error *error)
 {
     struct model_info *m = calloc(1, sizeof(*m));
     ht_assert(m);
-    enum err err = models_resolve(models, args->rest[1], false, m, error);
+    enum err err = models_resolve(hub->models, args->rest[1], false, m, error);
     if (err == OK && !m->builtin && !cmd_flag(args, "yes")) err = confirm(m, error);
-    if (err == OK) err = models_remove(models, m->id, error);
+    if (err == OK) err = models_remove(hub->models, m->id, error);
     if (err == OK) buf_printf(out, "removed %s\n", m->id);
     free(m);
     return err;
@@ -221,9 +290,13 @@ static int run_models(const struct cmd_call *call)
     static const struct {
         const char *name;
         size_t n_args;
-        enum err (*run)(const struct cmd_args *args, struct models *models, struct buf *out,
+        enum err (*run)(const struct cmd_args *args, struct hub *hub, struct buf *out,
                         struct error *error);
-    } actions[] = {{"list", 1, list}, {"ls", 1, list}, {"show", 2, show}, {"rm", 2, rm}};
+    } actions[] = {{"list", 1, list},
+                   {"ls", 1, list},
+                   {"show", 2, show},
+                   {"rm", 2, rm},
+                   {"catalog", 1, catalog}};
     const struct cmd_args *args = call->args;
     const char *name = args->n_rest ? args->rest[0] : "list";
     size_t a = 0, n = sizeof(actions) / sizeof(*actions);
@@ -231,7 +304,7 @@ static int run_models(const struct cmd_call *call)
     while (a < n && !str_eq(actions[a].name, name)) a++;
     if (a == n || (args->n_rest && args->n_rest != actions[a].n_args)) {
         err_set(&error, ERR_INVALID,
-                "it is `hearth models list`, `hearth models show NAME` or `hearth models rm NAME`");
+                "it is `hearth models` with list, show NAME, rm NAME or catalog");
         return cmd_usage_error(call->verb, &error);
     }
     struct config *config;
@@ -240,7 +313,7 @@ static int run_models(const struct cmd_call *call)
     struct buf text, clean;
     buf_init(&text, TEXT_MAX);
     buf_init(&clean, 2 * (size_t)TEXT_MAX);
-    enum err err = actions[a].run(args, hub->models, &text, &error);
+    enum err err = actions[a].run(args, hub, &text, &error);
     cmd_close_idle_hub(config, hub);
     int status;
     if (err) {
@@ -258,13 +331,14 @@ static int run_models(const struct cmd_call *call)
 
 const struct cmd_verb verb_models = {
     .name = "models",
-    .args = "[list | show NAME | rm NAME]",
-    .summary = "List, describe or remove the models on disk",
-    .details = "  hearth models\n"
+    .args = "[list | show NAME | rm NAME | catalog]",
+    .summary = "List, describe or remove the models on disk, or list those to pull",
+    .details = "`list` shows what is on disk, `catalog` the names that `hearth pull` knows.\n\n"
+               "  hearth models\n"
                "  hearth models show llama3.2:1b\n"
                "  hearth models rm llama3.2:1b --yes\n"
                "  hearth models list --json | jq -r '.models[].id'",
-    .words = "list show rm",
+    .words = "list show rm catalog",
     .complete = COMPLETE_MODEL,
     .max_args = 2,
     .flags = CMD_CONFIG,

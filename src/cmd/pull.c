@@ -183,13 +183,15 @@ const struct cmd_verb verb_pull = {
     .args = "MODEL",
     .summary = "Download a model",
     .details =
-        "MODEL is a known name (llama3.2:1b, qwen2.5:3b:q8_0), a repository at Hugging Face with "
+        "MODEL is a known name (`hearth models catalog` lists them; llama3.2:1b, qwen2.5:3b:q8_0), "
+        "a repository at Hugging Face with "
         "or without a file (org/repo, org/repo:file.gguf), or an https URL. A download that was "
         "cut goes on where it was; what came is checked before it is used. Gated repositories "
         "need HF_TOKEN.\n\n"
         "  hearth pull llama3.2:1b\n"
         "  hearth pull bartowski/Qwen2.5-7B-Instruct-GGUF:Qwen2.5-7B-Instruct-Q4_K_M.gguf",
     .words = "",
+    .complete = COMPLETE_KNOWN,
     .min_args = 1,
     .max_args = 1,
     .flags = CMD_CONFIG,

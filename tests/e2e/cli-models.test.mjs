@@ -36,6 +36,19 @@ test('list: built-in models and those of the folder, as table, names and JSON', 
   assert.ok(mine.bytes > 1000000 && mine.parameters > 1000000 && mine.context > 0);
 });
 
+test('catalog: the names that pull knows', async () => {
+  const table = await runHearth(['models', 'catalog']);
+  assert.equal(table.code, 0, table.stderr);
+  assert.match(table.stdout, /^llama3\.2:1b .*chat/m);
+  const names = (await runHearth(['models', 'catalog', '--names'])).stdout.trim().split('\n');
+  const json = JSON.parse((await runHearth(['models', 'catalog', '--json'])).stdout);
+  assert.deepEqual(json.map((m) => m.name), names);
+  for (const m of json) assert.ok(m.files.length > 0 && m.repository.includes('/'), m.name);
+  const broken = await runHearth(['models', 'catalog', '--set', 'HEARTH_BUILTIN=/nonexistent']);
+  assert.equal(broken.code, 1);
+  assert.match(broken.stderr, /catalog\.json/);
+});
+
 test('show: facts and metadata, of a name and of a path', async () => {
   const dir = folderWithModel();
   const text = await runHearth(['models', 'show', 'my-model'], { dir });

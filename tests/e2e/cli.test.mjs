@@ -41,7 +41,7 @@ test('wrong calls end with status 2 and say what was meant', async () => {
     [['config', '--set', 'PROT=1'], /did you mean PORT/],
     [['config', 'get', 'PROT'], /did you mean PORT/],
     [['config', 'put', 'PORT'], /hearth config get KEY/],
-    [['models', 'shwo', 'x'], /hearth models show NAME/],
+    [['models', 'shwo', 'x'], /show NAME/],
     [['completion', 'fish'], /not for 'fish'/],
     [['help', 'sevre'], /no verb 'sevre'/],
     [['chat', '--temperature', 'hot', 'x'], /'hot' is not a number from 0 to 100/],

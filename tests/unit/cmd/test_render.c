@@ -182,7 +182,7 @@ static void test_bash_completes(void **state)
 {
     (void)state;
     static const struct {
-        const char *words, *want;
+        const char *line, *want;
     } cases[] = {
         {"hearth se", "serve"},
         {"hearth serve --por", "--port"},
@@ -190,6 +190,11 @@ static void test_bash_completes(void **state)
         {"hearth models sh", "show"},
         {"hearth completion z", "zsh"},
         {"hearth help do", "doctor"},
+        {"hearth models ", "list show rm catalog"},
+        /* Names with colons: bash replaces only what stands behind the colon. */
+        {"hearth pull b", "bge:m3"},
+        {"hearth pull llama3.2:1", "1b"},
+        {"hearth chat --model llama3.2:3", "3b"},
     };
     struct buf out;
     struct error error;
@@ -201,11 +206,12 @@ static void test_bash_completes(void **state)
         buf_init(&script, 1 << 20);
         buf_append(&script, out.data, out.len);
         snprintf(tail, sizeof(tail),
-                 "COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]}-1)); _hearth\n"
+                 "hearth() { printf 'llama3.2:1b\\nllama3.2:3b\\nbge:m3\\n'; }\n"
+                 "COMP_LINE='%s'; COMP_POINT=${#COMP_LINE}; _hearth\n"
                  "[ \"${COMPREPLY[*]}\" = '%s' ]\n",
-                 cases[i].words, cases[i].want);
+                 cases[i].line, cases[i].want);
         buf_puts(&script, tail);
-        if (!accepts("bash", "bash", &script)) fail_msg("%s -> %s", cases[i].words, cases[i].want);
+        if (!accepts("bash", "bash", &script)) fail_msg("%s -> %s", cases[i].line, cases[i].want);
         buf_free(&script);
     }
     buf_free(&out);
