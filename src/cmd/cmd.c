@@ -106,7 +106,7 @@ static int unknown_verb(const char *name)
 {
     const char *names[32];
     size_t n = 0;
-    for (; cmd_verbs[n] && n < 32; n++) names[n] = cmd_verbs[n]->name;
+    for (; n < 32 && cmd_verbs[n]; n++) names[n] = cmd_verbs[n]->name;
     const char *near = cmd_nearest(name, names, n);
     struct error error;
     if (near)
