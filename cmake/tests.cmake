@@ -12,7 +12,7 @@ set(san_env
     "ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:allocator_may_return_null=1"
     "LSAN_OPTIONS=suppressions=${supp}/asan.supp:print_suppressions=0"
     "UBSAN_OPTIONS=print_stacktrace=1"
-    "TSAN_OPTIONS=suppressions=${supp}/tsan.supp:ignore_noninstrumented_modules=1:second_deadlock_stack=1:print_suppressions=0")
+    "TSAN_OPTIONS=suppressions=${supp}/tsan.supp:second_deadlock_stack=1:print_suppressions=0")
 set(slower 1) # factor for time-outs
 if(HEARTH_SAN)
     set(slower 5)
