@@ -72,8 +72,7 @@ static char *give_prompt(EditLine *el)
     return (char *)(uintptr_t)input_of(el)->prompt; /* libedit only reads it */
 }
 
-/* ---- keys
- * ---------------------------------------------------------------------------------------- */
+/* ---- keys ----------------------------------------------------------------------------------- */
 
 /* One byte; 0 at the end of the input, -1 on failure, KEY_INTERRUPT also for SIGINT. */
 static int get_byte(EditLine *el, unsigned char *byte)
@@ -156,8 +155,7 @@ static unsigned char key_paste(EditLine *el, int ch)
     return inserted ? CC_REFRESH : CC_ERROR;
 }
 
-/* ---- lines
- * ----------------------------------------------------------------------------------------- */
+/* ---- lines ---------------------------------------------------------------------------------- */
 
 static void history_enter(void *ctx, const char *entry)
 {

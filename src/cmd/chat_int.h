@@ -83,7 +83,7 @@ enum chat_read chat_input_read(struct chat_input *in, const char *prompt, const 
 /* Remembers a whole entry (it may have several lines). */
 void chat_input_remember(struct chat_input *in, const char *entry);
 
-/* ---- history --------------------------------------------------------------------------------- */
+/* ---- history -------------------------------------------------------------------------------- */
 
 /* Calls fn for each kept entry, oldest first. A file that can't be read is no error: there is just
  * no history. */

@@ -42,8 +42,7 @@ static void say(const char *fmt, ...)
     free(text);
 }
 
-/* ---- asking
- * ------------------------------------------------------------------------------------------ */
+/* ---- asking --------------------------------------------------------------------------------- */
 
 static void ask(struct repl *r, const char *question)
 {
@@ -75,8 +74,7 @@ static void ask(struct repl *r, const char *question)
     }
 }
 
-/* ---- commands
- * ------------------------------------------------------------------------------------------ */
+/* ---- commands ------------------------------------------------------------------------------- */
 
 static void do_new(struct repl *r, const char *arg)
 {
@@ -362,8 +360,7 @@ static void run_command(struct repl *r, const char *line)
         say("there is no /%s; /help lists the commands", name);
 }
 
-/* ---- the session
- * ------------------------------------------------------------------------------------------ */
+/* ---- the session ---------------------------------------------------------------------------- */
 
 static const char fence[] = "\"\"\"";
 

@@ -97,8 +97,7 @@ static void show_end(struct view *v)
     put_out(v);
 }
 
-/* ---- the request
- * --------------------------------------------------------------------------------- */
+/* ---- the request ---------------------------------------------------------------------------- */
 
 static void put_message(struct jw *w, const char *role, const char *content)
 {
@@ -152,8 +151,7 @@ static void build_body(const struct chat *c, const char *question, struct buf *o
     jw_obj_end(&w);
 }
 
-/* ---- the conversation
- * ---------------------------------------------------------------------------- */
+/* ---- the conversation ----------------------------------------------------------------------- */
 
 static void add_message(struct chat *c, const char *role, const char *text, size_t len)
 {
@@ -175,8 +173,7 @@ char *chat_undo(struct chat *c)
     return question;
 }
 
-/* ---- asking
- * --------------------------------------------------------------------------------------- */
+/* ---- asking --------------------------------------------------------------------------------- */
 
 /* Takes pieces until the end; *stopped when Ctrl-C ended it. */
 static void receive(struct chat *c, struct view *v, struct reply *reply, bool *stopped,

@@ -14,7 +14,7 @@
 
 enum cmd_status { CMD_OK = 0, CMD_FAILED = 1, CMD_USAGE = 2, CMD_INTERRUPTED = 130 };
 
-/* ---- tables ------------------------------------------------------------------------------- */
+/* ---- tables --------------------------------------------------------------------------------- */
 
 /* What a shell offers after an option or as an argument. */
 enum cmd_complete {
@@ -79,7 +79,7 @@ bool cmd_option_table(const struct cmd_verb *verb, size_t i, const struct cmd_op
 extern const struct cmd_verb verb_serve, verb_chat, verb_run, verb_pull, verb_models, verb_config,
     verb_doctor, verb_version, verb_help, verb_completion;
 
-/* ---- parsed arguments ---------------------------------------------------------------------- */
+/* ---- parsed arguments ----------------------------------------------------------------------- */
 
 enum { CMD_VALUES_MAX = 128 };
 

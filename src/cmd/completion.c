@@ -18,7 +18,7 @@ static void put_option_words(const struct cmd_verb *verb, struct buf *out)
     }
 }
 
-/* ---- bash ------------------------------------------------------------------------------------ */
+/* ---- bash ----------------------------------------------------------------------------------- */
 
 static const char *bash_action(enum cmd_complete complete)
 {
@@ -103,7 +103,7 @@ static void render_bash(struct buf *out)
                   "complete -F _hearth hearth\n");
 }
 
-/* ---- zsh ------------------------------------------------------------------------------------- */
+/* ---- zsh ------------------------------------------------------------------------------------ */
 
 static const char *zsh_action(enum cmd_complete complete)
 {

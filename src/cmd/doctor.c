@@ -56,8 +56,7 @@ static struct check *add(struct report *r, const char *name, enum state state, c
 
 #define advise(check, ...) ((void)str_printf((check)->advice, TEXT_MAX, __VA_ARGS__))
 
-/* ---- engine and machine ------------------------------------------------------------------------
- */
+/* ---- engine and machine --------------------------------------------------------------------- */
 
 static void check_engine(struct report *r, struct hub *hub)
 {
@@ -98,8 +97,7 @@ static void read_memory(uint64_t *available, uint64_t *total)
     fclose(f);
 }
 
-/* ---- folders and models
- * -------------------------------------------------------------------------- */
+/* ---- folders and models --------------------------------------------------------------------- */
 
 static void check_folder(struct report *r, const char *name, const char *dir, const char *setting)
 {
@@ -168,8 +166,7 @@ static void check_default_model(struct report *r, struct hub *hub)
     }
 }
 
-/* ---- network
- * -------------------------------------------------------------------------------------- */
+/* ---- network -------------------------------------------------------------------------------- */
 
 /* 0 when host:port can be bound, else an errno (or -1: the host is unknown). */
 static int try_bind(const char *host, int port)
@@ -229,8 +226,7 @@ static void check_network(struct report *r, const struct config *config)
     }
 }
 
-/* ---- the report
- * ------------------------------------------------------------------------------------ */
+/* ---- the report ----------------------------------------------------------------------------- */
 
 static void examine(struct report *r, const struct cmd_args *args)
 {

@@ -119,10 +119,12 @@ void flow_text(struct flow *f, unsigned look, const char *text, size_t len)
         if (blank || columns == 2) {
             add(f, look, text + start, i - start, width);
             flow_flush(f);
-            if (blank)
+            if (blank) {
                 f->space = true;
-            else
+            } else {
                 add(f, look, text + i, n, columns);
+                flow_flush(f);
+            }
             start = i + n;
             width = 0;
         } else {

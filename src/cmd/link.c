@@ -50,8 +50,7 @@ enum err link_get(struct link *link, const char *path, struct buf *out, struct e
     return err;
 }
 
-/* ---- which hub ---------------------------------------------------------------------------------
- */
+/* ---- which hub ------------------------------------------------------------------------------ */
 
 static bool collect(void *ctx, const void *data, size_t len)
 {

@@ -53,7 +53,7 @@ void link_close(struct link *link); /* NULL is fine */
 HT_MUST_CHECK enum err link_get(struct link *link, const char *path, struct buf *out,
                                 struct error *error);
 
-/* ---- which hub ------------------------------------------------------------------------------- */
+/* ---- which hub ------------------------------------------------------------------------------ */
 
 enum { LINK_URL_MAX = 256 };
 

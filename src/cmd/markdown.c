@@ -88,8 +88,7 @@ void markdown_free(struct markdown *m)
     free(m);
 }
 
-/* ---- the kind of a line ------------------------------------------------------------------------
- */
+/* ---- the kind of a line --------------------------------------------------------------------- */
 
 static size_t run_length(const char *s, size_t len, char c)
 {
@@ -212,8 +211,7 @@ static struct head head_kind(const struct markdown *m, bool complete)
     return h;
 }
 
-/* ---- inline text: where it may be cut -----------------------------------------------------------
- */
+/* ---- inline text: where it may be cut ------------------------------------------------------- */
 
 static bool is_blank(char c)
 {
@@ -306,19 +304,21 @@ static void show_text(struct markdown *m, size_t n)
     m->scan.safe = 0;
 }
 
-static void advance_text(struct markdown *m)
+/* Shows what may be shown, cut at every safe place: so the result is the same however the text
+ * comes in. */
+static void advance_text(struct markdown *m, bool complete)
 {
-    while (m->scan.pos < m->line.len && scan_step(m, false)) continue;
-    if (m->scan.safe > 0) show_text(m, m->scan.safe);
-    if (m->line.len > HOLD_MAX && m->scan.pos > 0) {
-        size_t n = m->scan.pos;
-        m->scan = (struct scan){.pos = n};
-        show_text(m, n);
+    while (m->scan.pos < m->line.len && scan_step(m, complete)) {
+        if (m->scan.safe > 0) show_text(m, m->scan.safe);
+        if (m->scan.pos > HOLD_MAX) {
+            size_t n = m->scan.pos;
+            m->scan = (struct scan){.pos = n};
+            show_text(m, n);
+        }
     }
 }
 
-/* ---- lines
- * --------------------------------------------------------------------------------------- */
+/* ---- lines ---------------------------------------------------------------------------------- */
 
 static void before_content(struct markdown *m)
 {
@@ -454,7 +454,7 @@ static void decide(struct markdown *m, bool complete)
 static void show_now(struct markdown *m)
 {
     if (m->state == HEAD) decide(m, false);
-    if (m->state == TEXT) advance_text(m);
+    if (m->state == TEXT) advance_text(m, false);
     if (m->state == CODE) show_verbatim(m, LOOK_CODE);
 }
 
@@ -476,6 +476,7 @@ static void end_line(struct markdown *m)
         buf_putc(m->flow.out, '\n');
     } else if (!was_blank) {
         end_verbatim(m); /* a fence's own line */
+        advance_text(m, true);
         if (m->line.len) md_span(&m->flow, m->line.data, m->line.len);
         buf_clear(&m->line);
         flow_newline(&m->flow);
@@ -484,8 +485,7 @@ static void end_line(struct markdown *m)
     m->scan = (struct scan){0};
 }
 
-/* ---- the stream
- * ------------------------------------------------------------------------------------ */
+/* ---- the stream ----------------------------------------------------------------------------- */
 
 static void take_clean(struct markdown *m, const char *s, size_t len)
 {

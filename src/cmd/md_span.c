@@ -158,19 +158,21 @@ void md_span(struct flow *f, const char *text, size_t len)
         len--;
     }
     if (len == 0) return;
-    char *guarded = xmalloc(len + GUARD_LEN);
+    /* md4c 0.4.8 reads past an end that is not a newline ("](x" of an open link). */
+    char *guarded = xmalloc(len + GUARD_LEN + 2);
     memcpy(guarded, guard, GUARD_LEN);
     memcpy(guarded + GUARD_LEN, text, len);
+    memcpy(guarded + GUARD_LEN + len, "\n", 2);
     struct spans s;
     spans_init(&s, f);
     s.skip = GUARD_LEN;
-    if (md_parse(guarded, (MD_SIZE)(len + GUARD_LEN), &parser, &s) != 0)
+    if (md_parse(guarded, (MD_SIZE)(len + GUARD_LEN + 1), &parser, &s) != 0)
         flow_text(f, 0, text, len); /* it ran out of memory */
     spans_free(&s);
     free(guarded);
 }
 
-/* ---- tables ---------------------------------------------------------------------------------- */
+/* ---- tables --------------------------------------------------------------------------------- */
 
 enum { COLUMNS_MAX = 32, ROWS_MAX = 2000, GAP = 3, COLUMN_MIN = 3 };
 

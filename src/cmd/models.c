@@ -66,8 +66,7 @@ static void put_info_json(struct jw *w, const struct model_info *m)
     jw_kstr(w, "path", m->path);
 }
 
-/* ---- list --------------------------------------------------------------------------------------
- */
+/* ---- list ----------------------------------------------------------------------------------- */
 
 static void put_table(const struct model_info *models, size_t n, struct buf *out)
 {
@@ -118,8 +117,7 @@ static enum err list(const struct cmd_args *args, struct hub *hub, struct buf *o
     return OK;
 }
 
-/* ---- catalog -----------------------------------------------------------------------------------
- */
+/* ---- catalog -------------------------------------------------------------------------------- */
 
 static void put_known_json(struct jw *w, const struct catalog_model *m)
 {
@@ -185,8 +183,7 @@ static enum err catalog(const struct cmd_args *args, struct hub *hub, struct buf
     return OK;
 }
 
-/* ---- show --------------------------------------------------------------------------------------
- */
+/* ---- show ----------------------------------------------------------------------------------- */
 
 static void put_value(const json_t *value, struct buf *out)
 {
@@ -255,8 +252,7 @@ static enum err show(const struct cmd_args *args, struct hub *hub, struct buf *o
     return err;
 }
 
-/* ---- rm
- * ------------------------------------------------------------------------------------------ */
+/* ---- rm ------------------------------------------------------------------------------------- */
 
 static enum err confirm(const struct model_info *m, struct error *error)
 {
@@ -282,8 +278,7 @@ static enum err rm(const struct cmd_args *args, struct hub *hub, struct buf *out
     return err;
 }
 
-/* ---- the verb ----------------------------------------------------------------------------------
- */
+/* ---- the verb ------------------------------------------------------------------------------- */
 
 static int run_models(const struct cmd_call *call)
 {

@@ -132,7 +132,7 @@ enum err cmd_render_help(const struct cmd_verb *verb, struct buf *out)
     return out->err;
 }
 
-/* ---- docs/cli.md --------------------------------------------------------------------------- */
+/* ---- docs/cli.md ---------------------------------------------------------------------------- */
 
 /* In a table cell a pipe would end the cell. */
 static void put_cell(struct buf *out, const char *text)

@@ -72,7 +72,7 @@ void reply_free(struct reply *r)
     free(r);
 }
 
-/* ---- transport's side ------------------------------------------------------------------------ */
+/* ---- transport's side ----------------------------------------------------------------------- */
 
 static void wake_owner(struct reply *r)
 {
@@ -232,8 +232,7 @@ void reply_push_end(struct reply *r, const struct error *error)
     pthread_mutex_unlock(&r->lock);
 }
 
-/* ---- owner's side ------------------------------------------------------------------------------
- */
+/* ---- owner's side --------------------------------------------------------------------------- */
 
 /* Takes the next piece; REPLY_TIMEOUT when there is none yet. */
 static enum reply_wake take(struct reply *r, const char **text, size_t *len, struct reply_end *end)

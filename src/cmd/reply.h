@@ -22,7 +22,7 @@ struct reply;
 struct reply *reply_new(void);    /* never NULL */
 void reply_free(struct reply *r); /* after its end was taken, or if it was never started */
 
-/* ---- transport's side --------------------------------------------------------------------- */
+/* ---- transport's side ----------------------------------------------------------------------- */
 
 void reply_push_status(struct reply *r, int status);
 /* false = stop sending (the answer is too large or broken): end it with reply_push_end. */
@@ -30,7 +30,7 @@ bool reply_push_data(struct reply *r, const void *data, size_t len);
 /* error NULL = the transport delivered all there was. */
 void reply_push_end(struct reply *r, const struct error *error);
 
-/* ---- owner's side ---------------------------------------------------------------------------- */
+/* ---- owner's side --------------------------------------------------------------------------- */
 
 enum reply_wake {
     REPLY_TEXT,      /* text, text_len: valid until the next call */

@@ -36,7 +36,7 @@ static const struct cmd_option options[] = {
     {"log-file", 0, "FILE", CONFIG_LOG_FILE, NULL, NULL, COMPLETE_FILE},
 };
 
-/* ---- signals --------------------------------------------------------------------------------- */
+/* ---- signals -------------------------------------------------------------------------------- */
 
 static char ended_file[FS_PATH_MAX]; /* hub.json, for the handler of a second signal */
 
@@ -66,7 +66,7 @@ static void let_second_signal_end(const sigset_t *set)
     pthread_sigmask(SIG_UNBLOCK, set, NULL);
 }
 
-/* ---- what is said at start ------------------------------------------------------------------- */
+/* ---- what is said at start ------------------------------------------------------------------ */
 
 static bool is_loopback(const char *host)
 {
@@ -88,8 +88,7 @@ static void tell_ready(const char *url, const struct config *config, const struc
                 config_str(config, CONFIG_HOST));
 }
 
-/* ---- the verb ----------------------------------------------------------------------------------
- */
+/* ---- the verb ------------------------------------------------------------------------------- */
 
 static struct server_params params_of(const struct config *config, struct hub *hub)
 {

@@ -63,7 +63,7 @@ enum err cmd_default_model(const struct hub *hub, struct model_info *out, struct
     return error->code;
 }
 
-/* ---- the prompt ------------------------------------------------------------------------------ */
+/* ---- the prompt ----------------------------------------------------------------------------- */
 
 /* All of standard input, up to max bytes. */
 static enum err read_stdin(struct buf *out, size_t max, struct error *error)

@@ -249,6 +249,70 @@ static void test_streams(void **state)
     markdown_free(m);
 }
 
+/* Random texts out of what Markdown is made of: no crash, and the same result however it is cut. */
+static void test_random_texts(void **state)
+{
+    (void)state;
+    static const char *const atoms[] = {
+        "*",
+        "**",
+        "_",
+        "`",
+        "```",
+        "~~",
+        "[",
+        "](",
+        ")",
+        "|",
+        "|---|",
+        "# ",
+        "- ",
+        "1. ",
+        "> ",
+        "\n",
+        "\n\n",
+        " ",
+        "  ",
+        "word",
+        "a",
+        "\\",
+        "\xe4\xb8\x80",
+        "\xc3\xa9",
+        "&amp;",
+        "<b>",
+        "---",
+        "\t",
+        "!",
+        "~~~",
+        "\xff",
+        "\033[1m",
+        "0",
+        ".",
+        "https://x.org",
+    };
+    enum { N_ATOMS = sizeof(atoms) / sizeof(*atoms) };
+    unsigned seed = 1;
+    for (int round = 0; round < 3000; round++) {
+        struct buf text, whole, pieces;
+        buf_init(&text, 1 << 16);
+        buf_init(&whole, 1 << 20);
+        buf_init(&pieces, 1 << 20);
+        int n = 1 + rand_r(&seed) % 60;
+        for (int i = 0; i < n; i++) buf_puts(&text, atoms[(unsigned)rand_r(&seed) % N_ATOMS]);
+        int width = 20 + rand_r(&seed) % 60;
+        size_t step = 1 + (size_t)rand_r(&seed) % 5;
+        enum term_style style = rand_r(&seed) % 2 ? TERM_COLOR : TERM_PLAIN;
+        render(text.data, text.len, text.len, width, style, &whole);
+        render(text.data, text.len, step, width, style, &pieces);
+        if (strcmp(buf_str(&whole), buf_str(&pieces)) != 0)
+            fail_msg("round %d, pieces of %zu, width %d:\n%s\nwhole:\n%s\npieces:\n%s", round, step,
+                     width, text.data, buf_str(&whole), buf_str(&pieces));
+        buf_free(&text);
+        buf_free(&whole);
+        buf_free(&pieces);
+    }
+}
+
 int main(void)
 {
     setlocale(LC_CTYPE, "C.UTF-8");
@@ -260,7 +324,7 @@ int main(void)
         cmocka_unit_test(test_code_blocks),     cmocka_unit_test(test_tables),
         cmocka_unit_test(test_links),           cmocka_unit_test(test_control_characters),
         cmocka_unit_test(test_raw_is_verbatim), cmocka_unit_test(test_hold_is_bounded),
-        cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_streams),         cmocka_unit_test(test_random_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
