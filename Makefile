@@ -33,7 +33,7 @@ test: ## Set up, build and run all tests; T=<regex> picks some, SAN=address|unde
 	@cd build-$(preset) && ctest -j$(TEST_JOBS) --output-on-failure --no-label-summary \
 	    $(if $(T),-R "$(T)")
 
-check: ## Format, layers, lengths, dead globals, headers, generated files, cppcheck, lockfile
+check: ## Format, layers, lengths, dead globals, headers, generated files, clang, cppcheck, ...
 	@tools/setup check
 	@tools/build test all hearth-gen
 	@tools/check/run build-test
@@ -48,7 +48,7 @@ bench: setup ## Measure: start-up, HTTP layer, and speed beside llama-server on 
 
 fuzz: ## Fuzz each parser for FUZZ_SECONDS (60); FUZZ=<name> picks one
 	@tools/setup fuzz
-	@tools/build fuzz
+	@tools/build fuzz fuzzers
 	@tools/fuzz build-fuzz $(FUZZ_SECONDS) $(FUZZ)
 
 install: all ## Install under PREFIX (/usr/local); DESTDIR= for packagers

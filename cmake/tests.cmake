@@ -47,6 +47,29 @@ function(hearth_test_program target source)
         BUILD_RPATH "${CMAKE_BINARY_DIR}/lib/hearth")
 endfunction()
 
+# ---- fuzz targets ------------------------------------------------------------------------------
+# With HEARTH_FUZZ they are libFuzzer programs for `make fuzz`, and nothing else is built; otherwise
+# tests/fuzz/replay.c runs the corpus through them once, so that what a fuzzer has found stays fixed
+# in every build.
+file(GLOB fuzzers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
+add_custom_target(fuzzers)
+foreach(source IN LISTS fuzzers)
+    get_filename_component(target ${source} NAME_WE)
+    string(REGEX REPLACE "^fuzz_" "" name ${target})
+    if(HEARTH_FUZZ)
+        hearth_test_program(${target} ${source})
+        target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+    else()
+        hearth_test_program(${target} ${source} ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.c)
+        hearth_test(fuzz/${name} fuzz 120 ${target} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
+    endif()
+    target_link_libraries(${target} PRIVATE hearth_cmd)
+    add_dependencies(fuzzers ${target})
+endforeach()
+if(HEARTH_FUZZ)
+    return()
+endif()
+
 # ---- unit --------------------------------------------------------------------------------------
 file(GLOB layers RELATIVE ${CMAKE_SOURCE_DIR}/tests/unit CONFIGURE_DEPENDS
      ${CMAKE_SOURCE_DIR}/tests/unit/*)
@@ -60,24 +83,6 @@ foreach(layer IN LISTS layers)
         hearth_test(unit/${layer}/${name} unit 120 ${target})
         hearth_uses_a_model(unit/${layer}/${name} ${source})
     endforeach()
-endforeach()
-
-# ---- fuzz targets ------------------------------------------------------------------------------
-# With HEARTH_FUZZ they are libFuzzer programs for `make fuzz`; otherwise tests/fuzz/replay.c runs
-# the corpus through them once, so that what a fuzzer has found stays fixed in every build.
-file(GLOB fuzzers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
-foreach(source IN LISTS fuzzers)
-    get_filename_component(target ${source} NAME_WE)
-    string(REGEX REPLACE "^fuzz_" "" name ${target})
-    if(HEARTH_FUZZ)
-        hearth_test_program(${target} ${source})
-        target_link_libraries(${target} PRIVATE hearth_cmd)
-        target_link_options(${target} PRIVATE -fsanitize=fuzzer)
-    else()
-        hearth_test_program(${target} ${source} ${CMAKE_SOURCE_DIR}/tests/fuzz/replay.c)
-        target_link_libraries(${target} PRIVATE hearth_cmd)
-        hearth_test(fuzz/${name} fuzz 120 ${target} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
-    endif()
 endforeach()
 
 # ---- end to end --------------------------------------------------------------------------------

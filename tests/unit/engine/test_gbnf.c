@@ -23,8 +23,8 @@ static void test_good_grammars(void **state)
     (void)state;
     static const char *const good[] = {
         "root ::= \"a\"",
-        "# comment\n\nroot ::= x y? # more\n  \nx ::= [a-z]+ | \"\\n\" | [^\\]\"]\ny ::= (x | "
-        ".){2,5}\r\n",
+        ("# comment\n\nroot ::= x y? # more\n  \nx ::= [a-z]+ | \"\\n\" | [^\\]\"]\ny ::= (x | "
+         ".){2,5}\r\n"),
         "root ::= \"a\" |\n \"b\"",
         "root ::= ( \"a\"\n | \"b\" )*",
         "root ::= \"\\x41\\u00e9\\U0001F600\\t\\r\\\\\\\"\\[\\]\\-\"",
