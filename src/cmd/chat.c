@@ -134,6 +134,7 @@ static int run_chat(const struct cmd_call *call)
         tell_builtin(&c);
         status = talk ? chat_repl(&c) : ask_once(&c, buf_str(&question));
     }
+    interrupt_release();
     link_close(c.link);
     if (c.config_here) config_free(c.config_here);
     json_decref(c.messages);

@@ -36,6 +36,21 @@ void interrupt_install(void)
     handle();
 }
 
+static void on_interrupt_end(int sig)
+{
+    (void)sig;
+    _exit(CMD_INTERRUPTED);
+}
+
+void interrupt_release(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    signal(SIGINT, on_interrupt_end);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 void interrupt_install_flag(void)
 {
     second_ends = 1;

@@ -10,8 +10,11 @@
 
 /* Call before any thread is started. */
 void interrupt_install(void);
-/* The same for verbs whose work is one blocking call that looks at interrupt_seen now and then:
- * SIGINT stays let in; the second one ends the program at once. */
+/* From now on SIGINT ends the program again: for the last steps, which nobody should have to wait
+ * for (a model that is being loaded, a hub that closes). */
+void interrupt_release(void);
+/* As interrupt_install, for verbs whose work is one blocking call that looks at interrupt_seen now
+ * and then: SIGINT stays let in; the second one ends the program at once. */
 void interrupt_install_flag(void);
 /* Whether SIGINT came since the last interrupt_clear. */
 bool interrupt_seen(void);

@@ -147,6 +147,7 @@ static int run_run(const struct cmd_call *call)
         if (err == OK) err = complete(link, &body, &error);
         if (err) status = err == ERR_CLOSED ? CMD_FAILED : cmd_fail(&error);
     }
+    interrupt_release();
     link_close(link);
     if (config_here) config_free(config_here);
     buf_free(&prompt);
