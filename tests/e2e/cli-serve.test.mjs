@@ -143,7 +143,8 @@ test('preloading is over soon after start', async () => {
 
 test('listening for everybody is said loudly', async () => {
   const hub = await startHub({ args: ['--host', '0.0.0.0', '--no-preload'] });
-  assert.match(hub.log, /WARNING: listening on 0\.0\.0\.0/);
+  // On standard error, which may be read after the line on standard output that startHub waits for.
+  await until(() => /WARNING: listening on 0\.0\.0\.0/.test(hub.log), 10000, 'the warning');
   assert.match(hub.url, /127\.0\.0\.1/);
   assert.equal((await fetch(`${hub.url}/health`)).status, 200);
   await hub.stop();
