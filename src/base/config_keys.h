@@ -39,8 +39,9 @@
     X(PRELOAD, "HEARTH_PRELOAD", BOOL, "true", 0, 0, "", "models", "Load the default model at start instead of at the first request.") \
     X(HF_TOKEN, "HF_TOKEN", SECRET, "", 0, 0, "", "models", "Token for gated repositories at Hugging Face.") \
     X(HF_ENDPOINT, "HF_ENDPOINT", STRING, "https://huggingface.co", 0, 0, "", "models", "Where catalogue names and repositories are downloaded from.") \
-    X(N_CTX, "LLAMA_CPP_N_CTX", INT, "0", 0, 16777216, "tokens", "engine", "Context of a model; 0 is the model's own, up to 8192 for each of the parallel sequences.") \
+    X(N_CTX, "LLAMA_CPP_N_CTX", INT, "0", 0, 16777216, "tokens", "engine", "Longest context of a request, prompt and answer; 0 is the model's own, up to 8192.") \
     X(N_PARALLEL, "HEARTH_PARALLEL", INT, "8", 1, 64, "", "engine", "Requests that are decoded together.") \
+    X(SHARED_KV, "HEARTH_SHARED_KV", BOOL, "false", 0, 0, "", "engine", "One pool of context for all parallel requests, LLAMA_CPP_N_CTX tokens in all: a single request may use it all, but the more of it is in use the slower is every token.") \
     X(N_BATCH, "HEARTH_BATCH", INT, "2048", 32, 65536, "tokens", "engine", "Most tokens in one batch.") \
     X(N_UBATCH, "HEARTH_UBATCH", INT, "512", 32, 65536, "tokens", "engine", "Tokens computed at a time within a batch.") \
     X(N_THREADS, "HEARTH_ENGINE_THREADS", INT, "0", 0, 1024, "", "engine", "Threads for inference; 0 is one for each physical core, fewer for a small model.") \

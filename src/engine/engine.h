@@ -153,12 +153,16 @@ HT_MUST_CHECK enum err engine_parser_feed(struct engine_parser *ps, const char *
 /* ---- context: batches --------------------------------------------------------------------- */
 
 struct engine_ctx_params {
-    int32_t n_ctx;   /* KV cells shared by all sequences (unified); 0 = from the model */
+    int32_t n_ctx;   /* KV cells of all sequences together; 0 = from the model */
     int32_t n_batch; /* most tokens in one engine_decode */
     int32_t n_ubatch;
     int32_t n_seq_max;                  /* sequence ids are 0..n_seq_max-1 */
     int32_t n_threads, n_threads_batch; /* 0 = what suits the machine and the model */
     bool embeddings;                    /* an embedding or rerank model's context */
+    /* false: each sequence has n_ctx / n_seq_max cells of its own (rounded up to 256), attends to
+     * these only, and a copy copies them. true: any sequence may use any cell, copies share them,
+     * and every token pays for all cells in use (docs/decisions/0009). */
+    bool shared_kv;
 };
 
 HT_MUST_CHECK enum err engine_ctx_new(struct engine_model *m,
@@ -186,7 +190,8 @@ void engine_ctx_abort(struct engine_ctx *c);
 void engine_ctx_abort_clear(struct engine_ctx *c);
 
 /* Sequence memory. p0 < 0 = from the start, p1 < 0 = to the end. seq_remove returns false when the
- * architecture can't remove a part (recurrent models): remove all of it instead. */
+ * architecture can't remove a part (recurrent models): remove all of it instead. Without shared_kv
+ * only a whole sequence (p0, p1 < 0) can be copied, into an empty one. */
 bool engine_seq_remove(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
 void engine_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
 

@@ -33,6 +33,7 @@ struct fake_ctx {
     const struct fake_model *model;
     struct cell *cells;
     int32_t *free_cells, n_free, n_ubatch;
+    int32_t seq_cells; /* most of them that one sequence may use */
     struct seq *seqs;
     struct output *outputs; /* of the last decode, by index in its batch */
     int32_t n_outputs;
@@ -68,6 +69,7 @@ enum err fake_ctx_new(struct engine_model *head, const struct engine_ctx_params 
                                   .embeddings = params->embeddings};
     c->model = m;
     c->n_ubatch = params->n_ubatch;
+    c->seq_cells = params->shared_kv || params->embeddings ? n_ctx : n_ctx / params->n_seq_max;
     c->cells = xcalloc((size_t)n_ctx, sizeof *c->cells);
     c->free_cells = xcalloc((size_t)n_ctx, sizeof *c->free_cells);
     c->n_free = n_ctx;
@@ -148,7 +150,7 @@ static void store(struct fake_ctx *c, const struct engine_batch_token *t)
 {
     struct seq *s = &c->seqs[t->seq];
     ht_assert(t->pos == s->len && !s->dirty);
-    ht_assert(c->n_free > 0);
+    ht_assert(c->n_free > 0 && s->len < c->seq_cells);
     int32_t cell = c->free_cells[--c->n_free];
     c->cells[cell] = (struct cell){t->token, 1};
     s->cells[s->len++] = cell;

@@ -1,7 +1,7 @@
 /* Contexts and samplers of the llama engine. One owner thread; only `abort` is touched by others.
  *
  * The batch is laid out once, for n_batch tokens, so that decoding allocates nothing. The KV cache
- * is unified: every sequence may use any cell, and a copied prefix is shared, not duplicated. */
+ * is one stream of cells per sequence, or one for all (shared_kv). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@ struct le_ctx {
     struct llama_batch batch;
     float *embedding; /* n_embd_out */
     int32_t n_embd_out;
-    bool normalise;
+    bool normalise, shared_kv;
 };
 
 struct le_sampler {
@@ -59,7 +59,7 @@ static struct llama_context_params to_params(const struct le_model *m, struct le
     p.n_threads_batch = params->n_threads_batch ? params->n_threads_batch : threads;
     p.abort_callback = on_abort;
     p.abort_callback_data = c;
-    p.kv_unified = true;
+    p.kv_unified = params->shared_kv || params->embeddings;
     p.op_offload = true;
     p.no_perf = true;
     if (!params->embeddings) return p;
@@ -110,6 +110,7 @@ enum err le_ctx_new(struct engine_model *head, const struct engine_ctx_params *p
     struct le_ctx *c = xcalloc(1, sizeof *c);
     c->head.ops = head->ops;
     struct llama_context_params p = to_params(m, c, params);
+    c->shared_kv = p.kv_unified;
     le_log_forget();
     c->ctx = llama_init_from_model(m->model, p);
     if (!c->ctx) {
@@ -179,7 +180,9 @@ bool le_seq_remove(struct engine_ctx *head, int32_t seq, int32_t p0, int32_t p1)
 void le_seq_copy(struct engine_ctx *head, int32_t from, int32_t to, int32_t p0, int32_t p1)
 {
     struct le_ctx *c = (struct le_ctx *)head;
-    if (c->memory) llama_memory_seq_cp(c->memory, from, to, p0, p1);
+    if (!c->memory) return;
+    ht_assert(c->shared_kv || (p0 < 0 && p1 < 0)); /* libllama copies whole streams only */
+    llama_memory_seq_cp(c->memory, from, to, p0, p1);
 }
 
 const float *le_seq_embedding(struct engine_ctx *head, int32_t seq)

@@ -33,6 +33,7 @@ static enum err open_sched(struct hub *h, struct error *error)
         .engine = h->engine,
         .n_ctx = (int32_t)config_int(c, CONFIG_N_CTX),
         .n_parallel = (int32_t)config_int(c, CONFIG_N_PARALLEL),
+        .shared_kv = config_bool(c, CONFIG_SHARED_KV),
         .n_batch = (int32_t)config_int(c, CONFIG_N_BATCH),
         .n_ubatch = (int32_t)config_int(c, CONFIG_N_UBATCH),
         .n_threads = (int32_t)config_int(c, CONFIG_N_THREADS),

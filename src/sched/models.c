@@ -179,7 +179,7 @@ static int64_t cells_in_reason(const struct engine_model_facts *f)
 static int32_t cells_wanted(const struct sched_model *m, int32_t n_train)
 {
     const struct sched_params *p = &m->s->params;
-    if (p->n_ctx > 0) return p->n_ctx;
+    if (p->n_ctx > 0) return p->shared_kv ? p->n_ctx : min32(p->n_ctx, n_train) * p->n_parallel;
     int32_t one = min32(n_train, CHAT_CTX_MAX);
     int64_t cells = min32((int64_t)one * p->n_parallel, cells_in_reason(&m->facts));
     return (int32_t)(cells > one ? cells : one);
@@ -193,7 +193,8 @@ static enum err new_chat_ctx(struct sched_model *m, int32_t n_train, struct erro
                                        .n_ubatch = p->n_ubatch,
                                        .n_seq_max = p->n_parallel,
                                        .n_threads = p->n_threads,
-                                       .n_threads_batch = p->n_threads};
+                                       .n_threads_batch = p->n_threads,
+                                       .shared_kv = p->shared_kv};
     enum err e = engine_ctx_new(m->engine_model, &params, &m->ctx, error);
     while (e == ERR_NOMEM && p->n_ctx == 0 && params.n_ctx > 2048) {
         params.n_ctx /= 2;
@@ -205,7 +206,10 @@ static enum err new_chat_ctx(struct sched_model *m, int32_t n_train, struct erro
     m->n_cells = engine_ctx_size(m->ctx);
     m->n_batch = min32(p->n_batch, m->n_cells); /* libllama cuts it the same way */
     m->n_ubatch = min32(p->n_ubatch, m->n_batch);
-    m->n_seq_ctx = min32(n_train, m->n_cells);
+    int32_t longest = p->shared_kv ? m->n_cells : m->n_cells / m->n_slots;
+    if (!p->shared_kv && p->n_ctx > 0)
+        longest = min32(longest, p->n_ctx); /* as asked, not rounded */
+    m->n_seq_ctx = min32(n_train, longest);
     return OK;
 }
 

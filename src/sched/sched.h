@@ -22,9 +22,10 @@ struct sched_model; /* a model known to the scheduler; valid until sched_free */
 
 struct sched_params {
     struct engine *engine;
-    int32_t n_ctx;      /* per model: KV cells shared by its sequences; 0 = the model's own,
-                           times n_parallel, within reason */
+    int32_t n_ctx;      /* of one sequence; 0 = the model's own, within reason. With shared_kv: KV
+                           cells of all sequences, of which one may use up to the model's context */
     int32_t n_parallel; /* sequences decoded together */
+    bool shared_kv;     /* engine_ctx_params says what it costs */
     int32_t n_batch, n_ubatch;
     int32_t n_threads; /* 0 = what suits the machine */
     int32_t n_gpu_layers;

@@ -91,6 +91,7 @@ struct choice {
     int32_t *tokens; /* the prompt, then what was generated; room for n_longest */
     int32_t n_tokens;
     int32_t n_generated;
+    int32_t n_next; /* tokens of the batch that is being built */
     int64_t last_token_ns;
     struct text text;
 };

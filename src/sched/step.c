@@ -138,6 +138,20 @@ static int32_t least(int64_t a, int64_t b)
     return (int32_t)(a < b ? a : b);
 }
 
+/* How many tokens of each running choice come next, in the order of admission. */
+static void plan(struct sched_model *m, int32_t budget)
+{
+    list_each (node, &m->active) {
+        struct request *r = container_of(node, struct request, active);
+        for (int32_t i = 0; i < r->n; i++) {
+            struct choice *c = &r->choices[i];
+            if (c->state != CHOICE_RUNNING) continue;
+            c->n_next = generates(c) ? 1 : least(c->n_tokens - c->slot->n_kv, budget);
+            if (!generates(c)) budget -= c->n_next;
+        }
+    }
+}
+
 /* Leaves an empty batch if there is no room for it; then room was made, or a request has ended. */
 static void build(struct sched_model *m)
 {
@@ -151,17 +165,19 @@ static void build(struct sched_model *m)
         slots_relieve(m);
         return;
     }
-    budget = least(budget, room);
-    list_each (node, &m->active) {
-        struct request *r = container_of(node, struct request, active);
-        for (int32_t i = 0; i < r->n; i++) {
-            struct choice *c = &r->choices[i];
-            if (c->state != CHOICE_RUNNING) continue;
-            int32_t n = generates(c) ? 1 : least(c->n_tokens - c->slot->n_kv, budget);
-            if (!generates(c)) budget -= n;
-            if (n) add_part(m, c, n);
-        }
+    plan(m, least(budget, room));
+    /* By sequence: libllama computes together only sequences whose ids follow each other. */
+    for (int32_t i = 0; i < m->n_slots; i++) {
+        struct choice *c = m->slots[i].owner;
+        if (c && c->state == CHOICE_RUNNING && c->n_next > 0) add_part(m, c, c->n_next);
     }
+}
+
+static bool contains(const uint64_t *ids, int32_t n, uint64_t id)
+{
+    for (int32_t i = 0; i < n; i++)
+        if (ids[i] == id) return true;
+    return false;
 }
 
 static int32_t batch_requests(const struct sched_model *m, uint64_t *ids)
@@ -169,7 +185,7 @@ static int32_t batch_requests(const struct sched_model *m, uint64_t *ids)
     int32_t n = 0;
     for (int32_t i = 0; i < m->n_parts; i++) {
         uint64_t id = m->parts[i].choice->req->by_id.id;
-        if (n == 0 || ids[n - 1] != id) ids[n++] = id; /* parts of one request are neighbours */
+        if (!contains(ids, n, id)) ids[n++] = id;
     }
     return n;
 }

@@ -1,10 +1,11 @@
-// Starts Hearth and llama-server in turn on the same GGUF with the same threads, and compares what a
-// client sees: prefill and decode of one stream, and eight streams together. The machine may be
-// noisy, so both are measured alternately (A B A B ...) and the ratio of each pair is taken; the
-// median ratio is the result (Hearth / llama-server, more is better).
+// Starts Hearth and llama-server on the same GGUF with the same threads, and compares what a client
+// sees: prefill and decode of one stream, and eight streams together. The machine may be noisy and
+// change its speed from minute to minute, so the two answer in turn, request by request, while the
+// other one is idle; the ratio of each pair is taken, and the median ratio is the result (Hearth /
+// llama-server, more is better), with the quartiles to show how noisy it was.
 //
 //   node tests/bench/servers.mjs --hearth build/hearth --peer <llama-server> --model x.gguf
-//        [--threads 2] [--rounds 5] [--prompt 512] [--predict 128] [--streams 8] [--json]
+//        [--threads 2] [--rounds 15] [--prompt 512] [--predict 128] [--streams 8] [--json]
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import http from "node:http";
@@ -18,7 +19,7 @@ const { values: arg } = parseArgs({
     peer: { type: "string" },
     model: { type: "string" },
     threads: { type: "string", default: "2" },
-    rounds: { type: "string", default: "5" },
+    rounds: { type: "string", default: "15" },
     prompt: { type: "string", default: "512" },
     predict: { type: "string", default: "128" },
     streams: { type: "string", default: "8" },
@@ -62,7 +63,7 @@ const servers = {
     args: ["serve", "--host", "127.0.0.1", "--port", String(port), "--model", path.resolve(arg.model)],
     env: {
       ...process.env, HEARTH_DATA: home, HEARTH_ENGINE_THREADS: arg.threads,
-      LLAMA_CPP_N_CTX: String(contextTokens), HEARTH_PARALLEL: String(nStreams), LOG_LEVEL: "WARNING",
+      LLAMA_CPP_N_CTX: String(contextTokens / nStreams), HEARTH_PARALLEL: String(nStreams), LOG_LEVEL: "WARNING",
     },
   }),
   peer: (port) => ({
@@ -137,46 +138,56 @@ function stream(port, prompt, maxTokens) {
   });
 }
 
-async function measure(kind) {
-  const s = await start(kind);
-  try {
-    await stream(s.port, words(16), 8); // warm-up: page in the weights
-    const one = await stream(s.port, words(nPrompt), nPredict);
+// What is measured, each as tokens per second of one run against the server at `port`.
+const measures = {
+  prefill: async (port) => {
+    const one = await stream(port, words(nPrompt), 2);
+    return one.prompt / ((one.first - one.t0) / 1000);
+  },
+  decode: async (port) => {
+    const one = await stream(port, words(16), nPredict);
+    return (one.predicted - 1) / ((one.last - one.first) / 1000);
+  },
+  together: async (port) => {
     const t0 = performance.now();
-    const many = await Promise.all(Array.from({ length: nStreams }, () => stream(s.port, words(16), nPredict)));
-    const seconds = (Math.max(...many.map((m) => m.last)) - t0) / 1000;
-    return {
-      prefill: one.prompt / ((one.first - one.t0) / 1000),
-      decode: (one.predicted - 1) / ((one.last - one.first) / 1000),
-      together: many.reduce((n, m) => n + m.predicted, 0) / seconds,
-    };
+    const many = await Promise.all(Array.from({ length: nStreams }, () => stream(port, words(16), nPredict)));
+    return many.reduce((n, m) => n + m.predicted, 0) / ((Math.max(...many.map((m) => m.last)) - t0) / 1000);
+  },
+};
+
+const quantile = (list, q) => [...list].sort((a, b) => a - b)[Math.round((list.length - 1) * q)];
+const median = (list) => quantile(list, 0.5);
+
+async function run() {
+  const started = { hearth: await start("hearth"), peer: await start("peer") };
+  const runs = Object.fromEntries(Object.keys(measures).map((name) => [name, []]));
+  try {
+    for (const kind of Object.keys(started)) await stream(started[kind].port, words(16), 16); // page in the weights
+    for (let i = 0; i < nRounds; i++) {
+      for (const [name, measure] of Object.entries(measures)) {
+        const pair = {};
+        for (const kind of i % 2 ? ["peer", "hearth"] : ["hearth", "peer"]) pair[kind] = await measure(started[kind].port);
+        runs[name].push(pair);
+      }
+    }
   } finally {
-    await s.stop();
+    await Promise.all(Object.values(started).map((s) => s.stop()));
   }
-}
-
-const median = (list) => [...list].sort((a, b) => a - b)[Math.floor((list.length - 1) / 2)];
-
-const rows = [];
-for (let i = 0; i < nRounds; i++) {
-  const order = i % 2 ? ["peer", "hearth"] : ["hearth", "peer"];
-  const row = {};
-  for (const kind of order) row[kind] = await measure(kind);
-  rows.push(row);
+  return runs;
 }
 
 const names = { prefill: "prefill, one stream", decode: "decode, one stream", together: `${nStreams} streams together` };
-const report = Object.entries(names).map(([key, name]) => ({
-  name,
-  hearth: median(rows.map((r) => r.hearth[key])),
-  peer: median(rows.map((r) => r.peer[key])),
-  ratio: median(rows.map((r) => r.hearth[key] / r.peer[key])),
-  ratios: rows.map((r) => r.hearth[key] / r.peer[key]),
-}));
+const report = Object.entries(await run()).map(([key, pairs]) => {
+  const ratios = pairs.map((p) => p.hearth / p.peer);
+  return {
+    name: names[key], hearth: median(pairs.map((p) => p.hearth)), peer: median(pairs.map((p) => p.peer)),
+    ratio: median(ratios), low: quantile(ratios, 0.25), high: quantile(ratios, 0.75),
+  };
+});
 if (arg.json) console.log(JSON.stringify(report));
 else {
   console.log(`${path.basename(arg.model)}, ${nThreads} threads, ${nRounds} pairs, medians (tokens/s)`);
-  console.log("what                     hearth   llama-server   ratio   ratios of the pairs");
+  console.log("what                     hearth   llama-server   ratio   quartiles of the ratio");
   for (const r of report)
-    console.log(`${r.name.padEnd(22)} ${r.hearth.toFixed(1).padStart(8)} ${r.peer.toFixed(1).padStart(14)} ${r.ratio.toFixed(3).padStart(7)}   ${r.ratios.map((x) => x.toFixed(3)).join(" ")}`);
+    console.log(`${r.name.padEnd(22)} ${r.hearth.toFixed(1).padStart(8)} ${r.peer.toFixed(1).padStart(14)} ${r.ratio.toFixed(3).padStart(7)}   ${r.low.toFixed(3)} to ${r.high.toFixed(3)}`);
 }

@@ -55,7 +55,8 @@ static inline struct engine_ctx *help_ctx(struct engine_model *m, int32_t n_ctx,
                                   .n_seq_max = 4,
                                   .n_threads = 1,
                                   .n_threads_batch = 1,
-                                  .embeddings = embeddings};
+                                  .embeddings = embeddings,
+                                  .shared_kv = true};
     if (engine_ctx_new(m, &p, &c, &error)) fail_msg("context: %s", error.msg);
     return c;
 }

@@ -30,8 +30,12 @@ static struct engine_ctx *context(struct engine_model *m, int32_t n_ctx, bool em
 {
     struct engine_ctx *c;
     struct error error;
-    struct engine_ctx_params p = {
-        .n_ctx = n_ctx, .n_batch = 64, .n_ubatch = 16, .n_seq_max = 4, .embeddings = embeddings};
+    struct engine_ctx_params p = {.n_ctx = n_ctx,
+                                  .n_batch = 64,
+                                  .n_ubatch = 16,
+                                  .n_seq_max = 4,
+                                  .embeddings = embeddings,
+                                  .shared_kv = true};
     assert_int_equal(engine_ctx_new(m, &p, &c, &error), OK);
     return c;
 }

@@ -249,6 +249,30 @@ static void test_a_copied_prefix_is_shared(void **state)
     engine_ctx_free(c);
 }
 
+static void test_sequences_with_cells_of_their_own(void **state)
+{
+    (void)state;
+    struct engine_ctx *c;
+    struct error error;
+    struct engine_ctx_params p = {.n_ctx = 1024, .n_batch = 512, .n_ubatch = 64, .n_seq_max = 4};
+    assert_int_equal(engine_ctx_new(help_model, &p, &c, &error), OK);
+    int32_t many[300];
+    for (int i = 0; i < 300; i++) many[i] = 300 + i % 200;
+    /* One sequence can't take the others' cells ... */
+    assert_int_equal(help_feed(c, 2, 0, many, 257, &error), ERR_NOMEM);
+    assert_int_equal(help_feed(c, 2, 0, many, 256, &error), OK);
+    /* ... and a copy goes on as the one it was made of, which may go. */
+    assert_int_equal(help_feed(c, 0, 0, text_a, 7, &error), OK);
+    engine_seq_copy(c, 0, 1, -1, -1);
+    assert_int_equal(help_feed(c, 0, 7, text_a + 7, 1, &error), OK);
+    struct engine_sample whole = look(c, 0);
+    assert_true(engine_seq_remove(c, 0, -1, -1));
+    assert_int_equal(help_feed(c, 1, 7, text_a + 7, 1, &error), OK);
+    struct engine_sample copied = look(c, 0);
+    assert_same(&whole, &copied);
+    engine_ctx_free(c);
+}
+
 static void test_a_full_cache_stores_nothing(void **state)
 {
     (void)state;
@@ -511,6 +535,7 @@ int main(void)
         cmocka_unit_test(test_loading_can_be_stopped),
         cmocka_unit_test(test_batched_sequences_equal_each_alone),
         cmocka_unit_test(test_a_copied_prefix_is_shared),
+        cmocka_unit_test(test_sequences_with_cells_of_their_own),
         cmocka_unit_test(test_a_full_cache_stores_nothing),
         cmocka_unit_test(test_a_prefill_can_be_aborted_in_its_middle),
         cmocka_unit_test(test_logprobs_are_a_distribution),

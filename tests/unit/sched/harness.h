@@ -216,8 +216,11 @@ static inline struct sched_model *load_model(struct sched *s, const char *id, co
 
 static inline struct sched_params some_params(void)
 {
-    return (struct sched_params){
-        .n_parallel = 8, .n_batch = 2048, .n_ubatch = 512, .queue_capacity = 1000};
+    return (struct sched_params){.n_parallel = 8,
+                                 .n_batch = 2048,
+                                 .n_ubatch = 512,
+                                 .queue_capacity = 1000,
+                                 .shared_kv = true};
 }
 
 static inline void fixture_open(struct fixture *f, const char *path, struct sched_params params)
