@@ -34,6 +34,7 @@ struct fake_ctx {
     struct cell *cells;
     int32_t *free_cells, n_free, n_ubatch;
     int32_t seq_cells; /* most of them that one sequence may use */
+    bool shared_kv;
     struct seq *seqs;
     struct output *outputs; /* of the last decode, by index in its batch */
     int32_t n_outputs;
@@ -69,7 +70,8 @@ enum err fake_ctx_new(struct engine_model *head, const struct engine_ctx_params 
                                   .embeddings = params->embeddings};
     c->model = m;
     c->n_ubatch = params->n_ubatch;
-    c->seq_cells = params->shared_kv || params->embeddings ? n_ctx : n_ctx / params->n_seq_max;
+    c->shared_kv = params->shared_kv || params->embeddings;
+    c->seq_cells = c->shared_kv ? n_ctx : n_ctx / params->n_seq_max;
     c->cells = xcalloc((size_t)n_ctx, sizeof *c->cells);
     c->free_cells = xcalloc((size_t)n_ctx, sizeof *c->free_cells);
     c->n_free = n_ctx;
@@ -162,6 +164,8 @@ static void check_batch(const struct fake_ctx *c, const struct engine_batch_toke
     for (int32_t i = 0; i < n; i++) {
         ht_assert(tokens[i].seq >= 0 && tokens[i].seq < c->head.n_seq_max);
         ht_assert(tokens[i].token >= 0 && tokens[i].token < FAKE_N_VOCAB);
+        /* libllama computes together only sequences that follow each other */
+        ht_assert(c->shared_kv || i == 0 || tokens[i].seq >= tokens[i - 1].seq);
     }
 }
 

@@ -349,6 +349,35 @@ static void test_running_out_of_cells_with_choices(void **state)
     fixture_close(&f);
 }
 
+/* The fake engine aborts if a sequence outgrows its own cells or a batch is not in their order. */
+static void test_each_sequence_has_cells_of_its_own(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sched_params params = some_params();
+    params.shared_kv = false;
+    params.n_ctx = 100;
+    params.n_parallel = 3;
+    fixture_open(&f, "fake:endless=1", params);
+    assert_int_equal(sched_model_ctx(f.model), 100);
+    struct client *c[7];
+    for (int i = 0; i < 7; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "%0*d", i + 1, i); /* prompts of different lengths */
+        c[i] = ask(&f, (struct ask){.text = text, .n = i == 3 ? 2 : 1});
+    }
+    for (int i = 0; i < 7; i++) {
+        client_wait(c[i]);
+        assert_int_equal(c[i]->error.code, OK);
+        assert_int_equal(c[i]->finish[0], FINISH_LENGTH);
+        int choices = i == 3 ? 2 : 1;
+        assert_int_equal((c[i]->usage.completion_tokens / choices) + c[i]->usage.prompt_tokens,
+                         100);
+        client_free(c[i]);
+    }
+    fixture_close(&f);
+}
+
 /* Shared cells are counted once: prompt 204, four answers of 20, 284 of 300 cells. */
 static void test_choices_share_the_cells_of_their_prompt(void **state)
 {
@@ -456,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_architecture_that_cannot_remove_a_part),
         cmocka_unit_test(test_running_out_of_cells_loses_nothing),
         cmocka_unit_test(test_running_out_of_cells_with_choices),
+        cmocka_unit_test(test_each_sequence_has_cells_of_its_own),
         cmocka_unit_test(test_choices_share_the_cells_of_their_prompt),
         cmocka_unit_test(test_cached_prefixes_make_room),
         cmocka_unit_test(test_long_prompt_does_not_stall_others),
