@@ -159,6 +159,7 @@ static int run_serve(const struct cmd_call *call)
     hold_signals(&signals);
     if (hub_open(call->config, &hub, &error)) return cmd_fail(&error);
     enum err err = serve(call->config, data_dir, hub, &signals, &server, &error);
+    if (err && server) server_drain(server, 0); /* it may be serving: the hub must outlive that */
     hub_close(hub, 0);
     if (server) server_free(server);
     return err ? cmd_fail(&error) : CMD_OK;
