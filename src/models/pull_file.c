@@ -501,6 +501,7 @@ static enum err pause_for(struct transfer *t, int tries, struct error *error)
     int64_t ms = first << (tries - 1);
     if (t->retry_after_s > 0 && t->retry_after_s <= RETRY_AFTER_MAX_S) ms = t->retry_after_s * 1000;
     say(t, t->status >= 400 ? "the server is busy; waiting, then trying again"
+           : t->status == 0 ? "no answer; trying again"
                             : "the connection was cut; trying again");
     for (int64_t end = clock_mono_ms() + ms; clock_mono_ms() < end;) {
         if (!report(t)) return cancelled(error);
