@@ -43,7 +43,12 @@ static enum err schema_error(enum err code, const char *param, const char *words
     std::string text = words;
     if (text.compare(0, sizeof head - 1, head) == 0) text.erase(0, sizeof head - 1);
     std::replace(text.begin(), text.end(), '\n', ' ');
-    return err_set_param(error, code, param, "%s", text.c_str());
+    static const char at[] = "JSON schema error at #";
+    size_t colon = text.find(": ");
+    if (text.compare(0, sizeof at - 1, at) != 0 || colon == std::string::npos)
+        return err_set_param(error, code, param, "%s", text.c_str());
+    std::string place = param + text.substr(sizeof at - 1, colon - (sizeof at - 1));
+    return err_set_param(error, code, place.c_str(), "%s%s", place.c_str(), text.c_str() + colon);
 }
 
 /* Only for its errors: the library converts again when it builds the parser. */

@@ -378,6 +378,20 @@ static void test_impossible_tool_requests(void **state)
     assert_non_null(strstr(error.msg, "bogus"));
 }
 
+static void test_a_schema_error_names_its_place(void **state)
+{
+    (void)state;
+    struct gen_request r = ask("Hi");
+    struct engine_prompt *p;
+    struct error error;
+    r.format = FORMAT_JSON_SCHEMA;
+    r.schema = "{\"type\":\"object\",\"properties\":{\"age\":{\"type\":\"bogus\"}}}";
+    assert_int_equal(engine_prompt_new(help_model, &r, 500, &p, &error), ERR_SCHEMA);
+    assert_string_equal(error.param, "/response_format/json_schema/schema/properties/age");
+    assert_string_equal(error.msg, "/response_format/json_schema/schema/properties/age: "
+                                   "unrecognized type bogus");
+}
+
 static void test_schemas_and_grammars_that_can_not_be(void **state)
 {
     (void)state;
@@ -658,6 +672,7 @@ int main(void)
         cmocka_unit_test(test_two_samplers_of_one_grammar),
         cmocka_unit_test(test_tools_by_choice),
         cmocka_unit_test(test_impossible_tool_requests),
+        cmocka_unit_test(test_a_schema_error_names_its_place),
         cmocka_unit_test(test_schemas_and_grammars_that_can_not_be),
         cmocka_unit_test(test_prompts_from_several_threads),
         cmocka_unit_test(test_every_failing_allocation_is_an_error),
