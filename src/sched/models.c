@@ -276,7 +276,7 @@ static void load(struct sched_model *m)
     if (e) {
         unload(m);
         if (e == ERR_CANCELLED) err_set(&error, ERR_STOPPING, "the hub is shutting down");
-        log_line(error.code == ERR_STOPPING ? LOG_INFO : LOG_ERROR, LOG_sched, NULL,
+        log_line(error.code == ERR_STOPPING ? LOG_DEBUG : LOG_ERROR, LOG_sched, NULL,
                  "model %s could not be loaded: %s", m->id, error.msg);
     } else {
         int64_t ns = clock_mono_ns() - start_ns;
