@@ -45,20 +45,6 @@ static const char *const intro =
     "`data: [DONE]`, which OpenAI's clients throw like any other error. While a request waits, the "
     "stream holds comments (`: queued position=3`), which clients skip.\n";
 
-static const char *method_word(enum http_method m)
-{
-    switch (m) {
-    case HTTP_GET: return "GET";
-    case HTTP_HEAD: return "HEAD";
-    case HTTP_POST: return "POST";
-    case HTTP_PUT: return "PUT";
-    case HTTP_PATCH: return "PATCH";
-    case HTTP_DELETE: return "DELETE";
-    case HTTP_OPTIONS: return "OPTIONS";
-    }
-    return "";
-}
-
 /* "[Message](#message)" for a reference, or the text of a type. */
 static void write_type(struct buf *out, const struct field *f)
 {
@@ -101,7 +87,7 @@ static void write_routes(struct buf *out)
         for (const struct route *r = *table; r->path; r++) {
             char path[256];
             route_doc_path(r, path, sizeof path);
-            buf_printf(out, "| `%s %s` | %s%s | ", method_word(r->method), path, r->summary,
+            buf_printf(out, "| `%s %s` | %s%s | ", http_method_name(r->method), path, r->summary,
                        r->flags & ROUTE_STREAM ? " (may stream)" : "");
             write_link(out, r->request_schema);
             buf_puts(out, " | ");

@@ -1,5 +1,17 @@
-/* The sink's verbs: thin on purpose, so that every caller goes through one place per verb. */
+/* Names, and the sink's verbs: thin on purpose, so that every caller goes through one place per
+ * verb. */
 #include "api/http.h"
+
+const char *http_method_name(enum http_method method)
+{
+    static const char *const names[] = {
+        [HTTP_GET] = "GET",         [HTTP_HEAD] = "HEAD",   [HTTP_POST] = "POST",
+        [HTTP_PUT] = "PUT",         [HTTP_PATCH] = "PATCH", [HTTP_DELETE] = "DELETE",
+        [HTTP_OPTIONS] = "OPTIONS",
+    };
+    ht_assert((size_t)method < sizeof(names) / sizeof(names[0]));
+    return names[method];
+}
 
 enum err sink_respond(struct sink *s, int status, const char *content_type,
                       const struct sink_header *headers, size_t n, const void *body, size_t len)

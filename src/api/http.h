@@ -19,6 +19,8 @@ enum http_method {
     HTTP_OPTIONS
 };
 
+const char *http_method_name(enum http_method method); /* "GET" */
+
 enum { HTTP_PATH_PARAMS_MAX = 4 };
 
 /* Owned by the server. The body is valid until the handler returns (a stream may last for hours, so

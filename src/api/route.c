@@ -83,25 +83,11 @@ static bool decode_captures(const struct capture *captures, size_t n, char *buf,
     return true;
 }
 
-static const char *method_name(enum http_method m)
-{
-    switch (m) {
-    case HTTP_GET: return "GET";
-    case HTTP_HEAD: return "HEAD";
-    case HTTP_POST: return "POST";
-    case HTTP_PUT: return "PUT";
-    case HTTP_PATCH: return "PATCH";
-    case HTTP_DELETE: return "DELETE";
-    case HTTP_OPTIONS: return "OPTIONS";
-    }
-    return "";
-}
-
 /* GET brings HEAD with it. */
 static void allow_add(char allow[64], enum http_method m)
 {
     size_t len = strlen(allow);
-    str_printf(allow + len, 64 - len, "%s%s%s", len ? ", " : "", method_name(m),
+    str_printf(allow + len, 64 - len, "%s%s%s", len ? ", " : "", http_method_name(m),
                m == HTTP_GET ? ", HEAD" : "");
 }
 

@@ -57,33 +57,12 @@ const char *config_name(enum config_key key)
     return config_infos[key].name;
 }
 
-/* Levenshtein's distance; one row of the table at a time. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[ENV_KEY_MAX + 1], n = strlen(b);
-    ht_assert(n <= ENV_KEY_MAX);
-    for (size_t j = 0; j <= n; j++) row[j] = j;
-    for (size_t i = 1; a[i - 1]; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            size_t above = row[j];
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            if (above + 1 < best) best = above + 1;
-            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            row[j] = best;
-            diagonal = above;
-        }
-    }
-    return row[n];
-}
-
 static enum err unknown(const struct env_reader *r, const char *key, struct error *error)
 {
     const char *nearest = NULL;
     size_t best = strlen(key) / 3 + 2; /* farther ones would be guesses */
     for (size_t i = 0; i < N_NAMES; i++) {
-        size_t d = distance(key, names[i].name);
+        size_t d = str_distance(key, names[i].name);
         if (d >= best) continue;
         best = d;
         nearest = names[i].name;

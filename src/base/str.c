@@ -1,6 +1,7 @@
 /* Bounded strings, numbers from strings, UTF-8, base64. Independent of the locale. */
 #include "base/str.h"
 
+#include <ctype.h>
 #include <locale.h>
 #include <math.h>
 #include <stdarg.h>
@@ -264,6 +265,31 @@ size_t utf8_cut(const char *s, size_t len, size_t max)
         if (n == 0) break;
     }
     return max; /* not UTF-8: any place is as good */
+}
+
+/* ---- close words ------------------------------------------------------------------------- */
+
+size_t str_distance(const char *a, const char *b)
+{
+    size_t n = strlen(a), m = strlen(b);
+    if (n > STR_DISTANCE_MAX || m > STR_DISTANCE_MAX) return SIZE_MAX;
+    size_t rows[3][STR_DISTANCE_MAX + 1];
+    for (size_t j = 0; j <= m; j++) rows[0][j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t *row = rows[i % 3], *prev = rows[(i + 2) % 3], *prev2 = rows[(i + 1) % 3];
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t best = prev[j - 1] +
+                          (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
+            if (prev[j] + 1 < best) best = prev[j] + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                prev2[j - 2] + 1 < best)
+                best = prev2[j - 2] + 1;
+            row[j] = best;
+        }
+    }
+    return rows[n % 3][m];
 }
 
 /* ---- base64 (RFC 4648, section 4) ---------------------------------------------------------- */

@@ -17,6 +17,11 @@ bool str_ieq(const char *a, const char *b); /* ASCII case-insensitive */
 bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);
 
+/* Edit distance without regard to case, a swap of neighbours counting once (optimal string
+ * alignment); SIZE_MAX when either has more than STR_DISTANCE_MAX bytes. For suggestions. */
+enum { STR_DISTANCE_MAX = 128 };
+size_t str_distance(const char *a, const char *b);
+
 /* Whole-string numbers: no leading blanks, no trailing garbage, range checked. */
 bool str_to_i64(const char *s, int64_t min, int64_t max, int64_t *out);
 bool str_to_double(const char *s, double min, double max, double *out); /* finite only */

@@ -1,7 +1,6 @@
 /* Options and arguments of a verb, parsed by its tables: `--opt value`, `--opt=value`, `-o value`,
  * `-ovalue`, `-abc` for flags, `--` ends the options, options and arguments in any order. No
  * abbreviations: a script that uses one breaks when a later option begins alike. */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,31 +8,7 @@
 #include "base/str.h"
 #include "cmd/cmd_int.h"
 
-enum { NEAREST_WORD_MAX = 64, NEAREST_WORDS_MAX = 128 };
-
-/* Edit distance with swaps of neighbours (optimal string alignment). */
-static size_t distance(const char *a, const char *b)
-{
-    size_t n = strlen(a), m = strlen(b);
-    if (n > NEAREST_WORD_MAX || m > NEAREST_WORD_MAX) return SIZE_MAX;
-    size_t rows[3][NEAREST_WORD_MAX + 1];
-    for (size_t j = 0; j <= m; j++) rows[0][j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t *row = rows[i % 3], *prev = rows[(i + 2) % 3], *prev2 = rows[(i + 1) % 3];
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            size_t best = prev[j - 1] +
-                          (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
-            if (prev[j] + 1 < best) best = prev[j] + 1;
-            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-                prev2[j - 2] + 1 < best)
-                best = prev2[j - 2] + 1;
-            row[j] = best;
-        }
-    }
-    return rows[n % 3][m];
-}
+enum { NEAREST_WORDS_MAX = 128 };
 
 const char *cmd_nearest(const char *word, const char *const *words, size_t n)
 {
@@ -41,7 +16,7 @@ const char *cmd_nearest(const char *word, const char *const *words, size_t n)
     size_t len = strlen(word), best_distance = 1 + len / 3;
     for (size_t i = 0; i < n; i++) {
         if (len >= 3 && strncmp(words[i], word, len) == 0) return words[i];
-        size_t d = distance(word, words[i]);
+        size_t d = str_distance(word, words[i]);
         if (d > best_distance || (d == best_distance && best)) continue;
         best_distance = d;
         best = words[i];

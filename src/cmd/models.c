@@ -24,17 +24,6 @@ static const struct cmd_option options[] = {
     {"yes", 'y', NULL, CMD_NO_KEY, NULL, "rm: do not ask.", COMPLETE_NONE},
 };
 
-static const char *kind_word(enum model_kind kind)
-{
-    switch (kind) {
-    case MODEL_CHAT: return "chat";
-    case MODEL_COMPLETION: return "completion";
-    case MODEL_EMBEDDING: return "embedding";
-    case MODEL_RERANK: return "rerank";
-    }
-    return "?";
-}
-
 /* 1235814400 -> "1.2B" */
 static void format_params(char *dst, size_t size, int64_t n)
 {
@@ -50,7 +39,7 @@ static void put_info_json(struct jw *w, const struct model_info *m)
 {
     jw_kstr(w, "id", m->id);
     jw_kstr(w, "name", m->name);
-    jw_kstr(w, "kind", kind_word(m->kind));
+    jw_kstr(w, "kind", model_kind_name(m->kind));
     jw_kbool(w, "builtin", m->builtin);
     jw_kstr(w, "architecture", m->arch);
     jw_kstr(w, "quantization", m->quant);
@@ -81,7 +70,7 @@ static void put_table(const struct model_info *models, size_t n, struct buf *out
         format_params(params, sizeof(params), m->n_params);
         buf_printf(out, "%-*s  %10s  %7s  %-8s  %8d  %s%s\n", width, m->id,
                    str_from_bytes(size, sizeof(size), (uint64_t)m->file_bytes), params, m->quant,
-                   (int)m->n_ctx_train, kind_word(m->kind), m->builtin ? " (built-in)" : "");
+                   (int)m->n_ctx_train, model_kind_name(m->kind), m->builtin ? " (built-in)" : "");
     }
 }
 
@@ -123,7 +112,7 @@ static void put_known_json(struct jw *w, const struct catalog_model *m)
 {
     jw_obj(w);
     jw_kstr(w, "name", m->name);
-    jw_kstr(w, "kind", kind_word(m->kind));
+    jw_kstr(w, "kind", model_kind_name(m->kind));
     jw_kstr(w, "parameters", m->params);
     jw_kint(w, "context", m->context);
     jw_kstr(w, "license", m->license);
@@ -151,7 +140,7 @@ static void put_known(const struct catalog_model *models, size_t n, struct buf *
         if (m->n_files && m->files[0].bytes)
             str_from_bytes(size, sizeof(size), (uint64_t)m->files[0].bytes);
         buf_printf(out, "%-24s  %7s  %10s  %8d  %-10s  %s\n", m->name, m->params, size,
-                   (int)m->context, kind_word(m->kind), m->license);
+                   (int)m->context, model_kind_name(m->kind), m->license);
     }
     buf_puts(out, "\n`hearth pull NAME` downloads one; NAME:QUANT another size of it\n");
 }
@@ -209,7 +198,7 @@ static void put_info(const struct model_info *m, struct buf *out)
                "%s%s\n  name          %s\n  kind          %s%s%s\n  architecture  %s\n"
                "  quantization  %s\n  parameters    %s\n  context       %d tokens\n"
                "  size          %s\n  modified      %s\n  file          %s\n",
-               m->id, m->builtin ? " (built-in)" : "", m->name, kind_word(m->kind),
+               m->id, m->builtin ? " (built-in)" : "", m->name, model_kind_name(m->kind),
                m->has_tools ? ", tools" : "",
                m->kind == MODEL_CHAT && !m->has_chat_template ? ", no chat template" : "", m->arch,
                m->quant, params, (int)m->n_ctx_train,

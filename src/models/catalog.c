@@ -33,22 +33,9 @@ static size_t plain(char dst[NAME_MAX_PLAIN], const char *s, size_t len)
 int name_distance(const char *a, const char *b)
 {
     char x[NAME_MAX_PLAIN], y[NAME_MAX_PLAIN];
-    int row[NAME_MAX_PLAIN];
-    size_t nx = plain(x, a, strlen(a)), ny = plain(y, b, strlen(b));
-    for (size_t j = 0; j <= ny; j++) row[j] = (int)j;
-    for (size_t i = 1; i <= nx; i++) {
-        int diagonal = row[0];
-        row[0] = (int)i;
-        for (size_t j = 1; j <= ny; j++) {
-            int above = row[j];
-            int best = diagonal + (x[i - 1] != y[j - 1]);
-            if (above + 1 < best) best = above + 1;
-            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            row[j] = best;
-            diagonal = above;
-        }
-    }
-    return row[ny];
+    plain(x, a, strlen(a));
+    plain(y, b, strlen(b));
+    return (int)str_distance(x, y);
 }
 
 /* ---- loading ----------------------------------------------------------------------------- */

@@ -64,6 +64,32 @@ const char *models_dir(const struct models *m)
     return m->dir;
 }
 
+/* ---- words ---------------------------------------------------------------------------------- */
+
+const char *model_kind_name(enum model_kind kind)
+{
+    static const char *const names[] = {
+        [MODEL_CHAT] = "chat",
+        [MODEL_COMPLETION] = "completion",
+        [MODEL_EMBEDDING] = "embedding",
+        [MODEL_RERANK] = "rerank",
+    };
+    ht_assert((size_t)kind < sizeof(names) / sizeof(names[0]));
+    return names[kind];
+}
+
+const char *model_state_name(enum model_state state)
+{
+    static const char *const names[] = {
+        [MODEL_ON_DISK] = "on_disk",
+        [MODEL_LOADING] = "loading",
+        [MODEL_READY] = "ready",
+        [MODEL_FAILED] = "failed",
+    };
+    ht_assert((size_t)state < sizeof(names) / sizeof(names[0]));
+    return names[state];
+}
+
 /* ---- under the lock ---------------------------------------------------------------------- */
 
 static void refresh(struct models *m, bool now)

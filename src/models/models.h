@@ -17,6 +17,10 @@
 
 struct models;
 
+/* "chat", "embedding", ...; "on_disk", "ready", ...: as the API and the command line call them. */
+const char *model_kind_name(enum model_kind kind);
+const char *model_state_name(enum model_state state);
+
 /* dir is created if missing. builtin_dir holds hearth-tiny.gguf, hearth-tiny-embed.gguf and
  * catalog.json. Reads nothing yet. */
 HT_MUST_CHECK enum err models_open(const char *dir, const char *builtin_dir, struct models **out,

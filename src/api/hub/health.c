@@ -9,17 +9,6 @@
 #include "base/metrics.h"
 #include "hub/hub.h"
 
-static const char *state_word(enum model_state state)
-{
-    switch (state) {
-    case MODEL_ON_DISK: return "on_disk";
-    case MODEL_LOADING: return "loading";
-    case MODEL_READY: return "ready";
-    case MODEL_FAILED: return "failed";
-    }
-    return "none";
-}
-
 static void write_health(const struct hub *hub, struct buf *out)
 {
     struct sched_model_status model;
@@ -37,7 +26,7 @@ static void write_health(const struct hub *hub, struct buf *out)
     buf_printf(out,
                ",\"model_state\":\"%s\",\"load_progress\":%.2f,\"uptime_s\":%lld,\"running\":%d,"
                "\"waiting\":%d}",
-               known ? state_word(model.state) : "none",
+               known ? model_state_name(model.state) : "none",
                !known                       ? 0.0
                : model.state == MODEL_READY ? 1.0
                                             : (double)model.progress,

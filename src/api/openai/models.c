@@ -10,28 +10,6 @@
 
 enum { LOADED_MAX = 64, BODY_MAX = 16 * 1024 * 1024 };
 
-static const char *kind_word(enum model_kind kind)
-{
-    switch (kind) {
-    case MODEL_CHAT: return "chat";
-    case MODEL_COMPLETION: return "completion";
-    case MODEL_EMBEDDING: return "embedding";
-    case MODEL_RERANK: return "rerank";
-    }
-    return "chat";
-}
-
-static const char *state_word(enum model_state state)
-{
-    switch (state) {
-    case MODEL_ON_DISK: return "on_disk";
-    case MODEL_LOADING: return "loading";
-    case MODEL_READY: return "ready";
-    case MODEL_FAILED: return "failed";
-    }
-    return "on_disk";
-}
-
 /* What is in memory or on its way there. */
 struct loaded {
     struct sched_model_status models[LOADED_MAX];
@@ -63,8 +41,8 @@ static void write_model(struct jw *w, const struct model_info *m, const struct l
     jw_kstr(w, "owned_by", "hearth");
     jw_key(w, "meta");
     jw_obj(w);
-    jw_kstr(w, "state", state_word(status ? status->state : MODEL_ON_DISK));
-    jw_kstr(w, "kind", kind_word(m->kind));
+    jw_kstr(w, "state", model_state_name(status ? status->state : MODEL_ON_DISK));
+    jw_kstr(w, "kind", model_kind_name(m->kind));
     jw_kstr(w, "arch", m->arch);
     jw_kstr(w, "quant", m->quant);
     jw_kint(w, "context", m->n_ctx_train);

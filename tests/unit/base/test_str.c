@@ -245,6 +245,22 @@ static void test_base64(void **state)
     assert_string_equal(dst, "+//+");
 }
 
+static void test_distance(void **state)
+{
+    (void)state;
+    assert_int_equal(str_distance("", ""), 0);
+    assert_int_equal(str_distance("", "abc"), 3);
+    assert_int_equal(str_distance("llma3.2", "LLAMA3.2"), 1);
+    assert_int_equal(str_distance("prot", "port"), 1); /* a swap counts once */
+    assert_int_equal(str_distance("kitten", "sitting"), 3);
+    char longest[STR_DISTANCE_MAX + 2];
+    memset(longest, 'x', sizeof longest - 1);
+    longest[STR_DISTANCE_MAX + 1] = '\0';
+    assert_true(str_distance("a", longest) == SIZE_MAX);
+    longest[STR_DISTANCE_MAX] = '\0';
+    assert_int_equal(str_distance(longest, longest), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +276,7 @@ int main(void)
         cmocka_unit_test(test_incomplete_tail),
         cmocka_unit_test(test_cut),
         cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_distance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
