@@ -14,7 +14,6 @@
 #include "api/error.h"
 #include "api/openai/openai_int.h"
 #include "api/openai/writer.h"
-#include "api/request.h"
 #include "api/route.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -190,10 +189,8 @@ static enum err parse_body(const struct hub *hub, const struct http_request *req
 {
     json_t *body;
     struct call_env env;
-    enum err err = request_check_type(req, error);
-    if (!err) err = request_parse_object(req->body, req->body_len, &body, error);
+    enum err err = call_read(hub->config, req, &env, &body, error);
     if (err) return err;
-    call_env_init(&env, hub->config, req);
     err = embed_parse(body, req->body_len, &env, call, error);
     json_decref(body);
     return err;

@@ -2,7 +2,6 @@
 #include "api/openai/answer.h"
 #include "api/openai/openai_int.h"
 #include "api/openai/writer.h"
-#include "api/request.h"
 #include "api/route.h"
 #include "hub/hub.h"
 
@@ -18,10 +17,8 @@ static enum err parse_body(const struct endpoint *e, const struct hub *hub,
 {
     json_t *body;
     struct call_env env;
-    enum err err = request_check_type(req, error);
-    if (!err) err = request_parse_object(req->body, req->body_len, &body, error);
+    enum err err = call_read(hub->config, req, &env, &body, error);
     if (err) return err;
-    call_env_init(&env, hub->config, req);
     err = e->parse(body, req->body_len, &env, call, error);
     json_decref(body);
     return err;

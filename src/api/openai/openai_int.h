@@ -35,8 +35,10 @@ struct call_env {
     double temperature, top_p;
     int64_t max_tokens, default_priority;
 };
-void call_env_init(struct call_env *env, const struct config *config,
-                   const struct http_request *req);
+/* The body as a JSON object (the caller's to decref) and what of the call is not in it. Refuses a
+ * body that is not JSON by its type or its text. */
+HT_MUST_CHECK enum err call_read(const struct config *config, const struct http_request *req,
+                                 struct call_env *env, json_t **body, struct error *error);
 
 /* One parsed call: what to generate and how to answer. */
 struct call {

@@ -6,11 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/request.h"
 #include "base/config.h"
 #include "base/str.h"
 
-void call_env_init(struct call_env *env, const struct config *config,
-                   const struct http_request *req)
+enum err call_read(const struct config *config, const struct http_request *req,
+                   struct call_env *env, json_t **body, struct error *error)
 {
     *env = (struct call_env){
         .request_id = req->request_id,
@@ -20,6 +21,8 @@ void call_env_init(struct call_env *env, const struct config *config,
         .max_tokens = config_int(config, CONFIG_DEFAULT_MAX_TOKENS),
         .default_priority = config_int(config, CONFIG_DEFAULT_PRIORITY),
     };
+    enum err err = request_check_type(req, error);
+    return err ? err : request_parse_object(req->body, req->body_len, body, error);
 }
 
 void call_free(struct call *call)
