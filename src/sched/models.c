@@ -167,37 +167,44 @@ static int32_t min32(int64_t a, int64_t b)
     return (int32_t)(a < b ? a : b);
 }
 
-/* KV cells that a quarter of the machine's memory holds, taking the model's width for that of its
- * keys and values (16 bits each): an upper bound, since most models share heads (GQA). */
-static int64_t cells_in_reason(const struct engine_model_facts *f)
+/* KV cells that the memory for them holds, taking the model's width for that of its keys and values
+ * (16 bits each): fewer than there could be, since most models share heads (GQA). */
+static int64_t cells_in_reason(const struct sched_model *m)
 {
-    int64_t memory = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
-    int64_t cell_bytes = (int64_t)f->n_layer * f->n_embd * 2 * 2;
-    return cell_bytes > 0 ? memory / 4 / cell_bytes : INT32_MAX;
+    int64_t memory = m->s->params.kv_memory;
+    if (!memory) memory = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 4;
+    int64_t cell_bytes = (int64_t)m->facts.n_layer * m->facts.n_embd * 2 * 2;
+    return cell_bytes > 0 ? memory / cell_bytes : INT32_MAX;
 }
 
-static int32_t cells_wanted(const struct sched_model *m, int32_t n_train)
+/* Cells of their own for all sequences where memory has room for that. Else one pool: with a share
+ * each, no request could be long, and a pool still holds a few long ones or many short ones. */
+static int32_t cells_wanted(const struct sched_model *m, int32_t longest, bool *shared)
 {
     const struct sched_params *p = &m->s->params;
-    if (p->n_ctx > 0) return p->shared_kv ? p->n_ctx : min32(p->n_ctx, n_train) * p->n_parallel;
-    int32_t one = min32(n_train, CHAT_CTX_MAX);
-    int64_t cells = min32((int64_t)one * p->n_parallel, cells_in_reason(&m->facts));
-    return (int32_t)(cells > one ? cells : one);
+    *shared = p->shared_kv;
+    if (p->shared_kv && p->n_ctx > 0) return p->n_ctx;
+    int64_t all = (int64_t)longest * p->n_parallel, reason = cells_in_reason(m);
+    if (all <= reason) return (int32_t)all;
+    *shared = true;
+    return (int32_t)(reason > longest ? reason : longest);
 }
 
 static enum err new_chat_ctx(struct sched_model *m, int32_t n_train, struct error *error)
 {
     const struct sched_params *p = &m->s->params;
-    struct engine_ctx_params params = {.n_ctx = cells_wanted(m, n_train),
-                                       .n_batch = p->n_batch,
+    int32_t longest = min32(n_train, p->n_ctx > 0 ? p->n_ctx : CHAT_CTX_MAX);
+    struct engine_ctx_params params = {.n_batch = p->n_batch,
                                        .n_ubatch = p->n_ubatch,
                                        .n_seq_max = p->n_parallel,
                                        .n_threads = p->n_threads,
-                                       .n_threads_batch = p->n_threads,
-                                       .shared_kv = p->shared_kv};
+                                       .n_threads_batch = p->n_threads};
+    params.n_ctx = cells_wanted(m, longest, &params.shared_kv);
+    int32_t least = p->n_ctx > 0 ? longest : CHAT_CTX_LEAST; /* what was asked for is not cut */
     enum err e = engine_ctx_new(m->engine_model, &params, &m->ctx, error);
-    while (e == ERR_NOMEM && p->n_ctx == 0 && params.n_ctx > 2048) {
+    while (e == ERR_NOMEM && params.n_ctx / 2 >= least && !(p->shared_kv && p->n_ctx > 0)) {
         params.n_ctx /= 2;
+        params.shared_kv = true;
         log_warn(sched, "%s: %s; trying a context of %d tokens", m->id, error->msg, params.n_ctx);
         e = engine_ctx_new(m->engine_model, &params, &m->ctx, error);
     }
@@ -206,10 +213,9 @@ static enum err new_chat_ctx(struct sched_model *m, int32_t n_train, struct erro
     m->n_cells = engine_ctx_size(m->ctx);
     m->n_batch = min32(p->n_batch, m->n_cells); /* libllama cuts it the same way */
     m->n_ubatch = min32(p->n_ubatch, m->n_batch);
-    int32_t longest = p->shared_kv ? m->n_cells : m->n_cells / m->n_slots;
-    if (!p->shared_kv && p->n_ctx > 0)
-        longest = min32(longest, p->n_ctx); /* as asked, not rounded */
-    m->n_seq_ctx = min32(n_train, longest);
+    m->n_seq_ctx =
+        params.shared_kv ? min32(n_train, m->n_cells) : min32(longest, m->n_cells / m->n_slots);
+    if (!p->shared_kv && p->n_ctx > 0) m->n_seq_ctx = min32(m->n_seq_ctx, longest); /* as asked */
     return OK;
 }
 

@@ -25,7 +25,8 @@ struct sched_params {
     int32_t n_ctx;      /* of one sequence; 0 = the model's own, within reason. With shared_kv: KV
                            cells of all sequences, of which one may use up to the model's context */
     int32_t n_parallel; /* sequences decoded together */
-    bool shared_kv;     /* engine_ctx_params says what it costs */
+    bool shared_kv;    /* engine_ctx_params says what it costs; false: only where memory is short */
+    int64_t kv_memory; /* bytes for a model's KV cells; 0 = a quarter of the machine's memory */
     int32_t n_batch, n_ubatch;
     int32_t n_threads; /* 0 = what suits the machine */
     int32_t n_gpu_layers;

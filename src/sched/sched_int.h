@@ -53,6 +53,7 @@ enum {
     EMBED_BATCH = 512,            /* tokens in it, unless one input is longer */
     EMBED_CTX_MAX = 2048,         /* longest input unless the configuration says more */
     CHAT_CTX_MAX = 8192,          /* per sequence, unless the configuration says more */
+    CHAT_CTX_LEAST = 1025,        /* KV cells to go down to when memory is short */
     SLOTS_MAX = 64,
     TENANT_MAX = 256, /* bytes of a tenant's name */
 };

@@ -160,6 +160,28 @@ static void test_injected_faults(void **state)
 }
 #endif
 
+/* Where memory has no room for all sequences, a request may still be as long as the model allows.
+ */
+static void test_short_memory_makes_a_pool(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sched_params params = some_params();
+    params.shared_kv = false;
+    params.kv_memory = 1;
+    fixture_open(&f, "fake:ctx=300,endless=1", params);
+    assert_int_equal(sched_model_ctx(f.model), 300);
+    struct client *c[3]; /* together more than the cells: they take turns, none is cut short */
+    for (int i = 0; i < 3; i++) c[i] = ask(&f, (struct ask){.text = "go"});
+    for (int i = 0; i < 3; i++) {
+        client_wait(c[i]);
+        assert_int_equal(c[i]->error.code, OK);
+        assert_int_equal(c[i]->usage.prompt_tokens + c[i]->usage.completion_tokens, 300);
+        client_free(c[i]);
+    }
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +194,7 @@ int main(void)
         cmocka_unit_test(test_name_too_long),
 #if HEARTH_FAULTS
         cmocka_unit_test(test_injected_faults),
+        cmocka_unit_test(test_short_memory_makes_a_pool),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
