@@ -41,6 +41,7 @@ enum err err_set(struct error *e, enum err code, const char *fmt, ...)
     format_cut(e->msg, sizeof e->msg, fmt, ap);
     va_end(ap);
     e->code = code;
+    e->retry_after_s = 0;
     e->param[0] = '\0';
     return code;
 }
@@ -53,6 +54,7 @@ enum err err_set_param(struct error *e, enum err code, const char *param, const 
     format_cut(e->msg, sizeof e->msg, fmt, ap);
     va_end(ap);
     e->code = code;
+    e->retry_after_s = 0;
     if (param != e->param) {
         size_t len = utf8_cut(param, strlen(param), sizeof e->param - 1);
         memmove(e->param, param, len);

@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* X(name, http_status, api_code, what it means) */
 #define ERR_TABLE(X)                                                                               \
@@ -71,6 +72,7 @@ struct error {
     enum err code;
     char msg[ERROR_MSG_MAX];
     char param[ERROR_PARAM_MAX];
+    int32_t retry_after_s; /* when trying again makes sense; 0 = unknown */
 };
 
 /* Fills *e (may be NULL) and returns `code`, so that `return err_set(e, ERR_X, "...", ...)` reads

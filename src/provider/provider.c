@@ -31,6 +31,27 @@ enum err provider_embed(struct provider *p, struct embed_request *req, embed_lis
     return p->ops->embed(p, req, fn, ctx, id, error);
 }
 
+enum err provider_control(struct provider *p, enum control what, const char *args, control_fn fn,
+                          void *ctx, struct error *error)
+{
+    ht_assert(args && fn && what < CONTROL_COUNT);
+    if (!p->ops->control)
+        return err_set(error, ERR_UNSUPPORTED, "%s knows no \"%s\"", p->ops->name,
+                       control_name(what));
+    return p->ops->control(p, what, args, fn, ctx, error);
+}
+
+const char *control_name(enum control what)
+{
+    static const char *const names[] = {
+#define X(id, name) [CONTROL_##id] = name,
+        CONTROLS(X)
+#undef X
+    };
+    ht_assert(what < CONTROL_COUNT);
+    return names[what];
+}
+
 void provider_cancel(struct provider *p, uint64_t id)
 {
     p->ops->cancel(p, id);

@@ -22,6 +22,29 @@
 
 struct provider;
 
+/* What can be asked of a provider beside generating. Arguments and answer are JSON objects, since
+ * they come from the API and go there, and pass to a worker process unchanged. The answers' fields
+ * are those of docs/api.md for the route named behind. */
+#define CONTROLS(X)                                                                                \
+    X(MODELS, "models") /* {} -> {"models": [...], "memory": {...}}: GET /v1/models, hearth ps */  \
+    X(LOAD, "load")     /* {"model", "keep_alive"?, "wait"?}: POST /v1/models/{id}/load */         \
+    X(UNLOAD, "unload") /* {"model"}: POST /v1/models/{id}/unload */                               \
+    X(PLAN, "plan")     /* {"model", "context"?}: POST /v1/models/plan */                          \
+    X(QUEUE, "queue")   /* {}: GET /v1/queue */                                                    \
+    X(ADAPTERS, "adapters")         /* {}: GET /adapters */                                        \
+    X(ADAPTER_LOAD, "adapter_load") /* {"adapter_name", "scale"?}: POST /adapters/load */          \
+    X(CACHE, "cache")               /* {}: sizes and hits of the prefix cache */
+
+enum control {
+#define X(id, name) CONTROL_##id,
+    CONTROLS(X)
+#undef X
+        CONTROL_COUNT
+};
+
+/* answer: JSON text of an object, borrowed during the call; NULL with an error. */
+typedef void (*control_fn)(void *ctx, const struct error *error, const char *answer, size_t len);
+
 enum provider_caps {
     PROVIDER_GENERATE = 1 << 0,
     PROVIDER_EMBED = 1 << 1,
@@ -40,6 +63,10 @@ struct provider_ops {
     /* MAY (PROVIDER_EMBED) */
     enum err (*embed)(struct provider *p, struct embed_request *req, embed_listener_fn fn,
                       void *ctx, uint64_t *id, struct error *error);
+    /* MAY. args: JSON text of an object, copied. fn is called once, from any thread, if this
+     * returns OK; it must not block. */
+    enum err (*control)(struct provider *p, enum control what, const char *args, control_fn fn,
+                        void *ctx, struct error *error);
     /* MUST */
     void (*close)(struct provider *p, int64_t grace_ms);
 };
@@ -54,6 +81,10 @@ HT_MUST_CHECK enum err provider_generate(struct provider *p, struct gen_request 
 HT_MUST_CHECK enum err provider_embed(struct provider *p, struct embed_request *req,
                                       embed_listener_fn fn, void *ctx, uint64_t *id,
                                       struct error *error);
+/* ERR_UNSUPPORTED where the provider has no such thing. */
+HT_MUST_CHECK enum err provider_control(struct provider *p, enum control what, const char *args,
+                                        control_fn fn, void *ctx, struct error *error);
+const char *control_name(enum control what);
 void provider_cancel(struct provider *p, uint64_t id);
 void provider_close(struct provider *p, int64_t grace_ms);
 

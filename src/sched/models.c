@@ -90,6 +90,7 @@ static struct sched_model *add_model(struct sched *s, const char *id)
     str_copy(m->id, sizeof m->id, id);
     list_init(&m->listeners);
     list_init(&m->active);
+    list_init(&m->adapters);
     list_init(&m->ready);
     queue_init(&m->queue, s->params.ageing_ms);
     list_push_back(&s->models, &m->node);

@@ -79,7 +79,7 @@ size_t sched_models(struct sched *s, struct sched_model_status *out, size_t max)
 /* ---- requests ---------------------------------------------------------------------------- */
 
 enum sched_event_type {
-    SCHED_EV_QUEUED,  /* position */
+    SCHED_EV_QUEUED,  /* position, wait_ms; again when the position has changed */
     SCHED_EV_STARTED, /* usage.prompt_tokens, cached_tokens */
     SCHED_EV_TEXT,    /* text: whole characters, stop strings already cut; logprobs if asked for */
     SCHED_EV_CHOICE_END,
@@ -99,6 +99,10 @@ struct sched_event {
     int32_t n_tokens;          /* TEXT, CHOICE_END: tokens since the choice's event before */
     enum finish_reason finish; /* FINISH_STOP or FINISH_LENGTH */
     int32_t position;
+    int64_t wait_ms;       /* QUEUED: estimated until it starts; -1 = unknown */
+    const int32_t *tokens; /* TEXT, CHOICE_END: the n_tokens tokens, in the order they came */
+    const char *adapter;   /* STARTED: NULL = none */
+    const struct cache_report *cache; /* STARTED, DONE, ERROR */
     struct usage usage;
     struct timings timings;
     const struct error *error;
@@ -119,6 +123,11 @@ struct sched_generate {
     int32_t max_tokens; /* -1 = no limit but the context */
     int32_t priority;
     int64_t deadline_ms;
+    const char *adapter, *adapter_path; /* name and GGUF file; NULL = none */
+    float adapter_scale;
+    bool deterministic;
+    enum overflow overflow;
+    const struct gen_resume *resume; /* n of them, or NULL; copied */
     sched_listener_fn listener;
     void *listener_ctx;
 };

@@ -3,7 +3,8 @@
  *   sched.c    the face: what callers' threads do (checks, submitting, cancelling, statistics)
  *   loop.c     the engine thread: commands, whose turn it is, stopping
  *   request.c  a request's life: making, events, end
- *   step.c     one batch of a generating model: admit, build, decode, sample, deliver
+ *   admit.c    which waiting requests become active
+ *   step.c     one batch of a generating model: build, decode, sample, deliver
  *   slots.c    sequences: which slot a request gets, prefix reuse, KV cells, making room
  *   embed.c    one batch of an embedding model
  *   models.c   the models: registry, loader thread
@@ -118,11 +119,16 @@ struct request {
     void *listener_ctx;
     char *tenant;
     int32_t priority;
+    struct sched_adapter *adapter; /* NULL = none */
+    float adapter_scale;
+    bool deterministic;
+    enum overflow overflow; /* STOP or SHIFT */
     int64_t deadline_ms;
     int64_t arrived_ns, admitted_ns, first_token_ns;
     bool started;
     struct usage usage;
     struct timings timings;
+    struct cache_report cache;
     /* generation */
     struct engine_prompt *prompt;
     const int32_t *prompt_tokens;
@@ -134,6 +140,17 @@ struct request {
     struct choice *choices;
     /* embedding */
     struct embed_work embed;
+};
+
+/* ---- adapters ------------------------------------------------------------------------------ */
+
+/* A LoRA adapter known to a model; valid until the model is unloaded. */
+struct sched_adapter {
+    struct list_node node; /* in model->adapters */
+    char *name, *path;
+    uint64_t fingerprint;                  /* of its file: a part of the prefix cache's key */
+    struct engine_adapter *engine_adapter; /* NULL while it is not loaded */
+    int32_t n_users;                       /* requests that name it, waiting or active */
 };
 
 /* ---- models ------------------------------------------------------------------------------- */
@@ -186,6 +203,7 @@ struct sched_model {
     struct list_node ready; /* in sched.ready */
     struct queue queue;
     struct list_node active; /* requests, most important first */
+    struct list_node adapters;
     struct slot slots[SLOTS_MAX];
     uint64_t uses; /* clock of last_used */
     struct engine_batch_token *batch;
@@ -254,9 +272,13 @@ void *loop_main(void *sched);
 enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids,
                      struct error *error);
 
+/* ---- admit.c */
+void step_admit(struct sched_model *m); /* waiting requests that fit become active */
+/* Gives idle slots to the waiting choices. False: no memory, the request has ended. */
+bool start_choices(struct sched_model *m, struct request *r);
+
 /* ---- step.c, embed.c: one batch if there is work; false if there was none */
 bool step_generate(struct sched_model *m);
-void step_admit(struct sched_model *m); /* waiting requests that fit become active */
 bool step_embed(struct sched_model *m);
 void embed_admit(struct sched_model *m);
 /* The choice is over; the request too when it was the last one. */

@@ -79,6 +79,27 @@ struct sampling {
 
 #define SEED_RANDOM 0xFFFFFFFFu
 
+/* The context is full before the answer ends. */
+enum overflow {
+    OVERFLOW_DEFAULT, /* as configured */
+    OVERFLOW_STOP,    /* FINISH_LENGTH */
+    OVERFLOW_SHIFT,   /* the oldest tokens after the system prompt are forgotten */
+};
+
+/* How long a model stays in memory after its last request: milliseconds, or one of these. */
+enum {
+    KEEP_ALIVE_DEFAULT = 0, /* as configured */
+    KEEP_ALIVE_FOREVER = -1,
+    KEEP_ALIVE_NONE = -2, /* it is unloaded the moment no work for it is left */
+};
+
+/* What a choice had generated before its worker died. The answer is told again from its start; who
+ * asks for this drops what it has passed on already. */
+struct gen_resume {
+    const int32_t *tokens;
+    size_t n_tokens;
+};
+
 enum { GEN_N_MAX = 16, GEN_STOP_MAX = 16, GEN_TOP_LOGPROBS_MAX = 20, PRIORITY_DEFAULT = 50 };
 
 struct gen_request {
@@ -116,6 +137,14 @@ struct gen_request {
 
     int32_t priority;    /* 0 (first) .. 100 */
     int64_t deadline_ms; /* clock_mono_ms by which it must have started; 0 = none */
+
+    const char *adapter;    /* LoRA adapter; NULL = the hub's default one, "base" = none */
+    float adapter_scale;    /* 1 = as it was trained; 0 = not said, 1 */
+    bool deterministic;     /* the same tokens whatever else is running; slower */
+    enum overflow overflow; /* what happens when the context is full */
+    int64_t keep_alive_ms;  /* KEEP_ALIVE_...; how long the model stays after its last request */
+    bool want_tokens;       /* GEN_EV_TOKENS are wanted */
+    const struct gen_resume *resume; /* n of them, or NULL: goes on where another worker stopped */
 };
 
 /* ---- events ------------------------------------------------------------------------------ */
@@ -131,9 +160,24 @@ struct usage {
 
 /* How a request spent its time; all in nanoseconds. */
 struct timings {
+    int64_t load_ns; /* waiting for its model to be loaded */
     int64_t queue_ns, prefill_ns, decode_ns;
+    int64_t first_token_ns; /* since its arrival; 0 = there was none */
+    int64_t paused_ns;      /* of decode_ns and prefill_ns: while others went first */
+    int32_t pauses;
     int32_t prefill_tokens; /* actually decoded, without the cached ones */
     int32_t decode_tokens;
+};
+
+enum cache_source { CACHE_NONE, CACHE_SEQUENCE, CACHE_MEMORY, CACHE_DISK };
+
+enum { CACHE_MISS_MAX = 200 };
+
+/* Where a prompt's cached tokens came from, and why the rest had to be computed. */
+struct cache_report {
+    enum cache_source source;
+    int32_t cached_tokens;
+    char miss[CACHE_MISS_MAX]; /* for people: first differing token with the text around it; "" */
 };
 
 struct logprob_alt {
@@ -150,8 +194,10 @@ struct token_logprob {
 };
 
 enum gen_event_type {
-    GEN_EV_QUEUED,     /* position */
-    GEN_EV_STARTED,    /* first batch; usage.prompt_tokens and cached_tokens are known */
+    GEN_EV_LOADING,    /* the model is being loaded: fraction; may come several times */
+    GEN_EV_QUEUED,     /* position, wait_ms; again when the position has changed */
+    GEN_EV_STARTED,    /* first batch; usage.prompt_tokens and cached_tokens are known; cache */
+    GEN_EV_TOKENS,     /* tokens of a choice, before their text; only with want_tokens */
     GEN_EV_TEXT,       /* text: whole UTF-8 characters; logprobs of the tokens that made it */
     GEN_EV_REASONING,  /* text */
     GEN_EV_TOOL_CALL,  /* tool: the first event of a call has id and name, the rest fragments */
@@ -175,8 +221,14 @@ struct gen_event {
         size_t arguments_len;
     } tool;
     enum finish_reason finish;
-    int32_t position;  /* QUEUED: 0 = next */
-    const char *model; /* STARTED, DONE: the id of the model that answers */
+    float fraction;        /* LOADING: 0..1 */
+    int32_t position;      /* QUEUED: 0 = next */
+    int64_t wait_ms;       /* QUEUED: estimated until it starts; -1 = unknown */
+    const int32_t *tokens; /* TOKENS */
+    size_t n_tokens;
+    const char *adapter;              /* STARTED: name of the adapter in use, NULL = none */
+    const struct cache_report *cache; /* STARTED, DONE, ERROR; may be NULL */
+    const char *model;                /* STARTED, DONE: the id of the model that answers */
     struct usage usage;
     struct timings timings;
     const struct error *error;
@@ -201,10 +253,14 @@ struct embed_request {
     const struct embed_input *inputs;
     size_t n_inputs;
     int32_t priority;
+    int64_t keep_alive_ms;
+    /* With a query this is a rerank: the inputs are documents, scored against it. */
+    const char *query; /* NULL = embed */
 };
 
 /* Borrowed: valid during the call only. On failure error != NULL and the rest is 0. Vectors are
- * n_inputs rows of n_dims floats, each of length 1 (L2). */
+ * n_inputs rows of n_dims floats, each of length 1 (L2). Of a rerank: n_dims is 1, the score of
+ * each document, the higher the better (the model's own scale). */
 struct embed_result {
     const struct error *error;
     const char *model;

@@ -223,8 +223,12 @@ static inline void fake_close(struct provider *base, int64_t grace_ms)
     (void)grace_ms;
 }
 
-static const struct provider_ops fake_ops = {
-    "fake", PROVIDER_GENERATE | PROVIDER_EMBED, fake_generate, fake_cancel, fake_embed, fake_close};
+static const struct provider_ops fake_ops = {.name = "fake",
+                                             .caps = PROVIDER_GENERATE | PROVIDER_EMBED,
+                                             .generate = fake_generate,
+                                             .cancel = fake_cancel,
+                                             .embed = fake_embed,
+                                             .close = fake_close};
 
 /* ---- a hub around it ----------------------------------------------------------------------- */
 

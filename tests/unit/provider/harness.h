@@ -121,6 +121,8 @@ static inline void client_listen(void *ctx, const struct gen_event *ev)
     pthread_mutex_lock(&c->lock);
     assert_false(c->done); /* nothing comes after the last event */
     switch (ev->type) {
+    case GEN_EV_LOADING:
+    case GEN_EV_TOKENS: break;
     case GEN_EV_QUEUED: c->n_queued++; break;
     case GEN_EV_STARTED:
         c->n_started++;
