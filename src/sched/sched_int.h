@@ -4,7 +4,9 @@
  *   loop.c     the engine thread: commands, whose turn it is, stopping
  *   request.c  a request's life: making, events, end
  *   admit.c    which waiting requests become active
- *   step.c     one batch of a generating model: build, decode, sample, deliver
+ *   step.c     one batch of a generating model: build, decode, deliver, and what can go wrong
+ *   batch.c    which tokens go into it
+ *   deliver.c  what comes out of it: sampling, text, events, the end of a choice
  *   slots.c    sequences: which slot a request gets, prefix reuse, KV cells, making room
  *   embed.c    one batch of an embedding model
  *   models.c   the models: registry, loader thread
@@ -251,7 +253,7 @@ struct sched {
     uint64_t cancels_seen;
     int64_t timed_look_ms; /* when the deadlines were looked at */
     bool draining, quit;   /* CMD_STOP, CMD_QUIT were seen */
-    struct buf token_text; /* scratch of step.c */
+    struct buf token_text; /* scratch of deliver.c */
 };
 
 /* ---- request.c */
@@ -281,6 +283,16 @@ bool start_choices(struct sched_model *m, struct request *r);
 bool step_generate(struct sched_model *m);
 bool step_embed(struct sched_model *m);
 void embed_admit(struct sched_model *m);
+
+/* ---- batch.c */
+/* Leaves an empty batch if there is no room for it; then room was made, or a request has ended. */
+void batch_build(struct sched_model *m);
+/* Ids of the requests in it, each once; ids has room for SLOTS_MAX. Returns how many. */
+int32_t batch_requests(const struct sched_model *m, uint64_t *ids);
+
+/* ---- deliver.c */
+/* Samples from the outputs of the batch that was decoded and emits what comes of it. */
+void deliver_batch(struct sched_model *m);
 /* The choice is over; the request too when it was the last one. */
 void choice_end(struct choice *c, enum finish_reason finish);
 
