@@ -200,6 +200,7 @@ static const struct provider_ops local_ops = {
     .generate = local_generate,
     .cancel = local_cancel,
     .embed = local_embed,
+    .control = local_control,
     .close = local_close,
 };
 

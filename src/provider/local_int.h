@@ -5,6 +5,7 @@
  *   local_notes.c    from the engine thread to the delivery thread: notes
  *   local_deliver.c  the delivery thread: parsing, reasoning and tools, calling the listener
  *   local_names.c    what a model's name stands for
+ *   local_control.c  what can be asked beside generating: a table of verbs
  *
  * A job is one request (or preload). It passes from the pool, perhaps through a load, to the
  * scheduler. This way always ends with exactly one final note to the delivery thread: a failure, or
@@ -20,6 +21,7 @@
 #include <stdatomic.h>
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "base/list.h"
 #include "base/mailbox.h"
 #include "provider/local.h"
@@ -143,6 +145,16 @@ void job_prepare(void *job); /* pool_fn */
 
 /* local_deliver.c */
 void *deliver_main(void *local);
+
+/* local_control.c. A verb's args are borrowed until it returns. When it returns OK, fn is or will
+ * be called once, from any thread; after an error never. */
+typedef enum err (*control_verb_fn)(struct local *l, const json_t *args, control_fn fn, void *ctx,
+                                    struct error *error);
+enum err local_control(struct provider *p, enum control what, const char *args, control_fn fn,
+                       void *ctx, struct error *error);
+void control_answer_init(struct buf *b, struct jw *w);
+/* Hands the answer to fn and frees it. */
+enum err control_answer(struct buf *b, control_fn fn, void *ctx, struct error *error);
 
 /* local_names.c */
 HT_MUST_CHECK enum err names_resolve(struct local *l, const char *name, bool embedding,

@@ -1,0 +1,73 @@
+/* What can be asked of the local provider beside generating: a table of verbs, JSON in and JSON out
+ * (provider.h names them and docs/api.md their fields).
+ *
+ * A verb that knows its answer at once writes it and calls control_answer. One that has to wait (a
+ * load) keeps fn and ctx, returns OK, and calls fn from whichever thread learns the end. */
+#include <string.h>
+
+#include "base/json.h"
+#include "provider/local_int.h"
+
+enum { ANSWER_MAX = 4 << 20 };
+
+void control_answer_init(struct buf *b, struct jw *w)
+{
+    buf_init(b, ANSWER_MAX);
+    jw_init(w, b);
+}
+
+enum err control_answer(struct buf *b, control_fn fn, void *ctx, struct error *error)
+{
+    enum err e = b->err;
+    if (e)
+        err_set(error, e, "the answer is too long");
+    else
+        fn(ctx, NULL, buf_str(b), b->len);
+    buf_free(b);
+    return e;
+}
+
+/* ---- the verbs ----------------------------------------------------------------------------- */
+
+static enum err control_queue(struct local *l, const json_t *args, control_fn fn, void *ctx,
+                              struct error *error)
+{
+    (void)args;
+    struct sched_stats st;
+    struct buf b;
+    struct jw w;
+    sched_stats(l->sched, &st);
+    control_answer_init(&b, &w);
+    jw_obj(&w);
+    jw_kint(&w, "depth", st.waiting);
+    jw_kint(&w, "capacity", st.capacity);
+    jw_kint(&w, "running", st.running);
+    jw_kint(&w, "waiting", st.waiting);
+    jw_kint(&w, "oldest_wait_ms", st.oldest_wait_ms);
+    jw_kint(&w, "rejected", st.rejected);
+    jw_obj_end(&w);
+    return control_answer(&b, fn, ctx, error);
+}
+
+static const control_verb_fn verbs[CONTROL_COUNT] = {
+    [CONTROL_QUEUE] = control_queue,
+};
+
+enum err local_control(struct provider *p, enum control what, const char *args, control_fn fn,
+                       void *ctx, struct error *error)
+{
+    struct local *l = container_of(p, struct local, base);
+    if (!verbs[what])
+        return err_set(error, ERR_UNSUPPORTED, "%s knows no \"%s\"", p->ops->name,
+                       control_name(what));
+    json_t *parsed;
+    enum err e = json_parse(args, strlen(args), &parsed, error);
+    if (e) return e;
+    if (json_is_object(parsed))
+        e = verbs[what](l, parsed, fn, ctx, error);
+    else
+        e = err_set(error, ERR_INVALID, "the arguments of \"%s\" are no object",
+                    control_name(what));
+    json_decref(parsed);
+    return e;
+}
