@@ -42,6 +42,49 @@ void engine_model_facts(const struct engine_model *m, struct engine_model_facts 
     *out = m->facts;
 }
 
+/* ---- adapters ----------------------------------------------------------------------------- */
+
+enum err engine_adapter_load(struct engine_model *m, const char *path, struct engine_adapter **out,
+                             struct error *error)
+{
+    ht_assert(path && *path);
+    *out = NULL;
+    if (fault_hit(FAULT_load))
+        return err_set(error, ERR_MODEL_FILE, "loading the adapter failed (injected fault)");
+    enum err e = m->ops->adapter_load(m, path, out, error);
+    if (e) return e;
+    (*out)->ops = m->ops;
+    (*out)->model = m;
+    return OK;
+}
+
+void engine_adapter_free(struct engine_adapter *a)
+{
+    if (!a) return;
+    ht_assert(a->n_contexts == 0);
+    a->ops->adapter_free(a);
+}
+
+void engine_adapter_facts(const struct engine_adapter *a, struct engine_adapter_facts *out)
+{
+    *out = a->facts;
+}
+
+void engine_ctx_adapter(struct engine_ctx *c, struct engine_adapter *a, float scale)
+{
+    if (scale == 0) a = NULL;
+    if (!a) scale = 0;
+    if (c->adapter == a && c->adapter_scale == scale) return;
+    ht_assert(!a || (a->ops == c->ops && a->model == c->model));
+    c->ops->ctx_adapter(c, a, scale);
+    if (c->adapter) c->adapter->n_contexts--;
+    if (a) a->n_contexts++;
+    c->adapter = a;
+    c->adapter_scale = scale;
+}
+
+/* ---- text and tokens ---------------------------------------------------------------------- */
+
 enum err engine_tokenize(const struct engine_model *m, const char *text, size_t len,
                          bool add_special, bool parse_special, size_t max_tokens, int32_t **out,
                          size_t *n, struct error *error)
@@ -142,12 +185,16 @@ enum err engine_ctx_new(struct engine_model *m, const struct engine_ctx_params *
     if (params->n_seq_max < 1 || params->n_seq_max > ENGINE_SEQ_MAX)
         return err_set(error, ERR_INVALID, "%d sequences in one context: 1 to %d are possible",
                        params->n_seq_max, ENGINE_SEQ_MAX);
-    return m->ops->ctx_new(m, params, out, error);
+    enum err e = m->ops->ctx_new(m, params, out, error);
+    if (!e) (*out)->model = m;
+    return e;
 }
 
 void engine_ctx_free(struct engine_ctx *c)
 {
-    if (c) c->ops->ctx_free(c);
+    if (!c) return;
+    if (c->adapter) c->adapter->n_contexts--;
+    c->ops->ctx_free(c);
 }
 
 int32_t engine_ctx_size(const struct engine_ctx *c)

@@ -7,6 +7,9 @@
  *   engine_model    weights, vocabulary, chat template. Immutable after load; every function that
  *                   takes a const model may be called from any thread. Free it after its contexts,
  *                   prompts and parsers.
+ *   engine_adapter  LoRA weights on top of one model; on a context only while that is told so.
+ *                   Loading may run on any thread beside decodes; free it after its last use and
+ *                   before its model.
  *   engine_ctx      KV cache and compute buffers of one model. ONE owner thread (the scheduler's);
  *                   nothing about it is locked.
  *   engine_sampler  sampling state of one sequence: grammar, penalties, random state. Owner thread
@@ -33,6 +36,7 @@
 
 struct engine;
 struct engine_model;
+struct engine_adapter;
 struct engine_ctx;
 struct engine_sampler;
 struct engine_prompt;
@@ -91,6 +95,24 @@ struct engine_model_facts {
     uint64_t weight_bytes, n_params;
 };
 void engine_model_facts(const struct engine_model *m, struct engine_model_facts *out);
+
+/* ---- adapters ----------------------------------------------------------------------------- */
+
+/* Reads LoRA weights for m, whose own weights stay as they are. Blocking; any thread, also while
+ * another decodes with m (a decode that follows a change of adapters may wait for it). The file
+ * should have passed adapter_check (models/adapters.h) first, which knows every reason to refuse
+ * one. ERR_MODEL_FILE: it does not fit the model or can't be read; ERR_UNSUPPORTED: an adapter that
+ * is only active behind certain words (aLoRA). */
+HT_MUST_CHECK enum err engine_adapter_load(struct engine_model *m, const char *path,
+                                           struct engine_adapter **out, struct error *error);
+/* No context may have it any more. Owner thread of the model's contexts. NULL is fine. */
+void engine_adapter_free(struct engine_adapter *a);
+
+struct engine_adapter_facts {
+    float alpha;    /* the file's; 0 = its scale is 1 */
+    uint64_t bytes; /* in memory */
+};
+void engine_adapter_facts(const struct engine_adapter *a, struct engine_adapter_facts *out);
 
 /* ---- text and tokens ---------------------------------------------------------------------- */
 
@@ -184,6 +206,11 @@ struct engine_batch_token {
  * position 0, with `output` on all of its tokens; no engine_seq_remove is needed. */
 HT_MUST_CHECK enum err engine_decode(struct engine_ctx *c, const struct engine_batch_token *tokens,
                                      int32_t n, struct error *error);
+/* The decodes that follow are with adapter a (NULL or scale 0: with none), which must be of the
+ * context's model. Cheap when it is the one already, else the next decode pays for laying out its
+ * computation anew (about 0.1 of a token's time; docs/decisions/0015). Cells that were decoded with
+ * another adapter or scale must not be continued with this one. */
+void engine_ctx_adapter(struct engine_ctx *c, struct engine_adapter *a, float scale);
 /* From any thread: makes the engine_decode under way (or the next) return ERR_CANCELLED soon, in
  * the middle of a long prefill too. engine_ctx_abort_clear re-arms (owner thread). */
 void engine_ctx_abort(struct engine_ctx *c);

@@ -19,6 +19,13 @@
  *                  hold commas. Without it the reply is the last user message (GEN_RAW: the
  * prompt).
  *
+ * An adapter is a path "fake:lora,<option>,...":
+ *   swap=XY        in what the model says, every X becomes Y
+ *   load_ms=N      loading takes N milliseconds (0)
+ *   fail_load=TEXT loading fails with ERR_MODEL_FILE and this text
+ * Cells remember the adapter they were decoded with, and a sequence that is continued with another
+ * one is an ht_assert.
+ *
  * Tokens: 0..255 are bytes, so every character beyond ASCII is split over tokens; then "<|end|>"
  * (256, ends a reply), "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>" and "<|bos|>" (261).
  * A chat renders as <|bos|> and for each message <|role|>content<|end|>, at last <|assistant|>.
@@ -69,6 +76,8 @@ static const struct engine_ops fake_ops = {
     .describe = fake_describe,
     .model_load = fake_model_load,
     .model_free = fake_model_free,
+    .adapter_load = fake_adapter_load,
+    .adapter_free = fake_adapter_free,
     .tokenize = fake_tokenize,
     .token_text = fake_token_text,
     .token_is_end = fake_token_is_end,
@@ -80,6 +89,7 @@ static const struct engine_ops fake_ops = {
     .ctx_new = fake_ctx_new,
     .ctx_free = fake_ctx_free,
     .decode = fake_decode,
+    .ctx_adapter = fake_ctx_adapter,
     .seq_remove = fake_seq_remove,
     .seq_copy = fake_seq_copy,
     .seq_embedding = fake_seq_embedding,

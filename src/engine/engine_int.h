@@ -33,6 +33,9 @@ struct engine_ops {
     enum err (*model_load)(struct engine *e, const struct engine_model_params *params,
                            struct engine_model **out, struct error *error);
     void (*model_free)(struct engine_model *m);
+    enum err (*adapter_load)(struct engine_model *m, const char *path, struct engine_adapter **out,
+                             struct error *error);
+    void (*adapter_free)(struct engine_adapter *a);
     enum err (*tokenize)(const struct engine_model *m, const char *text, size_t len,
                          bool add_special, bool parse_special, size_t max_tokens, int32_t **out,
                          size_t *n, struct error *error);
@@ -52,6 +55,7 @@ struct engine_ops {
     void (*ctx_free)(struct engine_ctx *c);
     enum err (*decode)(struct engine_ctx *c, const struct engine_batch_token *tokens, int32_t n,
                        struct error *error);
+    void (*ctx_adapter)(struct engine_ctx *c, struct engine_adapter *a, float scale);
     bool (*seq_remove)(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
     void (*seq_copy)(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
     const float *(*seq_embedding)(struct engine_ctx *c, int32_t seq);
@@ -75,6 +79,13 @@ struct engine_model {
     struct engine_model_facts facts; /* filled by model_load */
 };
 
+struct engine_adapter {
+    const struct engine_ops *ops;
+    const struct engine_model *model;
+    struct engine_adapter_facts facts; /* filled by adapter_load */
+    int32_t n_contexts;                /* that have it now */
+};
+
 struct engine_prompt {
     const struct engine_ops *ops;
     int32_t *tokens; /* malloc'ed */
@@ -91,8 +102,11 @@ struct engine_parser {
 
 struct engine_ctx {
     const struct engine_ops *ops;
+    const struct engine_model *model;
     int32_t n_ctx, n_batch, n_seq_max; /* what it really got */
     bool embeddings;
+    struct engine_adapter *adapter; /* NULL: none; set by engine_ctx_adapter */
+    float adapter_scale;
     atomic_bool abort; /* set by engine_ctx_abort; decode looks at it */
 };
 

@@ -4,7 +4,8 @@
  *  1. The tokens of a sequence in one cell array are at positions 0..len-1, without gaps.
  *  2. A cell is used by as many sequences as its `users` says; used <= n_ctx cells are used at all.
  *  3. An output may be sampled only while its sequence still holds what was decoded.
- *  4. A sampler sees exactly its prompt and then the tokens that it chose itself. */
+ *  4. All tokens of a sequence were decoded with the same adapter and scale.
+ *  5. A sampler sees exactly its prompt and then the tokens that it chose itself. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 
 struct cell {
     int32_t token, users;
+    uint32_t adapter; /* which one it was decoded with, and at what scale */
 };
 
 struct seq {
@@ -26,6 +28,7 @@ struct seq {
 
 struct output {
     int32_t seq, len; /* len of the sequence up to this token; 0 = no output here */
+    char from, to;    /* what the adapter changes */
 };
 
 struct fake_ctx {
@@ -39,6 +42,8 @@ struct fake_ctx {
     struct output *outputs; /* of the last decode, by index in its batch */
     int32_t n_outputs;
     float *embedding;
+    uint32_t adapter; /* as cells remember it; 0 = none */
+    char from, to;
     long decodes;
 };
 
@@ -153,8 +158,9 @@ static void store(struct fake_ctx *c, const struct engine_batch_token *t)
     struct seq *s = &c->seqs[t->seq];
     ht_assert(t->pos == s->len && !s->dirty);
     ht_assert(c->n_free > 0 && s->len < c->seq_cells);
+    ht_assert(s->len == 0 || c->cells[s->cells[s->len - 1]].adapter == c->adapter);
     int32_t cell = c->free_cells[--c->n_free];
-    c->cells[cell] = (struct cell){t->token, 1};
+    c->cells[cell] = (struct cell){t->token, 1, c->adapter};
     s->cells[s->len++] = cell;
 }
 
@@ -201,10 +207,24 @@ enum err fake_decode(struct engine_ctx *head, const struct engine_batch_token *t
         store(c, &tokens[i]);
         struct output *o = &c->outputs[i];
         *o = (struct output){0};
-        if (tokens[i].output) *o = (struct output){tokens[i].seq, c->seqs[tokens[i].seq].len};
+        if (tokens[i].output)
+            *o = (struct output){tokens[i].seq, c->seqs[tokens[i].seq].len, c->from, c->to};
     }
     c->n_outputs = n;
     return OK;
+}
+
+void fake_ctx_adapter(struct engine_ctx *head, struct engine_adapter *adapter, float scale)
+{
+    struct fake_ctx *c = (struct fake_ctx *)head;
+    const struct fake_adapter *a = (const struct fake_adapter *)adapter;
+    uint32_t bits;
+    memcpy(&bits, &scale, sizeof bits);
+    c->adapter = a ? a->id ^ bits : 0;
+    c->from = c->to = '\0';
+    if (!a) return;
+    c->from = a->from;
+    c->to = a->to;
 }
 
 /* ---- embeddings --------------------------------------------------------------------------- */
@@ -289,17 +309,18 @@ static bool banned(const struct fake_sampler *sm, int32_t token)
     return false;
 }
 
-static int32_t next_token(const struct fake_sampler *sm)
+static int32_t next_token(const struct fake_sampler *sm, const struct output *o)
 {
     size_t said = sm->n_tokens - sm->n_prompt;
     if (sm->model->endless && sm->reply_len) said %= sm->reply_len;
     int32_t token = said < sm->reply_len ? (unsigned char)sm->reply[said] : FAKE_END;
     if (sm->model->endless && token == FAKE_END) token = '.';
+    if (o->from && token == (unsigned char)o->from) token = (unsigned char)o->to;
     if (!banned(sm, token)) return token;
     return token == FAKE_END ? '.' : '?';
 }
 
-/* Invariants 3 and 4. */
+/* Invariants 3 and 5. */
 static void check_output(const struct fake_ctx *c, const struct fake_sampler *sm, int32_t index)
 {
     ht_assert(index < c->n_outputs && c->outputs[index].len > 0);
@@ -326,8 +347,9 @@ enum err fake_sample(struct engine_ctx *head, struct engine_sampler *sampler, in
 {
     (void)error;
     struct fake_sampler *sm = (struct fake_sampler *)sampler;
-    check_output((struct fake_ctx *)head, sm, index);
-    int32_t token = next_token(sm);
+    const struct fake_ctx *c = (const struct fake_ctx *)head;
+    check_output(c, sm, index);
+    int32_t token = next_token(sm, &c->outputs[index]);
     remember(sm, token);
     *out = (struct engine_sample){.token = token, .is_end = token == FAKE_END};
     if (!sm->logprobs) return OK;

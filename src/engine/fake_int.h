@@ -24,6 +24,14 @@ struct fake_model {
     char *reply;     /* NULL = echoes */
 };
 
+struct fake_adapter {
+    struct engine_adapter head;
+    uint32_t id;   /* of its path: what cells remember */
+    char from, to; /* '\0': changes nothing */
+    int32_t load_ms;
+    char *fail_load;
+};
+
 struct fake_prompt {
     struct engine_prompt head;
     char *reply; /* what the model will say */
@@ -40,6 +48,11 @@ enum err fake_tokenize(const struct engine_model *m, const char *text, size_t le
                        struct error *error);
 enum err fake_token_text(const struct engine_model *m, int32_t token, bool special,
                          struct buf *out);
+
+/* fake_adapter.c */
+enum err fake_adapter_load(struct engine_model *m, const char *path, struct engine_adapter **out,
+                           struct error *error);
+void fake_adapter_free(struct engine_adapter *a);
 
 /* fake_prompt.c */
 enum err fake_prompt_new(const struct engine_model *m, const struct gen_request *req,
@@ -59,6 +72,7 @@ enum err fake_ctx_new(struct engine_model *m, const struct engine_ctx_params *pa
 void fake_ctx_free(struct engine_ctx *c);
 enum err fake_decode(struct engine_ctx *c, const struct engine_batch_token *tokens, int32_t n,
                      struct error *error);
+void fake_ctx_adapter(struct engine_ctx *c, struct engine_adapter *a, float scale);
 bool fake_seq_remove(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
 void fake_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
 const float *fake_seq_embedding(struct engine_ctx *c, int32_t seq);

@@ -18,6 +18,7 @@ struct le_ctx {
     float *embedding; /* n_embd_out */
     int32_t n_embd_out;
     bool normalise, shared_kv;
+    bool lays_out_anew; /* the adapter has changed since the last decode */
 };
 
 struct le_sampler {
@@ -167,8 +168,25 @@ enum err le_ctx_decode(struct engine_ctx *head, const struct engine_batch_token 
     if (head->embeddings && c->memory) llama_memory_clear(c->memory, false);
     if (on_abort(c)) return decode_failed(2, n, error);
     le_log_forget();
-    int32_t rc = shim_decode(c->ctx, b, error);
+    int32_t rc;
+    if (c->lays_out_anew) {
+        struct le_model *m = (struct le_model *)head->model;
+        pthread_mutex_lock(&m->adapters_lock);
+        rc = shim_decode(c->ctx, b, error);
+        pthread_mutex_unlock(&m->adapters_lock);
+        c->lays_out_anew = false;
+    } else {
+        rc = shim_decode(c->ctx, b, error);
+    }
     return rc ? decode_failed(rc, n, error) : OK;
+}
+
+void le_ctx_adapter(struct engine_ctx *head, struct engine_adapter *a, float scale)
+{
+    struct le_ctx *c = (struct le_ctx *)head;
+    struct llama_adapter_lora *lora = a ? ((struct le_adapter *)a)->lora : NULL;
+    llama_set_adapters_lora(c->ctx, &lora, a ? 1 : 0, &scale);
+    c->lays_out_anew = true;
 }
 
 bool le_seq_remove(struct engine_ctx *head, int32_t seq, int32_t p0, int32_t p1)

@@ -4,6 +4,7 @@
 #define HEARTH_ENGINE_LLAMA_INT_H
 
 #include <llama.h>
+#include <pthread.h>
 
 #include "engine/engine_int.h"
 #include "engine/shim.h"
@@ -20,6 +21,15 @@ struct le_model {
     struct shim_templates *templates; /* NULL: no_chat says why */
     char no_chat[256];
     size_t token_bytes_max; /* no token stands for more text; 0 = unknown */
+    /* libllama's list of the model's adapters, which loading changes and laying out a computation
+     * reads: held by a load, and by the first decode after a change of adapters. */
+    pthread_mutex_t adapters_lock;
+};
+
+struct le_adapter {
+    struct engine_adapter head;
+    struct llama_adapter_lora *lora;
+    pthread_mutex_t *lock; /* the model's */
 };
 
 struct le_prompt {
@@ -48,6 +58,12 @@ enum err le_model_tokenize(const struct engine_model *m, const char *text, size_
 enum err le_token_text(const struct engine_model *m, int32_t token, bool special, struct buf *out);
 bool le_token_is_end(const struct engine_model *m, int32_t token);
 
+/* ---- llama_adapter.c ----------------------------------------------------------------------- */
+
+enum err le_adapter_load(struct engine_model *m, const char *path, struct engine_adapter **out,
+                         struct error *error);
+void le_adapter_free(struct engine_adapter *a);
+
 /* ---- llama_chat.c -------------------------------------------------------------------------- */
 
 enum err le_prompt_new(const struct engine_model *m, const struct gen_request *req,
@@ -66,6 +82,7 @@ enum err le_ctx_new(struct engine_model *m, const struct engine_ctx_params *para
 void le_ctx_free(struct engine_ctx *c);
 enum err le_ctx_decode(struct engine_ctx *c, const struct engine_batch_token *tokens, int32_t n,
                        struct error *error);
+void le_ctx_adapter(struct engine_ctx *c, struct engine_adapter *a, float scale);
 bool le_seq_remove(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
 void le_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
 const float *le_seq_embedding(struct engine_ctx *c, int32_t seq);

@@ -116,6 +116,7 @@ enum err le_model_open(struct engine *head, const struct engine_model_params *pa
     m->head.ops = head->ops;
     m->model = model;
     m->vocab = llama_model_get_vocab(model);
+    pthread_mutex_init(&m->adapters_lock, NULL);
     read_facts(m);
     read_token_sizes(m);
     read_templates(m);
@@ -129,6 +130,7 @@ void le_model_close(struct engine_model *head)
     struct le_model *m = (struct le_model *)head;
     shim_templates_free(m->templates);
     llama_model_free(m->model);
+    pthread_mutex_destroy(&m->adapters_lock);
     free(m);
 }
 
