@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "provider/local.h"
 
@@ -26,62 +25,23 @@ static enum err open_pool(struct hub *h, struct error *error)
                     queued > POOL_QUEUE_MIN ? queued : POOL_QUEUE_MIN, &h->pool, error);
 }
 
-static enum err open_sched(struct hub *h, struct error *error)
-{
-    const struct config *c = h->config;
-    struct sched_params params = {
-        .engine = h->engine,
-        .n_ctx = (int32_t)config_int(c, CONFIG_N_CTX),
-        .n_parallel = (int32_t)config_int(c, CONFIG_N_PARALLEL),
-        .shared_kv = config_bool(c, CONFIG_SHARED_KV),
-        .n_batch = (int32_t)config_int(c, CONFIG_N_BATCH),
-        .n_ubatch = (int32_t)config_int(c, CONFIG_N_UBATCH),
-        .n_threads = (int32_t)config_int(c, CONFIG_N_THREADS),
-        .n_gpu_layers = (int32_t)config_int(c, CONFIG_GPU_LAYERS),
-        .queue_capacity = (int32_t)config_int(c, CONFIG_QUEUE_CAPACITY),
-        .ageing_ms = (int32_t)config_int(c, CONFIG_AGEING),
-    };
-    return sched_new(&params, &h->sched, error);
-}
-
-static enum err open_local(struct hub *h, struct error *error)
-{
-    struct local_params params = {
-        .sched = h->sched,
-        .models = h->models,
-        .pool = h->pool,
-        .default_model = config_str(h->config, CONFIG_DEFAULT_MODEL),
-        .default_embedding_model = config_str(h->config, CONFIG_DEFAULT_EMBED_MODEL),
-    };
-    return local_open(&params, &h->local, error);
-}
-
-static void preloaded(void *ctx, const struct error *error)
-{
-    (void)ctx;
-    if (error && error->code != ERR_STOPPING && error->code != ERR_CANCELLED)
-        log_error(hub, "the default model is not available: %s", error->msg);
-}
-
-static enum err preload(struct hub *h, struct error *error)
-{
-    if (!config_bool(h->config, CONFIG_PRELOAD)) return OK;
-    return local_load(h->local, "", preloaded, NULL, error);
-}
-
 enum err hub_open_with_engine(const struct config *config, struct engine *engine, struct hub **out,
                               struct error *error)
 {
     struct hub *h = xcalloc(1, sizeof *h);
     h->config = config;
-    h->engine = engine;
     h->started_wall_s = clock_wall_s();
     h->started_mono_ms = clock_mono_ms();
     enum err e = open_models(h, error);
     if (!e) e = open_pool(h, error);
-    if (!e) e = open_sched(h, error);
-    if (!e) e = open_local(h, error);
-    if (!e) e = preload(h, error);
+    if (e)
+        engine_close(engine);
+    else
+        e = stack_open(config, engine, h->models, h->pool, &h->stack, error);
+    h->local = h->stack.local;
+    h->sched = h->stack.sched;
+    h->engine = h->stack.engine;
+    if (!e) e = stack_preload(config, &h->stack, error);
     if (e) {
         hub_close(h, 0);
         return e;
@@ -101,16 +61,16 @@ enum err hub_open(const struct config *config, struct hub **out, struct error *e
 void hub_close(struct hub *h, int64_t grace_ms)
 {
     if (!h) return;
-    if (h->local) local_stop(h->local, grace_ms);
+    stack_stop(&h->stack, grace_ms);
     pool_free(h->pool); /* its jobs may still call the provider, which refuses */
-    provider_close(h->local, 0);
-    sched_free(h->sched, 0);
+    stack_close(&h->stack);
     models_free(h->models);
-    engine_close(h->engine);
     free(h);
 }
 
 enum err hub_default_model(const struct hub *hub, struct model_info *out, struct error *error)
 {
-    return local_resolve(hub->local, "", false, out, error);
+    if (hub->stack.local) return local_resolve(hub->stack.local, "", false, out, error);
+    return local_resolve_name(hub->models, config_str(hub->config, CONFIG_DEFAULT_MODEL), "", out,
+                              error);
 }

@@ -10,7 +10,7 @@
 #include "engine/engine.h"
 #include "models/models.h"
 #include "provider/provider.h"
-#include "sched/sched.h"
+#include "provider/stack.h"
 
 struct hub {
     const struct config *config; /* borrowed */
@@ -19,6 +19,7 @@ struct hub {
     struct sched *sched;
     struct pool *pool;
     struct provider *local;
+    struct stack stack;
     int64_t started_wall_s;
     int64_t started_mono_ms;
 };

@@ -35,6 +35,11 @@ void local_stop(struct provider *p, int64_t grace_ms);
 HT_MUST_CHECK enum err local_resolve(struct provider *p, const char *name, bool embedding,
                                      struct model_info *out, struct error *error);
 
+/* The same for a chat model without a provider: default_model is what "" stands for. */
+HT_MUST_CHECK enum err local_resolve_name(struct models *models, const char *default_model,
+                                          const char *name, struct model_info *out,
+                                          struct error *error);
+
 /* Loads in the background (preload); model "" = the default one. on_done may be NULL; it is called
  * once, on the delivery thread, if this returns OK. */
 HT_MUST_CHECK enum err local_load(struct provider *p, const char *model,

@@ -121,3 +121,15 @@ enum err local_resolve(struct provider *p, const char *name, bool embedding, str
     struct local *l = container_of(p, struct local, base);
     return names_resolve(l, name, embedding, out, error);
 }
+
+enum err local_resolve_name(struct models *models, const char *default_model, const char *name,
+                            struct model_info *out, struct error *error)
+{
+    char none[] = "";
+    char *configured = xstrdup(default_model);
+    struct local l = {
+        .models = models, .default_model = configured, .default_embedding_model = none};
+    enum err e = names_resolve(&l, name, false, out, error);
+    free(configured);
+    return e;
+}

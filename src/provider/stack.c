@@ -1,0 +1,70 @@
+/* Builds the scheduler and the local provider from the configuration. */
+#include "provider/stack.h"
+
+#include "base/log.h"
+
+static enum err open_sched(const struct config *c, struct stack *stack, struct error *error)
+{
+    struct sched_params params = {
+        .engine = stack->engine,
+        .n_ctx = (int32_t)config_int(c, CONFIG_N_CTX),
+        .n_parallel = (int32_t)config_int(c, CONFIG_N_PARALLEL),
+        .shared_kv = config_bool(c, CONFIG_SHARED_KV),
+        .n_batch = (int32_t)config_int(c, CONFIG_N_BATCH),
+        .n_ubatch = (int32_t)config_int(c, CONFIG_N_UBATCH),
+        .n_threads = (int32_t)config_int(c, CONFIG_N_THREADS),
+        .n_gpu_layers = (int32_t)config_int(c, CONFIG_GPU_LAYERS),
+        .queue_capacity = (int32_t)config_int(c, CONFIG_QUEUE_CAPACITY),
+        .ageing_ms = (int32_t)config_int(c, CONFIG_AGEING),
+    };
+    return sched_new(&params, &stack->sched, error);
+}
+
+static enum err open_local(const struct config *c, struct stack *stack, struct models *models,
+                           struct pool *pool, struct error *error)
+{
+    struct local_params params = {
+        .sched = stack->sched,
+        .models = models,
+        .pool = pool,
+        .default_model = config_str(c, CONFIG_DEFAULT_MODEL),
+        .default_embedding_model = config_str(c, CONFIG_DEFAULT_EMBED_MODEL),
+    };
+    return local_open(&params, &stack->local, error);
+}
+
+enum err stack_open(const struct config *config, struct engine *engine, struct models *models,
+                    struct pool *pool, struct stack *out, struct error *error)
+{
+    *out = (struct stack){.engine = engine};
+    enum err e = open_sched(config, out, error);
+    if (!e) e = open_local(config, out, models, pool, error);
+    if (e) stack_close(out);
+    return e;
+}
+
+static void preloaded(void *ctx, const struct error *error)
+{
+    (void)ctx;
+    if (error && error->code != ERR_STOPPING && error->code != ERR_CANCELLED)
+        log_error(hub, "the default model is not available: %s", error->msg);
+}
+
+enum err stack_preload(const struct config *config, struct stack *stack, struct error *error)
+{
+    if (!config_bool(config, CONFIG_PRELOAD)) return OK;
+    return local_load(stack->local, "", preloaded, NULL, error);
+}
+
+void stack_stop(struct stack *stack, int64_t grace_ms)
+{
+    if (stack->local) local_stop(stack->local, grace_ms);
+}
+
+void stack_close(struct stack *stack)
+{
+    provider_close(stack->local, 0);
+    sched_free(stack->sched, 0);
+    engine_close(stack->engine);
+    *stack = (struct stack){0};
+}

@@ -1,0 +1,27 @@
+/* The local provider with its scheduler, as the configuration says. In the worker process; in the
+ * hub's own with HEARTH_IN_PROCESS and in tests. */
+#ifndef HEARTH_PROVIDER_STACK_H
+#define HEARTH_PROVIDER_STACK_H
+
+#include "base/config.h"
+#include "provider/local.h"
+
+struct stack {
+    struct engine *engine; /* owned */
+    struct sched *sched;
+    struct provider *local;
+};
+
+/* models and pool are borrowed; the engine is owned from here on, also when this fails. */
+HT_MUST_CHECK enum err stack_open(const struct config *config, struct engine *engine,
+                                  struct models *models, struct pool *pool, struct stack *out,
+                                  struct error *error);
+/* Loads what is to be in memory from the start, in the background, unless the configuration says
+ * no. What fails is an error in the log. */
+HT_MUST_CHECK enum err stack_preload(const struct config *config, struct stack *stack,
+                                     struct error *error);
+/* Refuses new work, lets requests go on for grace_ms; then the pool may be freed. */
+void stack_stop(struct stack *stack, int64_t grace_ms);
+void stack_close(struct stack *stack);
+
+#endif
