@@ -1,12 +1,21 @@
 /* Metrics: one atomic per counter and gauge, one per bucket of a histogram. Updates are relaxed
  * additions; a rendering taken during updates may miss the newest ones, but a histogram's count is
- * always the sum of the buckets it shows. */
+ * always the sum of the buckets it shows.
+ *
+ * All that counts lies in one flat struct without pointers, so that it may as well lie in memory
+ * that processes share. A series is claimed with one compare-and-swap; whoever died between claim
+ * and name leaves a slot that is never used, which is all the harm it does. */
 #include "base/metrics.h"
 
+#include <sched.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
-enum kind { counter, gauge, histogram };
+#include "base/str.h"
+
+enum kind { counter, gauge, histogram, series };
 
 /* Upper bounds; the last bucket takes the rest. The text is what Prometheus shows as `le`. */
 static const struct {
@@ -21,83 +30,229 @@ static const struct {
 };
 enum { N_BOUNDS = sizeof bounds / sizeof *bounds };
 
-static struct metric_state {
+static const struct {
     const char *name, *help;
     enum kind kind;
-    atomic_int_fast64_t value; /* of a histogram: the sum in nanoseconds */
-    atomic_int_fast64_t buckets[N_BOUNDS + 1];
 } metrics[METRIC_COUNT] = {
-#define X(name, kind, help) {"hearth_" #name, help, kind, 0, {0}},
+#define X(name, kind, help) {"hearth_" #name, help, kind},
     METRICS(X)
 #undef X
 };
 
-static struct metric_state *get(enum metric m)
+/* The metrics of kind series, numbered from 0. */
+enum {
+#define PASTE_counter(name)
+#define PASTE_gauge(name)
+#define PASTE_histogram(name)
+#define PASTE_series(name)  IN_SERIES_##name,
+#define X(name, kind, help) PASTE_##kind(name)
+    METRICS(X)
+#undef X
+        N_IN_SERIES
+};
+
+static const int in_series[METRIC_COUNT] = {
+#undef PASTE_series
+#define PASTE_series(name)  [METRIC_##name] = IN_SERIES_##name,
+#define X(name, kind, help) PASTE_##kind(name)
+    METRICS(X)
+#undef X
+};
+
+struct cell {
+    atomic_int_fast64_t value; /* of a histogram: the sum in nanoseconds */
+    atomic_int_fast64_t buckets[N_BOUNDS + 1];
+};
+
+enum { CLASSES = 3 };
+enum { SERIES_FREE, SERIES_CLAIMED, SERIES_READY };
+
+struct series_state {
+    atomic_int state;
+    char model[METRIC_LABEL_MAX]; /* these two are constant once READY */
+    int class;
+    struct cell cells[N_IN_SERIES];
+};
+
+static struct metrics_table {
+    struct cell cells[METRIC_COUNT];
+    /* The last three are those of model="other". */
+    struct series_state series[METRIC_SERIES_MAX + CLASSES];
+} table;
+
+static struct cell *get(enum metric m)
 {
     ht_assert((unsigned)m < METRIC_COUNT);
-    return &metrics[m];
+    return &table.cells[m];
 }
 
 void metric_add(enum metric m, int64_t n)
 {
-    struct metric_state *s = get(m);
-    ht_assert(s->kind == gauge || (s->kind == counter && n >= 0));
-    atomic_fetch_add_explicit(&s->value, n, memory_order_relaxed);
+    struct cell *c = get(m);
+    ht_assert(metrics[m].kind == gauge || (metrics[m].kind == counter && n >= 0));
+    atomic_fetch_add_explicit(&c->value, n, memory_order_relaxed);
 }
 
 void metric_set(enum metric m, int64_t value)
 {
-    struct metric_state *s = get(m);
-    ht_assert(s->kind == gauge);
-    atomic_store_explicit(&s->value, value, memory_order_relaxed);
+    struct cell *c = get(m);
+    ht_assert(metrics[m].kind == gauge);
+    atomic_store_explicit(&c->value, value, memory_order_relaxed);
+}
+
+static void observe(struct cell *c, int64_t ns)
+{
+    if (ns < 0) ns = 0;
+    size_t i = 0;
+    while (i < N_BOUNDS && ns > bounds[i].ns) i++;
+    atomic_fetch_add_explicit(&c->buckets[i], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&c->value, ns, memory_order_relaxed);
 }
 
 void metric_observe_ns(enum metric m, int64_t ns)
 {
-    struct metric_state *s = get(m);
-    ht_assert(s->kind == histogram);
-    if (ns < 0) ns = 0;
-    size_t i = 0;
-    while (i < N_BOUNDS && ns > bounds[i].ns) i++;
-    atomic_fetch_add_explicit(&s->buckets[i], 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&s->value, ns, memory_order_relaxed);
+    struct cell *c = get(m);
+    ht_assert(metrics[m].kind == histogram);
+    observe(c, ns);
+}
+
+/* ---- series -------------------------------------------------------------------------------- */
+
+static const char *const class_names[CLASSES] = {"interactive", "normal", "background"};
+
+static int class_of(int32_t priority)
+{
+    return priority < 34 ? 0 : priority < 67 ? 1 : 2;
+}
+
+const char *metric_priority_class(int32_t priority)
+{
+    return class_names[class_of(priority)];
+}
+
+/* Whether the slot is ready; waits a little for one who is just naming it. */
+static bool series_ready(const struct series_state *s)
+{
+    for (int tries = 0; tries < 1000; tries++) {
+        int state = atomic_load_explicit(&s->state, memory_order_acquire);
+        if (state != SERIES_CLAIMED) return state == SERIES_READY;
+        sched_yield();
+    }
+    return false;
+}
+
+static bool series_claim(struct series_state *s, const char *model, int class)
+{
+    int expected = SERIES_FREE;
+    if (!atomic_compare_exchange_strong(&s->state, &expected, SERIES_CLAIMED)) return false;
+    str_copy(s->model, sizeof s->model, model);
+    s->class = class;
+    atomic_store_explicit(&s->state, SERIES_READY, memory_order_release);
+    return true;
+}
+
+int metric_series(const char *model, int32_t priority)
+{
+    int class = class_of(priority), last = METRIC_SERIES_MAX + class;
+    char name[METRIC_LABEL_MAX]; /* as it is kept: a long one is cut */
+    str_copy(name, sizeof name, model);
+    for (int i = 0; i < METRIC_SERIES_MAX; i++) {
+        struct series_state *s = &table.series[i];
+        if (atomic_load(&s->state) == SERIES_FREE && series_claim(s, name, class)) return i;
+        if (series_ready(s) && s->class == class && str_eq(s->model, name)) return i;
+    }
+    if (!series_ready(&table.series[last])) series_claim(&table.series[last], "other", class);
+    return last;
+}
+
+void metric_observe_series_ns(enum metric m, int number, int64_t ns)
+{
+    ht_assert((unsigned)m < METRIC_COUNT && metrics[m].kind == series);
+    ht_assert(number >= 0 && number < METRIC_SERIES_MAX + CLASSES);
+    observe(&table.series[number].cells[in_series[m]], ns);
+}
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+static int64_t cell_count(const struct cell *c)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i <= N_BOUNDS; i++)
+        n += atomic_load_explicit(&c->buckets[i], memory_order_relaxed);
+    return n;
 }
 
 int64_t metric_value(enum metric m)
 {
-    struct metric_state *s = get(m);
-    if (s->kind != histogram) return atomic_load_explicit(&s->value, memory_order_relaxed);
+    const struct cell *c = get(m);
+    if (metrics[m].kind == histogram) return cell_count(c);
+    if (metrics[m].kind != series) return atomic_load_explicit(&c->value, memory_order_relaxed);
     int64_t n = 0;
-    for (size_t i = 0; i <= N_BOUNDS; i++)
-        n += atomic_load_explicit(&s->buckets[i], memory_order_relaxed);
+    for (int i = 0; i < METRIC_SERIES_MAX + CLASSES; i++)
+        n += cell_count(&table.series[i].cells[in_series[m]]);
     return n;
 }
 
-static void render_histogram(struct metric_state *s, struct buf *out)
+/* labels: "" or `model="...",priority="...",` */
+static void render_histogram(const char *name, const char *labels, const struct cell *c,
+                             struct buf *out)
 {
     int64_t n = 0;
     for (size_t i = 0; i <= N_BOUNDS; i++) {
-        n += atomic_load_explicit(&s->buckets[i], memory_order_relaxed);
-        buf_printf(out, "%s_bucket{le=\"%s\"} %lld\n", s->name,
+        n += atomic_load_explicit(&c->buckets[i], memory_order_relaxed);
+        buf_printf(out, "%s_bucket{%sle=\"%s\"} %lld\n", name, labels,
                    i < N_BOUNDS ? bounds[i].le : "+Inf", (long long)n);
     }
-    /* As integers: a decimal point from printf would be the locale's. */
-    int64_t sum = atomic_load_explicit(&s->value, memory_order_relaxed);
-    buf_printf(out, "%s_sum %lld.%09lld\n%s_count %lld\n", s->name, (long long)(sum / 1000000000),
-               (long long)(sum % 1000000000), s->name, (long long)n);
+    /* The labels without the comma behind them. As integers: a decimal point from printf would be
+     * the locale's. */
+    char own[2 * METRIC_LABEL_MAX + 64] = "";
+    size_t len = strlen(labels);
+    if (len) str_printf(own, sizeof own, "{%.*s}", (int)len - 1, labels);
+    int64_t sum = atomic_load_explicit(&c->value, memory_order_relaxed);
+    buf_printf(out, "%s_sum%s %lld.%09lld\n%s_count%s %lld\n", name, own,
+               (long long)(sum / 1000000000), (long long)(sum % 1000000000), name, own,
+               (long long)n);
+}
+
+/* A label's value: backslash, quote and line break are escaped (names of files can hold them). */
+static void label_value(char *dst, size_t size, const char *s)
+{
+    size_t n = 0;
+    for (; *s && n + 3 < size; s++) {
+        if (*s == '\\' || *s == '"' || *s == '\n') dst[n++] = '\\';
+        dst[n++] = *s == '\n' ? 'n' : *s;
+    }
+    dst[n] = '\0';
+}
+
+static void render_series(enum metric m, struct buf *out)
+{
+    for (int i = 0; i < METRIC_SERIES_MAX + CLASSES; i++) {
+        const struct series_state *s = &table.series[i];
+        char model[2 * METRIC_LABEL_MAX], labels[2 * METRIC_LABEL_MAX + 48];
+        if (atomic_load_explicit(&s->state, memory_order_acquire) != SERIES_READY) continue;
+        label_value(model, sizeof model, s->model);
+        str_printf(labels, sizeof labels, "model=\"%s\",priority=\"%s\",", model,
+                   class_names[s->class]);
+        render_histogram(metrics[m].name, labels, &s->cells[in_series[m]], out);
+    }
 }
 
 enum err metrics_render(struct buf *out)
 {
-    static const char *const kinds[] = {"counter", "gauge", "histogram"};
+    static const char *const kinds[] = {"counter", "gauge", "histogram", "histogram"};
     for (size_t i = 0; i < METRIC_COUNT; i++) {
-        struct metric_state *s = &metrics[i];
-        buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", s->name, s->help, s->name, kinds[s->kind]);
-        if (s->kind == histogram) {
-            render_histogram(s, out);
+        const struct cell *c = &table.cells[i];
+        const char *name = metrics[i].name;
+        buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, metrics[i].help, name,
+                   kinds[metrics[i].kind]);
+        if (metrics[i].kind == histogram) {
+            render_histogram(name, "", c, out);
+        } else if (metrics[i].kind == series) {
+            render_series((enum metric)i, out);
         } else {
-            int64_t v = atomic_load_explicit(&s->value, memory_order_relaxed);
-            buf_printf(out, "%s %lld\n", s->name, (long long)v);
+            int64_t v = atomic_load_explicit(&c->value, memory_order_relaxed);
+            buf_printf(out, "%s %lld\n", name, (long long)v);
         }
     }
     return out->err;

@@ -8,7 +8,8 @@
 
 #include "base/buf.h"
 
-/* X(name, kind, help): kind is counter, gauge or histogram (seconds). Exported as hearth_<name>. */
+/* X(name, kind, help): kind is counter, gauge, histogram (seconds) or series: a histogram for each
+ * model and class of priorities that was seen. Exported as hearth_<name>. */
 #define METRICS(X)                                                                                 \
     X(http_requests_total, counter, "HTTP requests answered")                                      \
     X(http_errors_total, counter, "HTTP requests answered with a status of 400 or more")           \
@@ -28,9 +29,9 @@
     X(embedding_tokens_total, counter, "tokens embedded")                                          \
     X(batches_total, counter, "batches decoded")                                                   \
     X(batch_tokens_total, counter, "tokens in those batches")                                      \
-    X(queue_wait_seconds, histogram, "time from arrival to the first batch")                       \
-    X(first_token_seconds, histogram, "time from arrival to the first token")                      \
-    X(token_seconds, histogram, "time between two tokens of one stream")                           \
+    X(queue_wait_seconds, series, "time from arrival to the first batch")                          \
+    X(first_token_seconds, series, "time from arrival to the first token")                         \
+    X(token_seconds, series, "time between two tokens of one stream")                              \
     X(models_loaded, gauge, "models in memory")                                                    \
     X(model_load_seconds, histogram, "time to load a model")
 
@@ -44,7 +45,21 @@ enum metric {
 void metric_add(enum metric m, int64_t n);         /* counter, gauge (n may be negative) */
 void metric_set(enum metric m, int64_t value);     /* gauge */
 void metric_observe_ns(enum metric m, int64_t ns); /* histogram */
-int64_t metric_value(enum metric m);               /* counter, gauge; a histogram's count */
+int64_t metric_value(enum metric m); /* counter, gauge; a histogram's count, of all its series */
 enum err metrics_render(struct buf *out);
+
+/* ---- series --------------------------------------------------------------------------------
+ * A series is a model and a class of priorities; it lives as long as the table, which bounds how
+ * many label values a monitor has to keep. */
+
+enum { METRIC_SERIES_MAX = 64, METRIC_LABEL_MAX = 128 };
+
+/* The number of the series that requests of this priority to this model belong to; made when it is
+ * new. When there are METRIC_SERIES_MAX already it is the one of model="other". Looks through the
+ * list: ask once per request, not per token. */
+int metric_series(const char *model, int32_t priority);
+/* "interactive" (0..33), "normal" (34..66) or "background" */
+const char *metric_priority_class(int32_t priority);
+void metric_observe_series_ns(enum metric m, int series, int64_t ns);
 
 #endif

@@ -84,9 +84,10 @@ static void count_token(struct choice *c, int64_t now_ns)
     struct request *r = c->req;
     if (!r->first_token_ns) {
         r->first_token_ns = now_ns;
-        metric_observe_ns(METRIC_first_token_seconds, now_ns - r->arrived_ns);
+        metric_observe_series_ns(METRIC_first_token_seconds, r->series, now_ns - r->arrived_ns);
     }
-    if (c->last_token_ns) metric_observe_ns(METRIC_token_seconds, now_ns - c->last_token_ns);
+    if (c->last_token_ns)
+        metric_observe_series_ns(METRIC_token_seconds, r->series, now_ns - c->last_token_ns);
     c->last_token_ns = now_ns;
 }
 

@@ -24,6 +24,7 @@ static enum err request_new(struct sched_model *m, const char *tenant, sched_lis
     r->listener = listener;
     r->listener_ctx = listener_ctx;
     r->priority = priority;
+    r->series = metric_series(m->id, r->priority);
     r->arrived_ns = clock_mono_ns();
     list_init(&r->active);
     list_init(&r->timed);
@@ -220,7 +221,7 @@ void request_started(struct request *r)
     if (r->started) return; /* it was sent back into the queue once */
     r->admitted_ns = clock_mono_ns();
     r->timings.queue_ns = r->admitted_ns - r->arrived_ns;
-    metric_observe_ns(METRIC_queue_wait_seconds, r->timings.queue_ns);
+    metric_observe_series_ns(METRIC_queue_wait_seconds, r->series, r->timings.queue_ns);
 }
 
 static void leave_active(struct request *r)

@@ -121,6 +121,7 @@ struct request {
     void *listener_ctx;
     char *tenant;
     int32_t priority;
+    int series; /* of the metrics */
     struct sched_adapter *adapter; /* NULL = none */
     float adapter_scale;
     bool deterministic;

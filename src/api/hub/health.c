@@ -52,7 +52,7 @@ void hub_metrics(struct hub *hub, const struct http_request *req, struct sink *s
     (void)hub;
     struct buf body;
     struct error error;
-    buf_init(&body, 1024 * 1024);
+    buf_init(&body, 8 * 1024 * 1024);
     enum err err = metrics_render(&body);
     if (err) {
         err_set(&error, err, "writing the metrics failed");
