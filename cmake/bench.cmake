@@ -1,7 +1,8 @@
 # What `make bench` needs besides the hub itself; not part of the default build.
 add_subdirectory(tests/bench/http)
 
-add_executable(gguf-random EXCLUDE_FROM_ALL tools/gguf_random/gguf_random.c)
+add_executable(gguf-random EXCLUDE_FROM_ALL tools/gguf_random/gguf_random.c
+               tools/gguf_random/quant_mix.c)
 target_link_libraries(gguf-random PRIVATE hearth_llama hearth_flags m)
 set_target_properties(gguf-random PROPERTIES BUILD_RPATH "${CMAKE_BINARY_DIR}/lib/hearth")
 

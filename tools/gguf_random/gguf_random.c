@@ -2,11 +2,14 @@
  * on what the weights are. The tokenizer and chat template come from another GGUF, padded with made
  * up tokens to the vocabulary of the shape, because the output matrix and sampling cost with it.
  *
- *   gguf-random --shape 1b --type q8_0 --vocab-from models/hearth-tiny.gguf out.gguf
+ *   gguf-random --shape 0.5b --type q4_k_m --vocab-from models/hearth-tiny.gguf out.gguf
+ *   gguf-random --shape 0.5b --lora 16 --seed 2 adapter.gguf
  *
  * Shapes follow published models (layers, width, grouped-query attention, tied embeddings):
- * "0.5b" Qwen 2.5 0.5B, "1b" and "3b" Llama 3.2; "tiny" is for tests. The architecture is "llama".
- * The same arguments write the same bytes. Needs only libggml-base. */
+ * "0.5b" and "1.5b" Qwen 2.5, "1b" and "3b" Llama 3.2; "tiny" is for tests. Types are mixed as
+ * llama.cpp's quantiser mixes them (quant_mix.c). --pooling makes an embedding model of it. --lora
+ * writes a low-rank adapter for all matrices of the shape's layers instead of a model. The same
+ * arguments write the same bytes. Needs only libggml-base. */
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -18,30 +21,34 @@
 #include <ggml.h>
 #include <gguf.h>
 
+#include "quant_mix.h"
+
 struct shape {
-    const char *name;
+    const char *name, *arch;
     uint32_t layers, width, ff, heads, kv_heads, vocab; /* vocab 0 = that of --vocab-from */
+    bool biases;                                        /* of queries, keys and values */
+    float epsilon, rope_base;
 };
 
 static const struct shape shapes[] = {
-    {"tiny", 2, 64, 128, 4, 2, 0},
-    {"0.5b", 24, 896, 4864, 14, 2, 151936},
-    {"1b", 16, 2048, 8192, 32, 8, 128256},
-    {"3b", 28, 3072, 8192, 24, 8, 128256},
+    {"tiny", "llama", 2, 64, 128, 4, 2, 0, false, 1e-5f, 500000},
+    {"0.5b", "qwen2", 24, 896, 4864, 14, 2, 151936, true, 1e-6f, 1000000},
+    {"1.5b", "qwen2", 28, 1536, 8960, 12, 2, 151936, true, 1e-6f, 1000000},
+    {"1b", "llama", 16, 2048, 8192, 32, 8, 128256, false, 1e-5f, 500000},
+    {"3b", "llama", 28, 3072, 8192, 24, 8, 128256, false, 1e-5f, 500000},
 };
 
-static const struct {
-    const char *name;
-    enum ggml_type type;
-    uint32_t file_type; /* llama.h, enum llama_ftype */
-} types[] = {{"f16", GGML_TYPE_F16, 1}, {"q4_0", GGML_TYPE_Q4_0, 2}, {"q8_0", GGML_TYPE_Q8_0, 7}};
+enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
-enum { N_SHAPES = sizeof shapes / sizeof *shapes, N_TYPES = sizeof types / sizeof *types };
+/* llama.h, enum llama_pooling_type */
+static const char *const poolings[] = {"none", "mean", "cls", "last"};
+
+enum { N_POOLINGS = sizeof poolings / sizeof *poolings };
 
 struct args {
     const struct shape *shape;
-    size_t type;
-    uint32_t ctx;
+    const struct quant_mix *mix;
+    uint32_t ctx, rank, pooling;
     uint64_t seed;
     const char *vocab_from, *out;
 };
@@ -54,8 +61,10 @@ static void die(const char *what, const char *which)
 
 static void usage(void)
 {
-    fputs("usage: gguf-random --shape tiny|0.5b|1b|3b --type f16|q4_0|q8_0 --vocab-from FILE.gguf\n"
-          "                   [--ctx 8192] [--seed 1] OUT.gguf\n",
+    fputs("usage: gguf-random --shape tiny|0.5b|1.5b|1b|3b --type f16|q4_0|q8_0|q4_k_m|q5_k_m\n"
+          "                   --vocab-from FILE.gguf [--ctx 8192] [--pooling mean|cls|last]\n"
+          "                   [--seed 1] OUT.gguf\n"
+          "       gguf-random --shape ... --lora RANK [--seed 1] OUT.gguf\n",
           stderr);
     exit(2);
 }
@@ -79,39 +88,57 @@ static const struct shape *shape_of(const char *name)
     return NULL;
 }
 
-static size_t type_of(const char *name)
+static const struct quant_mix *mix_of(const char *name)
 {
-    for (size_t i = 0; i < N_TYPES; i++)
-        if (!strcmp(types[i].name, name)) return i;
-    die("no such type", name);
+    const struct quant_mix *mix = quant_mix_of(name);
+    if (!mix) die("no such type", name);
+    return mix;
+}
+
+static uint32_t pooling_of(const char *name)
+{
+    for (uint32_t i = 1; i < N_POOLINGS; i++)
+        if (!strcmp(poolings[i], name)) return i;
+    die("no such pooling", name);
     return 0;
+}
+
+/* False: there is no such option. */
+static bool read_option(struct args *a, const char *name, const char *value)
+{
+    if (!strcmp(name, "--shape"))
+        a->shape = shape_of(value);
+    else if (!strcmp(name, "--type"))
+        a->mix = mix_of(value);
+    else if (!strcmp(name, "--vocab-from"))
+        a->vocab_from = value;
+    else if (!strcmp(name, "--pooling"))
+        a->pooling = pooling_of(value);
+    else if (!strcmp(name, "--ctx"))
+        a->ctx = (uint32_t)number(value, 1 << 24);
+    else if (!strcmp(name, "--lora"))
+        a->rank = (uint32_t)number(value, 4096);
+    else if (!strcmp(name, "--seed"))
+        a->seed = number(value, UINT64_MAX);
+    else
+        return false;
+    return true;
 }
 
 static struct args read_args(int argc, char **argv)
 {
-    struct args a = {.type = N_TYPES, .ctx = 8192, .seed = 1};
+    struct args a = {.ctx = 8192, .seed = 1};
     for (int i = 1; i < argc; i++) {
-        if (argv[i][0] != '-') {
+        if (argv[i][0] == '-') {
+            if (i + 1 == argc || !read_option(&a, argv[i], argv[i + 1])) usage();
+            i++;
+        } else {
             if (a.out) usage();
             a.out = argv[i];
-            continue;
         }
-        if (i + 1 == argc) usage();
-        const char *name = argv[i++], *value = argv[i];
-        if (!strcmp(name, "--shape"))
-            a.shape = shape_of(value);
-        else if (!strcmp(name, "--type"))
-            a.type = type_of(value);
-        else if (!strcmp(name, "--vocab-from"))
-            a.vocab_from = value;
-        else if (!strcmp(name, "--ctx"))
-            a.ctx = (uint32_t)number(value, 1 << 24);
-        else if (!strcmp(name, "--seed"))
-            a.seed = number(value, UINT64_MAX);
-        else
-            usage();
     }
-    if (!a.shape || a.type == N_TYPES || !a.vocab_from || !a.out) usage();
+    if (!a.shape || !a.out) usage();
+    if (a.rank ? a.mix || a.vocab_from : !a.mix || !a.vocab_from) usage();
     return a;
 }
 
@@ -136,7 +163,7 @@ static float noise(void)
     return (sum - 1.5f) * 2;
 }
 
-/* ---- metadata ----------------------------------------------------------------------------- */
+/* ---- metadata of a model ------------------------------------------------------------------- */
 
 /* Pads an array of the vocabulary to n entries. */
 static void pad_tokens(struct gguf_context *g, uint32_t n)
@@ -148,8 +175,7 @@ static void pad_tokens(struct gguf_context *g, uint32_t n)
     char(*made)[24] = calloc(n, sizeof *made);
     if (!texts || !made) die("out of memory", "");
     for (size_t i = 0; i < n; i++) {
-        snprintf(made[i], sizeof *made, "pad%zu ", i);
-        made[i][strlen(made[i]) - 1] = '\0';
+        snprintf(made[i], sizeof *made, "pad%zu", i);
         texts[i] = i < have ? strdup(gguf_get_arr_str(g, id, i)) : made[i];
     }
     gguf_set_arr_str(g, "tokenizer.ggml.tokens", texts, n);
@@ -196,58 +222,120 @@ static uint32_t copy_tokenizer(struct gguf_context *g, const struct args *a)
     return n;
 }
 
+static const char *key_of(const struct shape *s, const char *rest)
+{
+    static char key[96];
+    snprintf(key, sizeof key, "%s.%s", s->arch, rest);
+    return key;
+}
+
 static void set_shape(struct gguf_context *g, const struct args *a, uint32_t vocab)
 {
     const struct shape *s = a->shape;
     char name[64];
-    snprintf(name, sizeof name, "random %s %s", s->name, types[a->type].name);
-    gguf_set_val_str(g, "general.architecture", "llama");
+    snprintf(name, sizeof name, "random %s %s", s->name, a->mix->name);
+    gguf_set_val_str(g, "general.architecture", s->arch);
     gguf_set_val_str(g, "general.name", name);
-    gguf_set_val_u32(g, "general.file_type", types[a->type].file_type);
-    gguf_set_val_u32(g, "llama.context_length", a->ctx);
-    gguf_set_val_u32(g, "llama.embedding_length", s->width);
-    gguf_set_val_u32(g, "llama.block_count", s->layers);
-    gguf_set_val_u32(g, "llama.feed_forward_length", s->ff);
-    gguf_set_val_u32(g, "llama.attention.head_count", s->heads);
-    gguf_set_val_u32(g, "llama.attention.head_count_kv", s->kv_heads);
-    gguf_set_val_f32(g, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-    gguf_set_val_f32(g, "llama.rope.freq_base", 500000);
-    gguf_set_val_u32(g, "llama.rope.dimension_count", s->width / s->heads);
-    gguf_set_val_u32(g, "llama.vocab_size", vocab);
+    gguf_set_val_u32(g, "general.file_type", a->mix->file_type);
+    gguf_set_val_u32(g, "general.quantization_version", 2);
+    gguf_set_val_u32(g, key_of(s, "context_length"), a->ctx);
+    gguf_set_val_u32(g, key_of(s, "embedding_length"), s->width);
+    gguf_set_val_u32(g, key_of(s, "block_count"), s->layers);
+    gguf_set_val_u32(g, key_of(s, "feed_forward_length"), s->ff);
+    gguf_set_val_u32(g, key_of(s, "attention.head_count"), s->heads);
+    gguf_set_val_u32(g, key_of(s, "attention.head_count_kv"), s->kv_heads);
+    gguf_set_val_f32(g, key_of(s, "attention.layer_norm_rms_epsilon"), s->epsilon);
+    gguf_set_val_f32(g, key_of(s, "rope.freq_base"), s->rope_base);
+    gguf_set_val_u32(g, key_of(s, "rope.dimension_count"), s->width / s->heads);
+    gguf_set_val_u32(g, key_of(s, "vocab_size"), vocab);
+    if (a->pooling) gguf_set_val_u32(g, key_of(s, "pooling_type"), a->pooling);
 }
 
 /* ---- tensors ------------------------------------------------------------------------------ */
 
+enum { N_MATRICES = 7 };
+
+struct matrix {
+    const char *name;
+    int64_t columns, rows;
+};
+
+static void layer_matrices(const struct shape *s, struct matrix out[N_MATRICES])
+{
+    int64_t d = s->width, kv = d / s->heads * s->kv_heads;
+    const struct matrix all[N_MATRICES] = {
+        {"attn_q", d, d},       {"attn_k", d, kv},    {"attn_v", d, kv},      {"attn_output", d, d},
+        {"ffn_gate", d, s->ff}, {"ffn_up", d, s->ff}, {"ffn_down", s->ff, d},
+    };
+    memcpy(out, all, sizeof all);
+}
+
+/* rows 0: a vector. */
 static void add(struct ggml_context *ctx, struct gguf_context *g, const char *name,
                 enum ggml_type type, int64_t columns, int64_t rows)
 {
     struct ggml_tensor *t = rows ? ggml_new_tensor_2d(ctx, type, columns, rows)
-                                 : ggml_new_tensor_1d(ctx, GGML_TYPE_F32, columns);
+                                 : ggml_new_tensor_1d(ctx, type, columns);
     ggml_set_name(t, name);
     gguf_add_tensor(g, t);
 }
 
-static void add_tensors(struct ggml_context *ctx, struct gguf_context *g, const struct args *a,
-                        uint32_t vocab)
+static void add_layer_vector(struct ggml_context *ctx, struct gguf_context *g, uint32_t layer,
+                             const char *name, int64_t n)
+{
+    char full[64];
+    snprintf(full, sizeof full, "blk.%" PRIu32 ".%s", layer, name);
+    add(ctx, g, full, GGML_TYPE_F32, n, 0);
+}
+
+static void add_model(struct ggml_context *ctx, struct gguf_context *g, const struct args *a,
+                      uint32_t vocab)
 {
     const struct shape *s = a->shape;
-    enum ggml_type type = types[a->type].type;
-    int64_t d = s->width, kv = d / s->heads * s->kv_heads;
-    const struct {
-        const char *name;
-        int64_t columns, rows;
-    } parts[] = {
-        {"attn_norm", d, 0},    {"attn_q", d, d},      {"attn_k", d, kv},
-        {"attn_v", d, kv},      {"attn_output", d, d}, {"ffn_norm", d, 0},
-        {"ffn_gate", d, s->ff}, {"ffn_up", d, s->ff},  {"ffn_down", s->ff, d},
-    };
-    char name[64];
-    add(ctx, g, "token_embd.weight", type, d, vocab);
-    add(ctx, g, "output_norm.weight", type, d, 0);
+    struct matrix parts[N_MATRICES];
+    layer_matrices(s, parts);
+    add(ctx, g, "token_embd.weight", quant_mix_type(a->mix, "token_embd", 0, s->layers, s->width),
+        s->width, vocab);
+    add(ctx, g, "output_norm.weight", GGML_TYPE_F32, s->width, 0);
     for (uint32_t l = 0; l < s->layers; l++) {
-        for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-            snprintf(name, sizeof name, "blk.%" PRIu32 ".%s.weight", l, parts[i].name);
-            add(ctx, g, name, type, parts[i].columns, parts[i].rows);
+        add_layer_vector(ctx, g, l, "attn_norm.weight", s->width);
+        add_layer_vector(ctx, g, l, "ffn_norm.weight", s->width);
+        for (int i = 0; i < N_MATRICES; i++) {
+            const struct matrix *p = &parts[i];
+            char name[64];
+            snprintf(name, sizeof name, "blk.%" PRIu32 ".%s.weight", l, p->name);
+            add(ctx, g, name, quant_mix_type(a->mix, p->name, l, s->layers, p->columns), p->columns,
+                p->rows);
+        }
+        if (!s->biases) continue;
+        add_layer_vector(ctx, g, l, "attn_q.bias", parts[0].rows);
+        add_layer_vector(ctx, g, l, "attn_k.bias", parts[1].rows);
+        add_layer_vector(ctx, g, l, "attn_v.bias", parts[2].rows);
+    }
+}
+
+static void set_adapter(struct gguf_context *g, const struct args *a)
+{
+    char name[64];
+    snprintf(name, sizeof name, "random %s rank %" PRIu32, a->shape->name, a->rank);
+    gguf_set_val_str(g, "general.type", "adapter");
+    gguf_set_val_str(g, "general.architecture", a->shape->arch);
+    gguf_set_val_str(g, "general.name", name);
+    gguf_set_val_str(g, "adapter.type", "lora");
+    gguf_set_val_f32(g, "adapter.lora.alpha", (float)(2 * a->rank));
+}
+
+static void add_adapter(struct ggml_context *ctx, struct gguf_context *g, const struct args *a)
+{
+    struct matrix parts[N_MATRICES];
+    layer_matrices(a->shape, parts);
+    for (uint32_t l = 0; l < a->shape->layers; l++) {
+        for (int i = 0; i < N_MATRICES; i++) {
+            char name[64];
+            snprintf(name, sizeof name, "blk.%" PRIu32 ".%s.weight.lora_a", l, parts[i].name);
+            add(ctx, g, name, GGML_TYPE_F32, parts[i].columns, a->rank);
+            name[strlen(name) - 1] = 'b';
+            add(ctx, g, name, GGML_TYPE_F32, a->rank, parts[i].rows);
         }
     }
 }
@@ -259,26 +347,52 @@ static void put(FILE *f, const void *data, size_t len, const char *path)
     if (len && fwrite(data, 1, len, f) != len) die(strerror(errno), path);
 }
 
-enum { PATTERN = 1 << 20 }; /* weights that are drawn; a tensor repeats them */
+enum { PATTERN = 1 << 20 }; /* weights that are drawn; a tensor is made of their blocks */
+
+/* Any block of the pattern may be next. One after the other they would make the output matrix
+ * periodic, and tokens whose rows are equal have equal logits. */
+static void put_blocks(FILE *f, const unsigned char *pattern, size_t block, size_t n_blocks,
+                       size_t size, const char *path)
+{
+    unsigned char out[1 << 16];
+    size_t filled = 0;
+    for (size_t at = 0; at < size; at += block) {
+        if (filled + block > sizeof out) {
+            put(f, out, filled, path);
+            filled = 0;
+        }
+        memcpy(out + filled, pattern + next() % n_blocks * block, block);
+        filled += block;
+    }
+    put(f, out, filled, path);
+}
 
 static void put_weights(FILE *f, enum ggml_type type, size_t size, float scale, const char *path)
 {
     float *values = malloc(PATTERN * sizeof *values);
     size_t bytes = ggml_row_size(type, PATTERN);
-    unsigned char *data = malloc(bytes);
-    if (!values || !data) die("out of memory", "");
+    unsigned char *pattern = malloc(bytes);
+    if (!values || !pattern) die("out of memory", "");
     for (size_t i = 0; i < PATTERN; i++) values[i] = noise() * scale;
-    ggml_quantize_chunk(type, values, data, 0, 1, PATTERN, NULL);
-    for (size_t at = 0; at < size; at += bytes)
-        put(f, data, size - at < bytes ? size - at : bytes, path);
+    if (type == GGML_TYPE_F32)
+        memcpy(pattern, values, bytes);
+    else
+        ggml_quantize_chunk(type, values, pattern, 0, 1, PATTERN, NULL);
+    size_t block = ggml_type_size(type);
+    put_blocks(f, pattern, block, bytes / block, size, path);
     free(values);
-    free(data);
+    free(pattern);
 }
 
-static void put_ones(FILE *f, size_t size, const char *path)
+static void put_same(FILE *f, float value, size_t size, const char *path)
 {
-    const float one = 1;
-    for (size_t at = 0; at < size; at += sizeof one) put(f, &one, sizeof one, path);
+    for (size_t at = 0; at < size; at += sizeof value) put(f, &value, sizeof value, path);
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+    return n >= m && !strcmp(s + n - m, end);
 }
 
 static void write_data(FILE *f, const struct gguf_context *g, const struct args *a)
@@ -287,12 +401,14 @@ static void write_data(FILE *f, const struct gguf_context *g, const struct args 
     size_t alignment = gguf_get_alignment(g);
     float scale = 1 / sqrtf((float)a->shape->width); /* keeps activations near 1 */
     for (int64_t i = 0; i < gguf_get_n_tensors(g); i++) {
-        enum ggml_type type = gguf_get_tensor_type(g, i);
+        const char *name = gguf_get_tensor_name(g, i);
         size_t size = gguf_get_tensor_size(g, i);
-        if (type == GGML_TYPE_F32)
-            put_ones(f, size, a->out);
+        if (ends_with(name, "norm.weight"))
+            put_same(f, 1, size, a->out);
+        else if (ends_with(name, ".bias"))
+            put_same(f, 0.01f, size, a->out);
         else
-            put_weights(f, type, size, scale, a->out);
+            put_weights(f, gguf_get_tensor_type(g, i), size, scale, a->out);
         put(f, zeros, (alignment - size % alignment) % alignment, a->out);
     }
 }
@@ -301,14 +417,19 @@ int main(int argc, char **argv)
 {
     struct args a = read_args(argc, argv);
     struct gguf_context *g = gguf_init_empty();
-    struct ggml_init_params params = {.mem_size = ggml_tensor_overhead() * (12 * 64 + 4),
+    struct ggml_init_params params = {.mem_size = ggml_tensor_overhead() * (16 * 64 + 4),
                                       .no_alloc = true};
     struct ggml_context *ctx = ggml_init(params);
     if (!g || !ctx) die("out of memory", "");
     state = a.seed;
-    uint32_t vocab = copy_tokenizer(g, &a);
-    set_shape(g, &a, vocab);
-    add_tensors(ctx, g, &a, vocab);
+    if (a.rank) {
+        set_adapter(g, &a);
+        add_adapter(ctx, g, &a);
+    } else {
+        uint32_t vocab = copy_tokenizer(g, &a);
+        set_shape(g, &a, vocab);
+        add_model(ctx, g, &a, vocab);
+    }
     FILE *f = fopen(a.out, "wb");
     if (!f) die(strerror(errno), a.out);
     if (!gguf_write_to_file_ptr(g, f, true)) die("writing failed", a.out);
