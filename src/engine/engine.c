@@ -227,10 +227,39 @@ bool engine_seq_remove(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1
     return c->ops->seq_remove(c, seq, p0, p1);
 }
 
-void engine_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1)
+bool engine_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1)
 {
     ht_assert(from >= 0 && from < c->n_seq_max && to >= 0 && to < c->n_seq_max);
-    if (from != to) c->ops->seq_copy(c, from, to, p0, p1);
+    return from == to || c->ops->seq_copy(c, from, to, p0, p1);
+}
+
+size_t engine_seq_size(struct engine_ctx *c, int32_t seq)
+{
+    ht_assert(!c->embeddings && seq >= 0 && seq < c->n_seq_max);
+    return c->ops->seq_size(c, seq);
+}
+
+size_t engine_seq_save(struct engine_ctx *c, int32_t seq, void *state, size_t size)
+{
+    ht_assert(!c->embeddings && seq >= 0 && seq < c->n_seq_max);
+    return c->ops->seq_save(c, seq, state, size);
+}
+
+enum err engine_seq_restore(struct engine_ctx *c, int32_t seq, const void *state, size_t size,
+                            struct error *error)
+{
+    ht_assert(!c->embeddings && seq >= 0 && seq < c->n_seq_max);
+    return c->ops->seq_restore(c, seq, state, size, error);
+}
+
+uint64_t engine_ctx_fingerprint(const struct engine_ctx *c)
+{
+    return c->fingerprint;
+}
+
+bool engine_ctx_divisible(const struct engine_ctx *c)
+{
+    return c->divisible;
 }
 
 const float *engine_seq_embedding(struct engine_ctx *c, int32_t seq)

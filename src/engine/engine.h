@@ -217,10 +217,28 @@ void engine_ctx_abort(struct engine_ctx *c);
 void engine_ctx_abort_clear(struct engine_ctx *c);
 
 /* Sequence memory. p0 < 0 = from the start, p1 < 0 = to the end. seq_remove returns false when the
- * architecture can't remove a part (recurrent models): remove all of it instead. Without shared_kv
- * only a whole sequence (p0, p1 < 0) can be copied, into an empty one. */
+ * architecture can't remove a part (recurrent models): remove all of it instead. A copy goes into
+ * an empty sequence, without shared_kv only from the start (p0 <= 0), and false means that it
+ * stayed empty: no memory for the copy, or an architecture that can't copy a part. */
 bool engine_seq_remove(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
-void engine_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
+bool engine_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
+
+/* What a sequence's memory holds, as bytes: size, saving (returns the bytes written, 0 when it
+ * can't be), and restoring into a sequence, whose own content is gone before. ERR_NOMEM: no KV
+ * cells; ERR_INVALID: not a state of such a context; the sequence is empty then. Bytes that were
+ * not written by engine_seq_save of a context with the same fingerprint may abort the process:
+ * callers check them first. */
+size_t engine_seq_size(struct engine_ctx *c, int32_t seq);
+size_t engine_seq_save(struct engine_ctx *c, int32_t seq, void *state, size_t size);
+HT_MUST_CHECK enum err engine_seq_restore(struct engine_ctx *c, int32_t seq, const void *state,
+                                          size_t size, struct error *error);
+/* Of everything that a saved state depends on, but the adapter: the model's file, the library, the
+ * types and the shape of the memory. 0: unknown, states can't outlive the context. */
+uint64_t engine_ctx_fingerprint(const struct engine_ctx *c);
+/* May a part of a restored sequence be removed? Not where the memory keeps a running summary
+ * (recurrent models) or forgets (sliding windows): there a state is good for its whole sequence
+ * only. */
+bool engine_ctx_divisible(const struct engine_ctx *c);
 
 /* Result of output token i (its index in the decoded batch), of an embeddings context with
  * pooling: the sequence's vector, n_embd_out floats, normalised to length 1. NULL if none. Valid

@@ -57,7 +57,11 @@ struct engine_ops {
                        struct error *error);
     void (*ctx_adapter)(struct engine_ctx *c, struct engine_adapter *a, float scale);
     bool (*seq_remove)(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
-    void (*seq_copy)(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
+    bool (*seq_copy)(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
+    size_t (*seq_size)(struct engine_ctx *c, int32_t seq);
+    size_t (*seq_save)(struct engine_ctx *c, int32_t seq, void *state, size_t size);
+    enum err (*seq_restore)(struct engine_ctx *c, int32_t seq, const void *state, size_t size,
+                            struct error *error);
     const float *(*seq_embedding)(struct engine_ctx *c, int32_t seq);
     enum err (*sampler_new)(const struct engine_model *m, const struct sampling *s,
                             const struct engine_prompt *p, struct engine_sampler **out,
@@ -77,6 +81,7 @@ struct engine {
 struct engine_model {
     const struct engine_ops *ops;
     struct engine_model_facts facts; /* filled by model_load */
+    uint64_t fingerprint;            /* of its file; 0 = unknown */
 };
 
 struct engine_adapter {
@@ -104,7 +109,8 @@ struct engine_ctx {
     const struct engine_ops *ops;
     const struct engine_model *model;
     int32_t n_ctx, n_batch, n_seq_max; /* what it really got */
-    bool embeddings;
+    bool embeddings, divisible;
+    uint64_t fingerprint;           /* engine_ctx_fingerprint; 0 = unknown, states can't be kept */
     struct engine_adapter *adapter; /* NULL: none; set by engine_ctx_adapter */
     float adapter_scale;
     atomic_bool abort; /* set by engine_ctx_abort; decode looks at it */

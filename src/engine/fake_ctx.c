@@ -74,6 +74,8 @@ enum err fake_ctx_new(struct engine_model *head, const struct engine_ctx_params 
                                   .n_seq_max = params->n_seq_max,
                                   .embeddings = params->embeddings};
     c->model = m;
+    c->head.divisible = !m->no_partial_remove;
+    c->head.fingerprint = head->fingerprint;
     c->n_ubatch = params->n_ubatch;
     c->shared_kv = params->shared_kv || params->embeddings;
     c->seq_cells = c->shared_kv ? n_ctx : n_ctx / params->n_seq_max;
@@ -124,7 +126,7 @@ bool fake_seq_remove(struct engine_ctx *head, int32_t id, int32_t p0, int32_t p1
     return true;
 }
 
-void fake_seq_copy(struct engine_ctx *head, int32_t from, int32_t to, int32_t p0, int32_t p1)
+bool fake_seq_copy(struct engine_ctx *head, int32_t from, int32_t to, int32_t p0, int32_t p1)
 {
     struct fake_ctx *c = (struct fake_ctx *)head;
     struct seq *src = &c->seqs[from], *dst = &c->seqs[to];
@@ -136,6 +138,52 @@ void fake_seq_copy(struct engine_ctx *head, int32_t from, int32_t to, int32_t p0
         dst->cells[i] = src->cells[i];
     }
     dst->len = p1 > p0 ? p1 : p0;
+    return true;
+}
+
+/* ---- states ------------------------------------------------------------------------------- */
+
+/* A saved sequence: its length, and of each token id and adapter. */
+size_t fake_seq_size(struct engine_ctx *head, int32_t id)
+{
+    const struct fake_ctx *c = (struct fake_ctx *)head;
+    return (1 + 2 * (size_t)c->seqs[id].len) * sizeof(int32_t);
+}
+
+size_t fake_seq_save(struct engine_ctx *head, int32_t id, void *state, size_t size)
+{
+    const struct fake_ctx *c = (struct fake_ctx *)head;
+    const struct seq *s = &c->seqs[id];
+    size_t need = fake_seq_size(head, id);
+    ht_assert(!s->dirty);
+    if (size < need) return 0;
+    int32_t *out = state;
+    *out++ = s->len;
+    for (int32_t i = 0; i < s->len; i++) {
+        *out++ = c->cells[s->cells[i]].token;
+        *out++ = (int32_t)c->cells[s->cells[i]].adapter;
+    }
+    return need;
+}
+
+enum err fake_seq_restore(struct engine_ctx *head, int32_t id, const void *state, size_t size,
+                          struct error *error)
+{
+    struct fake_ctx *c = (struct fake_ctx *)head;
+    struct seq *s = &c->seqs[id];
+    const int32_t *in = state;
+    fake_seq_remove(head, id, -1, -1);
+    if (size < sizeof *in || *in < 0 || size != (1 + 2 * (size_t)*in) * sizeof *in)
+        return err_set(error, ERR_INVALID, "this is no saved state of a fake sequence");
+    int32_t len = *in++;
+    if (len > c->n_free || len > c->seq_cells)
+        return err_set(error, ERR_NOMEM, "no room in the KV cache for %d tokens", len);
+    for (int32_t i = 0; i < len; i++, in += 2) {
+        s->cells[i] = c->free_cells[--c->n_free];
+        c->cells[s->cells[i]] = (struct cell){in[0], 1, (uint32_t)in[1]};
+    }
+    s->len = len;
+    return OK;
 }
 
 /* ---- decoding ----------------------------------------------------------------------------- */

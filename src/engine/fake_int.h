@@ -74,7 +74,11 @@ enum err fake_decode(struct engine_ctx *c, const struct engine_batch_token *toke
                      struct error *error);
 void fake_ctx_adapter(struct engine_ctx *c, struct engine_adapter *a, float scale);
 bool fake_seq_remove(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
-void fake_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
+bool fake_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
+size_t fake_seq_size(struct engine_ctx *c, int32_t seq);
+size_t fake_seq_save(struct engine_ctx *c, int32_t seq, void *state, size_t size);
+enum err fake_seq_restore(struct engine_ctx *c, int32_t seq, const void *state, size_t size,
+                          struct error *error);
 const float *fake_seq_embedding(struct engine_ctx *c, int32_t seq);
 enum err fake_sampler_new(const struct engine_model *m, const struct sampling *s,
                           const struct engine_prompt *p, struct engine_sampler **out,

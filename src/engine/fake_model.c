@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "engine/fake_int.h"
@@ -114,6 +115,7 @@ enum err fake_model_load(struct engine *e, const struct engine_model_params *par
     m->ctx = 4096;
     f->n_embd = 32;
     set_kind(f, "chat");
+    m->head.fingerprint = hash64(params->path, strlen(params->path), 1);
     enum err err = read_options(m, params->path + 5, error);
     if (!err) err = pretend_to_load(m, params, error);
     if (err) {

@@ -10,17 +10,6 @@
 #include "base/str.h"
 #include "engine/llama_int.h"
 
-struct le_ctx {
-    struct engine_ctx head;
-    struct llama_context *ctx;
-    llama_memory_t memory; /* NULL: an encoder, nothing is kept between calls */
-    struct llama_batch batch;
-    float *embedding; /* n_embd_out */
-    int32_t n_embd_out;
-    bool normalise, shared_kv;
-    bool lays_out_anew; /* the adapter has changed since the last decode */
-};
-
 struct le_sampler {
     struct engine_sampler head;
     struct shim_sampler *sampler;
@@ -128,6 +117,7 @@ enum err le_ctx_new(struct engine_model *head, const struct engine_ctx_params *p
     c->n_embd_out = head->facts.n_embd_out;
     c->normalise = !head->facts.is_rerank;
     c->embedding = xcalloc((size_t)c->n_embd_out, sizeof *c->embedding);
+    le_state_init(c, m);
     lay_out_batch(c);
     *out = &c->head;
     return OK;
@@ -193,14 +183,6 @@ bool le_seq_remove(struct engine_ctx *head, int32_t seq, int32_t p0, int32_t p1)
 {
     struct le_ctx *c = (struct le_ctx *)head;
     return !c->memory || llama_memory_seq_rm(c->memory, seq, p0, p1);
-}
-
-void le_seq_copy(struct engine_ctx *head, int32_t from, int32_t to, int32_t p0, int32_t p1)
-{
-    struct le_ctx *c = (struct le_ctx *)head;
-    if (!c->memory) return;
-    ht_assert(c->shared_kv || (p0 < 0 && p1 < 0)); /* libllama copies whole streams only */
-    llama_memory_seq_cp(c->memory, from, to, p0, p1);
 }
 
 const float *le_seq_embedding(struct engine_ctx *head, int32_t seq)

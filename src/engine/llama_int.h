@@ -32,6 +32,17 @@ struct le_adapter {
     pthread_mutex_t *lock; /* the model's */
 };
 
+struct le_ctx {
+    struct engine_ctx head;
+    struct llama_context *ctx;
+    llama_memory_t memory; /* NULL: an encoder, nothing is kept between calls */
+    struct llama_batch batch;
+    float *embedding; /* n_embd_out */
+    int32_t n_embd_out;
+    bool normalise, shared_kv;
+    bool lays_out_anew; /* the adapter has changed since the last decode */
+};
+
 struct le_prompt {
     struct engine_prompt head;
     struct shim_chat *chat;
@@ -84,7 +95,6 @@ enum err le_ctx_decode(struct engine_ctx *c, const struct engine_batch_token *to
                        struct error *error);
 void le_ctx_adapter(struct engine_ctx *c, struct engine_adapter *a, float scale);
 bool le_seq_remove(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
-void le_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
 const float *le_seq_embedding(struct engine_ctx *c, int32_t seq);
 enum err le_smp_new(const struct engine_model *m, const struct sampling *s,
                     const struct engine_prompt *p, struct engine_sampler **out,
@@ -93,5 +103,14 @@ void le_smp_free(struct engine_sampler *s);
 void le_smp_accept_prompt(struct engine_sampler *s, int32_t token);
 enum err le_smp_sample(struct engine_ctx *c, struct engine_sampler *s, int32_t index,
                        struct engine_sample *out, struct error *error);
+
+/* ---- llama_state.c ------------------------------------------------------------------------- */
+
+void le_state_init(struct le_ctx *c, const struct le_model *m);
+bool le_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
+size_t le_seq_size(struct engine_ctx *c, int32_t seq);
+size_t le_seq_save(struct engine_ctx *c, int32_t seq, void *state, size_t size);
+enum err le_seq_restore(struct engine_ctx *c, int32_t seq, const void *state, size_t size,
+                        struct error *error);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -118,6 +119,7 @@ enum err le_model_open(struct engine *head, const struct engine_model_params *pa
     m->vocab = llama_model_get_vocab(model);
     pthread_mutex_init(&m->adapters_lock, NULL);
     read_facts(m);
+    if (hash_file(params->path, &m->head.fingerprint, NULL)) m->head.fingerprint = 0;
     read_token_sizes(m);
     read_templates(m);
     log_debug(engine, "loaded %s in %lld ms", params->path, (long long)(clock_mono_ms() - start));

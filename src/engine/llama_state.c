@@ -1,0 +1,82 @@
+/* What a sequence's memory holds, copied, saved and restored.
+ *
+ * Where each sequence has cells of its own, libllama copies a sequence by copying the whole stream
+ * of cells, used or not, and only when the next batch is decoded, which a restore in between would
+ * overtake. So a copy is a save and a restore: its cost grows with the cells in use (12 KB a token
+ * for a model of 0.5B), and it is done when the call returns. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "engine/llama_int.h"
+
+enum { STATE_VERSION = 1 /* of the fingerprint */ };
+
+void le_state_init(struct le_ctx *c, const struct le_model *m)
+{
+    const struct llama_model *model = m->model;
+    /* A saved state leaves out what a sliding window has passed, and a recurrent memory has no
+     * parts. */
+    c->head.divisible = !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model) &&
+                        llama_model_n_swa(model) == 0;
+    if (!m->head.fingerprint) return;
+    struct llama_context_params p = llama_context_default_params();
+    int64_t shape[] = {STATE_VERSION, (int64_t)m->head.fingerprint,
+                       p.type_k, /* which to_params leaves as they are */
+                       p.type_v, c->shared_kv ? 1 : c->head.n_seq_max};
+    const char *library = c->head.ops->library;
+    uint64_t h = hash64(library, strlen(library), hash64(shape, sizeof shape, 0));
+    c->head.fingerprint = h ? h : 1;
+}
+
+size_t le_seq_size(struct engine_ctx *head, int32_t seq)
+{
+    struct le_ctx *c = (struct le_ctx *)head;
+    return c->memory ? llama_state_seq_get_size(c->ctx, seq) : 0;
+}
+
+size_t le_seq_save(struct engine_ctx *head, int32_t seq, void *state, size_t size)
+{
+    struct le_ctx *c = (struct le_ctx *)head;
+    return c->memory ? llama_state_seq_get_data(c->ctx, state, size, seq) : 0;
+}
+
+enum err le_seq_restore(struct engine_ctx *head, int32_t seq, const void *state, size_t size,
+                        struct error *error)
+{
+    struct le_ctx *c = (struct le_ctx *)head;
+    if (!c->memory) return err_set(error, ERR_UNSUPPORTED, "this model keeps no state");
+    llama_memory_seq_rm(c->memory, seq, -1, -1);
+    le_log_forget();
+    if (llama_state_seq_set_data(c->ctx, state, size, seq) == size) return OK;
+    llama_memory_seq_rm(c->memory, seq, -1, -1);
+    return err_set(error, ERR_NOMEM, "a saved state can't be restored%s%s",
+                   *le_log_reason() ? ": " : "", le_log_reason());
+}
+
+static bool copy_state(struct le_ctx *c, int32_t from, int32_t to)
+{
+    struct error error;
+    size_t size = le_seq_size(&c->head, from);
+    void *state = try_malloc(size);
+    bool ok = state && le_seq_save(&c->head, from, state, size) == size &&
+              le_seq_restore(&c->head, to, state, size, &error) == OK;
+    free(state);
+    return ok;
+}
+
+bool le_seq_copy(struct engine_ctx *head, int32_t from, int32_t to, int32_t p0, int32_t p1)
+{
+    struct le_ctx *c = (struct le_ctx *)head;
+    if (!c->memory) return true;
+    if (c->shared_kv) {
+        llama_memory_seq_cp(c->memory, from, to, p0, p1);
+        return true;
+    }
+    ht_assert(p0 <= 0);
+    if (!copy_state(c, from, to)) return false;
+    if (p1 < 0 || llama_memory_seq_rm(c->memory, to, p1, -1)) return true;
+    llama_memory_seq_rm(c->memory, to, -1, -1);
+    return false;
+}
