@@ -192,9 +192,9 @@ int main(void)
         cmocka_unit_test(test_listener_taken_back),
         cmocka_unit_test(test_stop_during_a_load),
         cmocka_unit_test(test_name_too_long),
+        cmocka_unit_test(test_short_memory_makes_a_pool),
 #if HEARTH_FAULTS
         cmocka_unit_test(test_injected_faults),
-        cmocka_unit_test(test_short_memory_makes_a_pool),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
