@@ -27,7 +27,7 @@ enum err engine_model_load(struct engine *e, const struct engine_model_params *p
 {
     ht_assert(params->path && *params->path);
     *out = NULL;
-    if (fault_hit(FAULT_load))
+    if (!params->measure_only && fault_hit(FAULT_load))
         return err_set(error, ERR_MODEL_FILE, "loading the model failed (injected fault)");
     return e->ops->model_load(e, params, out, error);
 }
@@ -92,6 +92,16 @@ enum err engine_tokenize(const struct engine_model *m, const char *text, size_t 
     *out = NULL;
     *n = 0;
     return m->ops->tokenize(m, text, len, add_special, parse_special, max_tokens, out, n, error);
+}
+
+enum err engine_tokenize_pair(const struct engine_model *m, const char *query, const char *document,
+                              size_t document_len, size_t max_tokens, int32_t **out, size_t *n,
+                              struct error *error)
+{
+    ht_assert(m->facts.is_rerank);
+    *out = NULL;
+    *n = 0;
+    return m->ops->tokenize_pair(m, query, document, document_len, max_tokens, out, n, error);
 }
 
 enum err engine_token_text(const struct engine_model *m, int32_t token, bool special,
@@ -197,6 +207,17 @@ void engine_ctx_free(struct engine_ctx *c)
     c->ops->ctx_free(c);
 }
 
+void engine_ctx_memory(const struct engine_ctx *c, struct engine_memory *out)
+{
+    *out = (struct engine_memory){0};
+    c->ops->ctx_memory(c, out);
+}
+
+bool engine_ctx_takes_pieces(const struct engine_ctx *c)
+{
+    return c->pieces;
+}
+
 int32_t engine_ctx_size(const struct engine_ctx *c)
 {
     return c->n_ctx;
@@ -205,7 +226,7 @@ int32_t engine_ctx_size(const struct engine_ctx *c)
 enum err engine_decode(struct engine_ctx *c, const struct engine_batch_token *tokens, int32_t n,
                        struct error *error)
 {
-    ht_assert(n > 0 && n <= c->n_batch);
+    ht_assert(n > 0 && n <= c->n_batch && !c->model->measure_only);
     if (fault_hit(FAULT_decode))
         return err_set(error, ERR_ENGINE, "decoding a batch failed (injected fault)");
     return c->ops->decode(c, tokens, n, error);

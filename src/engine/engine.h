@@ -59,10 +59,10 @@ struct engine_device {
 };
 
 struct engine_description {
-    char library[64];       /* "llama.cpp v0.5.0" */
-    char cpu_features[512]; /* "AVX2 AVX512 ..." */
-    char cpu_backend[128];  /* which variant was picked, e.g. "libggml-cpu-zen4.so" */
-    struct engine_device devices[16];
+    char library[64];                 /* "llama.cpp v0.5.0" */
+    char cpu_features[512];           /* "AVX2 AVX512 ..." */
+    char cpu_backend[128];            /* which variant was picked, e.g. "libggml-cpu-zen4.so" */
+    struct engine_device devices[16]; /* ENGINE_DEVICES_MAX */
     size_t n_devices;
 };
 HT_MUST_CHECK enum err engine_describe(struct engine *e, struct engine_description *out,
@@ -79,6 +79,9 @@ struct engine_model_params {
     /* 0..1; a false return aborts with ERR_CANCELLED. Called on the loading thread. May be NULL. */
     bool (*on_progress)(float fraction, void *ctx);
     void *progress_ctx;
+    /* Reads the header only and takes no memory: such a model and its contexts can be measured
+     * (engine_model_facts, engine_ctx_memory) and freed, nothing else. */
+    bool measure_only;
 };
 
 /* Blocking, may take minutes; call it on a thread that may wait. The file should have passed
@@ -123,6 +126,13 @@ void engine_adapter_facts(const struct engine_adapter *a, struct engine_adapter_
 HT_MUST_CHECK enum err engine_tokenize(const struct engine_model *m, const char *text, size_t len,
                                        bool add_special, bool parse_special, size_t max_tokens,
                                        int32_t **out, size_t *n, struct error *error);
+/* What a rerank model is given to score a document: its own rerank template, else query and
+ * document with the separators it was trained with. As engine_tokenize otherwise. Neither text can
+ * bring control tokens in. */
+HT_MUST_CHECK enum err engine_tokenize_pair(const struct engine_model *m, const char *query,
+                                            const char *document, size_t document_len,
+                                            size_t max_tokens, int32_t **out, size_t *n,
+                                            struct error *error);
 /* Appends the token's bytes, which may be a part of a character. Control tokens give nothing
  * unless `special`. */
 enum err engine_token_text(const struct engine_model *m, int32_t token, bool special,
@@ -193,6 +203,22 @@ HT_MUST_CHECK enum err engine_ctx_new(struct engine_model *m,
 void engine_ctx_free(struct engine_ctx *c);
 int32_t engine_ctx_size(const struct engine_ctx *c); /* KV cells it really got */
 
+enum { ENGINE_DEVICES_MAX = 16 };
+
+struct engine_memory_use {
+    uint64_t weights, kv, compute; /* bytes */
+};
+
+/* What a context and its model take, as the library counts it: main memory, and the memory of the
+ * devices in the order of engine_describe. */
+struct engine_memory {
+    struct engine_memory_use host, devices[ENGINE_DEVICES_MAX];
+};
+/* Of a model that is measured only: what they would take. */
+void engine_ctx_memory(const struct engine_ctx *c, struct engine_memory *out);
+/* An embeddings context of a generating model takes an input in pieces, over several calls. */
+bool engine_ctx_takes_pieces(const struct engine_ctx *c);
+
 struct engine_batch_token {
     int32_t token, pos, seq;
     bool output; /* logits (or embeddings) wanted */
@@ -203,7 +229,10 @@ struct engine_batch_token {
  * stopped it half-way; ERR_ENGINE otherwise. After these two remove the new positions of all
  * sequences of the batch.
  * An embeddings context starts every call with an empty memory: give each sequence whole, from
- * position 0, with `output` on all of its tokens; no engine_seq_remove is needed. */
+ * position 0, with `output` on all of its tokens; no engine_seq_remove is needed. One that takes
+ * pieces keeps its memory instead: a sequence goes on where its last piece ended, its vector is
+ * that of all of them, and engine_seq_remove of the whole sequence makes it ready for the next.
+ * Any other context gives at most n_seq_max outputs in one call. */
 HT_MUST_CHECK enum err engine_decode(struct engine_ctx *c, const struct engine_batch_token *tokens,
                                      int32_t n, struct error *error);
 /* The decodes that follow are with adapter a (NULL or scale 0: with none), which must be of the
@@ -240,9 +269,9 @@ uint64_t engine_ctx_fingerprint(const struct engine_ctx *c);
  * only. */
 bool engine_ctx_divisible(const struct engine_ctx *c);
 
-/* Result of output token i (its index in the decoded batch), of an embeddings context with
- * pooling: the sequence's vector, n_embd_out floats, normalised to length 1. NULL if none. Valid
- * until the next engine_decode. */
+/* Of an embeddings context: the vector of a sequence of the last engine_decode, n_embd_out floats,
+ * normalised to length 1; of a rerank model its score instead, first of n_embd_out numbers in the
+ * model's own scale. NULL if there is none. Valid until the next call on the context. */
 const float *engine_seq_embedding(struct engine_ctx *c, int32_t seq);
 
 /* ---- sampling ----------------------------------------------------------------------------- */

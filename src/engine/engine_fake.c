@@ -10,6 +10,8 @@
  *   ms=N           each decode takes N milliseconds (0)
  *   token_us=N     and N microseconds for each token in it, so that long prompts take long (0)
  *   load_ms=N      loading takes N milliseconds, with progress (0)
+ *   weights=N cell=N compute=N   bytes that engine_ctx_memory tells: of the weights (1000), of one
+ *                  KV cell (0), of the buffers of a context (0)
  *   fail_load=TEXT loading fails with ERR_MODEL_FILE and this text
  *   fail_ctx=1     engine_ctx_new fails with ERR_NOMEM
  *   fail_decode=N  the Nth engine_decode of a context fails with ERR_ENGINE, storing nothing
@@ -41,7 +43,7 @@
  * Sampling is always greedy. logit_bias of -INFINITY on the next token gives '?' instead of it, or
  * '.' instead of an end (so does ignore_eos). logprobs: ln 0.9 for the chosen token, the
  * alternatives share the rest. Embeddings hash the tokens and pairs of tokens, so similar texts are
- * similar. */
+ * similar. A rerank model's score is the share of the query's letters that the document has. */
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -79,6 +81,7 @@ static const struct engine_ops fake_ops = {
     .adapter_load = fake_adapter_load,
     .adapter_free = fake_adapter_free,
     .tokenize = fake_tokenize,
+    .tokenize_pair = fake_tokenize_pair,
     .token_text = fake_token_text,
     .token_is_end = fake_token_is_end,
     .prompt_new = fake_prompt_new,
@@ -88,6 +91,7 @@ static const struct engine_ops fake_ops = {
     .parser_feed = fake_parser_feed,
     .ctx_new = fake_ctx_new,
     .ctx_free = fake_ctx_free,
+    .ctx_memory = fake_ctx_memory,
     .decode = fake_decode,
     .ctx_adapter = fake_ctx_adapter,
     .seq_remove = fake_seq_remove,

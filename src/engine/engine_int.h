@@ -39,6 +39,9 @@ struct engine_ops {
     enum err (*tokenize)(const struct engine_model *m, const char *text, size_t len,
                          bool add_special, bool parse_special, size_t max_tokens, int32_t **out,
                          size_t *n, struct error *error);
+    enum err (*tokenize_pair)(const struct engine_model *m, const char *query, const char *document,
+                              size_t document_len, size_t max_tokens, int32_t **out, size_t *n,
+                              struct error *error);
     enum err (*token_text)(const struct engine_model *m, int32_t token, bool special,
                            struct buf *out);
     bool (*token_is_end)(const struct engine_model *m, int32_t token);
@@ -53,6 +56,7 @@ struct engine_ops {
     enum err (*ctx_new)(struct engine_model *m, const struct engine_ctx_params *params,
                         struct engine_ctx **out, struct error *error);
     void (*ctx_free)(struct engine_ctx *c);
+    void (*ctx_memory)(const struct engine_ctx *c, struct engine_memory *out);
     enum err (*decode)(struct engine_ctx *c, const struct engine_batch_token *tokens, int32_t n,
                        struct error *error);
     void (*ctx_adapter)(struct engine_ctx *c, struct engine_adapter *a, float scale);
@@ -82,6 +86,7 @@ struct engine_model {
     const struct engine_ops *ops;
     struct engine_model_facts facts; /* filled by model_load */
     uint64_t fingerprint;            /* of its file; 0 = unknown */
+    bool measure_only;
 };
 
 struct engine_adapter {
@@ -110,6 +115,7 @@ struct engine_ctx {
     const struct engine_model *model;
     int32_t n_ctx, n_batch, n_seq_max; /* what it really got */
     bool embeddings, divisible;
+    bool pieces;                    /* embeddings: an input may come in several calls */
     uint64_t fingerprint;           /* engine_ctx_fingerprint; 0 = unknown, states can't be kept */
     struct engine_adapter *adapter; /* NULL: none; set by engine_ctx_adapter */
     float adapter_scale;

@@ -77,6 +77,7 @@ enum err fake_ctx_new(struct engine_model *head, const struct engine_ctx_params 
     c->head.divisible = !m->no_partial_remove;
     c->head.fingerprint = head->fingerprint;
     c->n_ubatch = params->n_ubatch;
+    c->head.pieces = params->embeddings && !head->facts.is_embedding && !head->facts.is_rerank;
     c->shared_kv = params->shared_kv || params->embeddings;
     c->seq_cells = c->shared_kv ? n_ctx : n_ctx / params->n_seq_max;
     c->cells = xcalloc((size_t)n_ctx, sizeof *c->cells);
@@ -102,6 +103,14 @@ void fake_ctx_free(struct engine_ctx *head)
     free(c->outputs);
     free(c->embedding);
     free(c);
+}
+
+void fake_ctx_memory(const struct engine_ctx *head, struct engine_memory *out)
+{
+    const struct fake_model *m = ((const struct fake_ctx *)head)->model;
+    out->host = (struct engine_memory_use){.weights = (uint64_t)m->weights,
+                                           .kv = (uint64_t)m->cell * (uint64_t)head->n_ctx,
+                                           .compute = (uint64_t)m->compute};
 }
 
 bool fake_seq_remove(struct engine_ctx *head, int32_t id, int32_t p0, int32_t p1)
@@ -239,7 +248,7 @@ enum err fake_decode(struct engine_ctx *head, const struct engine_batch_token *t
     const struct fake_model *m = c->model;
     check_batch(c, tokens, n);
     c->n_outputs = 0;
-    if (head->embeddings)
+    if (head->embeddings && !head->pieces)
         for (int32_t i = 0; i < head->n_seq_max; i++) fake_seq_remove(head, i, -1, -1);
     if (++c->decodes == m->fail_decode)
         return err_set(error, ERR_ENGINE, "the fake model fails at decode %d", m->fail_decode);
@@ -285,6 +294,25 @@ static uint32_t hash(uint32_t a, uint32_t b)
     return h ^ h >> 13;
 }
 
+/* The share of the query's different bytes that the document has. */
+static float score(const struct fake_ctx *c, const struct seq *s)
+{
+    bool query[FAKE_N_VOCAB] = {false}, document[FAKE_N_VOCAB] = {false}, *side = query;
+    for (int32_t i = 0; i < s->len; i++) {
+        int32_t token = c->cells[s->cells[i]].token;
+        if (token == FAKE_END)
+            side = document;
+        else
+            side[token] = true;
+    }
+    int n = 0, both = 0;
+    for (int i = 0; i < FAKE_N_VOCAB; i++) {
+        n += query[i];
+        both += query[i] && document[i];
+    }
+    return n ? (float)both / (float)n : 0;
+}
+
 const float *fake_seq_embedding(struct engine_ctx *head, int32_t id)
 {
     struct fake_ctx *c = (struct fake_ctx *)head;
@@ -294,6 +322,10 @@ const float *fake_seq_embedding(struct engine_ctx *head, int32_t id)
     for (int32_t i = 0; i < c->n_outputs; i++)
         wanted |= c->outputs[i].len && c->outputs[i].seq == id;
     if (!wanted || !s->len) return NULL;
+    if (c->model->head.facts.is_rerank) {
+        c->embedding[0] = score(c, s);
+        return c->embedding;
+    }
     memset(c->embedding, 0, n * sizeof *c->embedding);
     uint32_t before = FAKE_N_VOCAB;
     for (int32_t i = 0; i < s->len; i++) {

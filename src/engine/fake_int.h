@@ -19,6 +19,7 @@ enum { /* tokens 0..255 are bytes */
 struct fake_model {
     struct engine_model head;
     int32_t ctx, ms, token_us, load_ms, fail_decode;
+    int32_t weights, cell, compute; /* bytes, for engine_ctx_memory */
     bool endless, fail_ctx, no_partial_remove;
     char *fail_load; /* NULL = loads */
     char *reply;     /* NULL = echoes */
@@ -46,6 +47,9 @@ void fake_model_free(struct engine_model *m);
 enum err fake_tokenize(const struct engine_model *m, const char *text, size_t len, bool add_special,
                        bool parse_special, size_t max_tokens, int32_t **out, size_t *n,
                        struct error *error);
+enum err fake_tokenize_pair(const struct engine_model *m, const char *query, const char *document,
+                            size_t document_len, size_t max_tokens, int32_t **out, size_t *n,
+                            struct error *error);
 enum err fake_token_text(const struct engine_model *m, int32_t token, bool special,
                          struct buf *out);
 
@@ -70,6 +74,7 @@ enum err fake_parser_feed(struct engine_parser *ps, const char *text, size_t len
 enum err fake_ctx_new(struct engine_model *m, const struct engine_ctx_params *params,
                       struct engine_ctx **out, struct error *error);
 void fake_ctx_free(struct engine_ctx *c);
+void fake_ctx_memory(const struct engine_ctx *c, struct engine_memory *out);
 enum err fake_decode(struct engine_ctx *c, const struct engine_batch_token *tokens, int32_t n,
                      struct error *error);
 void fake_ctx_adapter(struct engine_ctx *c, struct engine_adapter *a, float scale);

@@ -43,9 +43,15 @@ static bool set_option(struct fake_model *m, const char *name, const char *value
         const char *name;
         int32_t *to, min, max;
     } ints[] = {
-        {"ctx", &m->ctx, 1, 1 << 24},       {"embd", &m->head.facts.n_embd, 1, 65536},
-        {"ms", &m->ms, 0, 60000},           {"token_us", &m->token_us, 0, 1000000},
-        {"load_ms", &m->load_ms, 0, 60000}, {"fail_decode", &m->fail_decode, 1, 1 << 30},
+        {"ctx", &m->ctx, 1, 1 << 24},
+        {"embd", &m->head.facts.n_embd, 1, 65536},
+        {"ms", &m->ms, 0, 60000},
+        {"token_us", &m->token_us, 0, 1000000},
+        {"load_ms", &m->load_ms, 0, 60000},
+        {"fail_decode", &m->fail_decode, 1, 1 << 30},
+        {"weights", &m->weights, 0, 1 << 30},
+        {"cell", &m->cell, 0, 1 << 20},
+        {"compute", &m->compute, 0, 1 << 30},
     };
     const struct {
         const char *name;
@@ -95,10 +101,12 @@ static void sleep_ms(int64_t ms)
 static enum err pretend_to_load(const struct fake_model *m,
                                 const struct engine_model_params *params, struct error *error)
 {
-    for (int step = 0; step <= 10; step++) {
-        if (params->on_progress && !params->on_progress((float)step / 10, params->progress_ctx))
+    for (int step = params->measure_only ? 5 : 0; step <= 10; step++) {
+        if (params->on_progress && !params->measure_only &&
+            !params->on_progress((float)step / 10, params->progress_ctx))
             return err_set(error, ERR_CANCELLED, "loading was stopped");
-        if (step < 10 && m->load_ms) sleep_ms((m->load_ms + 9) / 10);
+        if (params->measure_only && !m->fail_load) return OK;
+        if (step < 10 && m->load_ms && !params->measure_only) sleep_ms((m->load_ms + 9) / 10);
         if (step == 5 && m->fail_load) return err_set(error, ERR_MODEL_FILE, "%s", m->fail_load);
     }
     return OK;
@@ -112,7 +120,9 @@ enum err fake_model_load(struct engine *e, const struct engine_model_params *par
     struct fake_model *m = xcalloc(1, sizeof *m);
     struct engine_model_facts *f = &m->head.facts;
     m->head.ops = e->ops;
+    m->head.measure_only = params->measure_only;
     m->ctx = 4096;
+    m->weights = 1000;
     f->n_embd = 32;
     set_kind(f, "chat");
     m->head.fingerprint = hash64(params->path, strlen(params->path), 1);
@@ -126,7 +136,7 @@ enum err fake_model_load(struct engine *e, const struct engine_model_params *par
     f->n_ctx_train = m->ctx;
     f->n_layer = 1;
     f->n_embd_out = f->is_rerank ? 1 : f->n_embd;
-    f->weight_bytes = f->n_params = 1000;
+    f->weight_bytes = f->n_params = (uint64_t)m->weights;
     *out = &m->head;
     return OK;
 }
@@ -173,6 +183,24 @@ enum err fake_tokenize(const struct engine_model *m, const char *text, size_t le
         free(tokens);
         return prompt_too_long(error, count, max_tokens);
     }
+    *out = tokens;
+    *n = count;
+    return OK;
+}
+
+enum err fake_tokenize_pair(const struct engine_model *m, const char *query, const char *document,
+                            size_t document_len, size_t max_tokens, int32_t **out, size_t *n,
+                            struct error *error)
+{
+    (void)m;
+    size_t query_len = strlen(query), count = query_len + 1 + document_len;
+    if (count > max_tokens) return prompt_too_long(error, count, max_tokens);
+    int32_t *tokens = try_calloc(count, sizeof *tokens);
+    if (!tokens) return err_set(error, ERR_NOMEM, "out of memory for %zu bytes of text", count);
+    for (size_t i = 0; i < query_len; i++) tokens[i] = (unsigned char)query[i];
+    tokens[query_len] = FAKE_END;
+    for (size_t i = 0; i < document_len; i++)
+        tokens[query_len + 1 + i] = (unsigned char)document[i];
     *out = tokens;
     *n = count;
     return OK;

@@ -52,18 +52,23 @@ static struct llama_context_params to_params(const struct le_model *m, struct le
     p.kv_unified = params->shared_kv || params->embeddings;
     p.op_offload = true;
     p.no_perf = true;
-    if (!params->embeddings) return p;
+    if (!params->embeddings) {
+        /* Else it keeps room for the probabilities after every token of the batch. */
+        p.n_outputs_max = p.n_seq_max;
+        return p;
+    }
     p.embeddings = true;
     p.n_ubatch = p.n_batch; /* attention that looks both ways needs the whole input at once */
-    if (!m->head.facts.is_embedding && !m->head.facts.is_rerank)
-        p.pooling_type = LLAMA_POOLING_TYPE_MEAN; /* a chat model asked to embed */
+    if (!c->pool) return p;
+    p.pooling_type = LLAMA_POOLING_TYPE_MEAN;
+    p.cb_eval = le_pool_look;
+    p.cb_eval_user_data = c->pool;
     return p;
 }
 
-/* Linux hands out memory that it does not have and kills somebody later, so a cache that can't be
- * is refused here. An estimate: keys and values of full attention in 16 bits. Models with other
- * memories need less, and devices have their own allocators, so those are only kept from nonsense.
- */
+/* A context that no machine like this could hold is refused before the library tries: its lists of
+ * cells alone would be too much. What fits is the scheduler's to judge (engine_ctx_memory). An
+ * estimate: keys and values of full attention in 16 bits. */
 static enum err check_memory(const struct le_model *m, int64_t n_ctx, struct error *error)
 {
     size_t available = 0, total = 0;
@@ -73,16 +78,13 @@ static enum err check_memory(const struct le_model *m, int64_t n_ctx, struct err
     int64_t heads = llama_model_n_head(model), kv_heads = llama_model_n_head_kv(model);
     int64_t width = heads > 0 ? m->head.facts.n_embd / heads * kv_heads : 0;
     double need = 2.0 * 2.0 * (double)width * m->head.facts.n_layer * (double)n_ctx;
-    bool exact = llama_model_n_swa(model) == 0 && !llama_model_is_recurrent(model) &&
-                 !llama_model_is_hybrid(model) &&
-                 !ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU);
-    double limit = exact ? (double)available : 16.0 * (double)total;
-    if (!total || need <= limit) return OK;
+    if (!total || need <= 16.0 * (double)total) return OK;
     char a[32], b[32];
     return err_set(error, ERR_NOMEM,
-                   "a context of %lld tokens needs %s of memory and %s are free; ask for less",
+                   "a context of %lld tokens needs %s of memory and the machine has %s; ask for "
+                   "less",
                    (long long)n_ctx, str_from_bytes(a, sizeof a, (uint64_t)need),
-                   str_from_bytes(b, sizeof b, available));
+                   str_from_bytes(b, sizeof b, total));
 }
 
 static void lay_out_batch(struct le_ctx *c)
@@ -91,36 +93,63 @@ static void lay_out_batch(struct le_ctx *c)
     for (int32_t i = 0; i < c->head.n_batch; i++) c->batch.n_seq_id[i] = 1;
 }
 
-enum err le_ctx_new(struct engine_model *head, const struct engine_ctx_params *params,
-                    struct engine_ctx **out, struct error *error)
+static enum err no_context(const struct engine_model *m, const struct engine_ctx_params *params,
+                           struct error *error)
 {
-    struct le_model *m = (struct le_model *)head;
-    enum err e = check_memory(m, params->n_ctx ? params->n_ctx : head->facts.n_ctx_train, error);
-    if (e) return e;
-    struct le_ctx *c = xcalloc(1, sizeof *c);
-    c->head.ops = head->ops;
-    struct llama_context_params p = to_params(m, c, params);
-    c->shared_kv = p.kv_unified;
-    le_log_forget();
-    c->ctx = llama_init_from_model(m->model, p);
-    if (!c->ctx) {
-        free(c);
-        return err_set(error, ERR_NOMEM, "no memory for a context of %d tokens%s%s; ask for less",
-                       params->n_ctx ? params->n_ctx : head->facts.n_ctx_train,
-                       *le_log_reason() ? ": " : "", le_log_reason());
-    }
-    c->memory = llama_get_memory(c->ctx);
+    return err_set(error, ERR_NOMEM, "no memory for a context of %d tokens%s%s; ask for less",
+                   params->n_ctx ? params->n_ctx : m->facts.n_ctx_train,
+                   *le_log_reason() ? ": " : "", le_log_reason());
+}
+
+static void fill_head(struct le_ctx *c, const struct engine_model *m,
+                      const struct engine_ctx_params *params)
+{
+    c->head.ops = m->ops;
     c->head.n_ctx = (int32_t)llama_n_ctx(c->ctx);
     c->head.n_batch = (int32_t)llama_n_batch(c->ctx);
     c->head.n_seq_max = params->n_seq_max;
     c->head.embeddings = params->embeddings;
-    c->n_embd_out = head->facts.n_embd_out;
-    c->normalise = !head->facts.is_rerank;
+    c->head.pieces = c->pool != NULL;
+}
+
+enum err le_ctx_new(struct engine_model *head, const struct engine_ctx_params *params,
+                    struct engine_ctx **out, struct error *error)
+{
+    struct le_model *m = (struct le_model *)head;
+    const struct engine_model_facts *f = &head->facts;
+    enum err e = check_memory(m, params->n_ctx ? params->n_ctx : f->n_ctx_train, error);
+    if (e) return e;
+    struct le_ctx *c = xcalloc(1, sizeof *c);
+    le_log_forget();
+    if (params->embeddings && !f->is_embedding && !f->is_rerank && !head->measure_only) {
+        c->pool = le_pool_new(f->n_embd_out, params->n_seq_max, params->n_batch);
+        if (!c->pool) {
+            free(c);
+            return no_context(head, params, error);
+        }
+    }
+    struct llama_context_params p = to_params(m, c, params);
+    c->shared_kv = p.kv_unified;
+    c->ctx = llama_init_from_model(m->model, p);
+    if (!c->ctx) {
+        le_pool_free(c->pool);
+        free(c);
+        return no_context(head, params, error);
+    }
+    c->memory = llama_get_memory(c->ctx);
+    c->n_embd_out = f->n_embd_out;
+    c->normalise = !f->is_rerank;
     c->embedding = xcalloc((size_t)c->n_embd_out, sizeof *c->embedding);
+    fill_head(c, head, params);
     le_state_init(c, m);
     lay_out_batch(c);
     *out = &c->head;
     return OK;
+}
+
+void le_ctx_memory(const struct engine_ctx *head, struct engine_memory *out)
+{
+    shim_memory(((const struct le_ctx *)head)->ctx, out);
 }
 
 void le_ctx_free(struct engine_ctx *head)
@@ -129,6 +158,7 @@ void le_ctx_free(struct engine_ctx *head)
     llama_batch_free(c->batch);
     llama_free(c->ctx);
     free(c->embedding);
+    le_pool_free(c->pool);
     free(c);
 }
 
@@ -155,7 +185,8 @@ enum err le_ctx_decode(struct engine_ctx *head, const struct engine_batch_token 
         b->logits[i] = tokens[i].output;
     }
     b->n_tokens = n;
-    if (head->embeddings && c->memory) llama_memory_clear(c->memory, false);
+    if (head->embeddings && !head->pieces && c->memory) llama_memory_clear(c->memory, false);
+    if (c->pool) le_pool_begin(c->pool);
     if (on_abort(c)) return decode_failed(2, n, error);
     le_log_forget();
     int32_t rc;
@@ -168,7 +199,9 @@ enum err le_ctx_decode(struct engine_ctx *head, const struct engine_batch_token 
     } else {
         rc = shim_decode(c->ctx, b, error);
     }
-    return rc ? decode_failed(rc, n, error) : OK;
+    if (rc) return decode_failed(rc, n, error);
+    if (c->pool) le_pool_end(c->pool, c->ctx, tokens, n);
+    return OK;
 }
 
 void le_ctx_adapter(struct engine_ctx *head, struct engine_adapter *a, float scale)
@@ -182,18 +215,26 @@ void le_ctx_adapter(struct engine_ctx *head, struct engine_adapter *a, float sca
 bool le_seq_remove(struct engine_ctx *head, int32_t seq, int32_t p0, int32_t p1)
 {
     struct le_ctx *c = (struct le_ctx *)head;
+    if (c->pool && p0 <= 0 && p1 < 0) le_pool_forget(c->pool, seq);
     return !c->memory || llama_memory_seq_rm(c->memory, seq, p0, p1);
 }
 
 const float *le_seq_embedding(struct engine_ctx *head, int32_t seq)
 {
     struct le_ctx *c = (struct le_ctx *)head;
-    const float *v = llama_get_embeddings_seq(c->ctx, seq);
-    if (!v) return NULL;
+    size_t n = (size_t)c->n_embd_out;
+    if (c->pool) {
+        if (!le_pool_vector(c->pool, seq, c->embedding)) return NULL;
+    } else {
+        const float *v = llama_get_embeddings_seq(c->ctx, seq);
+        if (!v) return NULL;
+        memcpy(c->embedding, v, n * sizeof *v);
+    }
+    if (!c->normalise) return c->embedding;
     double sum = 0;
-    for (int32_t i = 0; i < c->n_embd_out; i++) sum += (double)v[i] * v[i];
-    float scale = c->normalise && sum > 0 ? (float)(1 / sqrt(sum)) : 1;
-    for (int32_t i = 0; i < c->n_embd_out; i++) c->embedding[i] = v[i] * scale;
+    for (size_t i = 0; i < n; i++) sum += (double)c->embedding[i] * c->embedding[i];
+    float scale = sum > 0 ? (float)(1 / sqrt(sum)) : 1;
+    for (size_t i = 0; i < n; i++) c->embedding[i] *= scale;
     return c->embedding;
 }
 

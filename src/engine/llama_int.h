@@ -37,7 +37,8 @@ struct le_ctx {
     struct llama_context *ctx;
     llama_memory_t memory; /* NULL: an encoder, nothing is kept between calls */
     struct llama_batch batch;
-    float *embedding; /* n_embd_out */
+    float *embedding;     /* n_embd_out */
+    struct le_pool *pool; /* embeddings of a generating model */
     int32_t n_embd_out;
     bool normalise, shared_kv;
     bool lays_out_anew; /* the adapter has changed since the last decode */
@@ -66,6 +67,9 @@ void le_model_close(struct engine_model *m);
 enum err le_model_tokenize(const struct engine_model *m, const char *text, size_t len,
                            bool add_special, bool parse_special, size_t max_tokens, int32_t **out,
                            size_t *n, struct error *error);
+enum err le_model_tokenize_pair(const struct engine_model *m, const char *query,
+                                const char *document, size_t document_len, size_t max_tokens,
+                                int32_t **out, size_t *n, struct error *error);
 enum err le_token_text(const struct engine_model *m, int32_t token, bool special, struct buf *out);
 bool le_token_is_end(const struct engine_model *m, int32_t token);
 
@@ -91,6 +95,7 @@ enum err le_parser_feed(struct engine_parser *ps, const char *text, size_t len, 
 enum err le_ctx_new(struct engine_model *m, const struct engine_ctx_params *params,
                     struct engine_ctx **out, struct error *error);
 void le_ctx_free(struct engine_ctx *c);
+void le_ctx_memory(const struct engine_ctx *c, struct engine_memory *out);
 enum err le_ctx_decode(struct engine_ctx *c, const struct engine_batch_token *tokens, int32_t n,
                        struct error *error);
 void le_ctx_adapter(struct engine_ctx *c, struct engine_adapter *a, float scale);
@@ -112,5 +117,19 @@ size_t le_seq_size(struct engine_ctx *c, int32_t seq);
 size_t le_seq_save(struct engine_ctx *c, int32_t seq, void *state, size_t size);
 enum err le_seq_restore(struct engine_ctx *c, int32_t seq, const void *state, size_t size,
                         struct error *error);
+/* ---- llama_embed.c -------------------------------------------------------------------------- */
+
+/* Sums of the outputs of each sequence's tokens. Owner thread of the context. */
+struct le_pool;
+struct le_pool *le_pool_new(int32_t n_embd, int32_t n_seq_max, int32_t n_tokens_max); /* or NULL */
+void le_pool_free(struct le_pool *p);
+/* Around each decode; end only when it worked. look is the library's eval callback between. */
+void le_pool_begin(struct le_pool *p);
+bool le_pool_look(struct ggml_tensor *t, bool ask, void *pool);
+void le_pool_end(struct le_pool *p, struct llama_context *ctx,
+                 const struct engine_batch_token *tokens, int32_t n);
+void le_pool_forget(struct le_pool *p, int32_t seq);
+/* Their mean; false when there were no tokens. */
+bool le_pool_vector(const struct le_pool *p, int32_t seq, float *out);
 
 #endif

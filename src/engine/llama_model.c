@@ -33,6 +33,10 @@ static struct llama_model *load_file(const struct engine_model_params *params, s
     struct llama_model_params p = llama_model_default_params();
     p.n_gpu_layers = params->n_gpu_layers;
     p.load_mode = params->use_mmap ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
+    if (params->measure_only) {
+        p.no_alloc = true;
+        p.load_mode = LLAMA_LOAD_MODE_NONE; /* the other ones need the data */
+    }
     p.progress_callback = on_progress;
     p.progress_callback_user_data = &progress;
     le_log_forget();
@@ -115,13 +119,16 @@ enum err le_model_open(struct engine *head, const struct engine_model_params *pa
     if (!model) return error->code;
     struct le_model *m = xcalloc(1, sizeof *m);
     m->head.ops = head->ops;
+    m->head.measure_only = params->measure_only;
     m->model = model;
     m->vocab = llama_model_get_vocab(model);
     pthread_mutex_init(&m->adapters_lock, NULL);
     read_facts(m);
-    if (hash_file(params->path, &m->head.fingerprint, NULL)) m->head.fingerprint = 0;
-    read_token_sizes(m);
-    read_templates(m);
+    if (!params->measure_only) {
+        if (hash_file(params->path, &m->head.fingerprint, NULL)) m->head.fingerprint = 0;
+        read_token_sizes(m);
+        read_templates(m);
+    }
     log_debug(engine, "loaded %s in %lld ms", params->path, (long long)(clock_mono_ms() - start));
     *out = &m->head;
     return OK;
@@ -174,6 +181,106 @@ enum err le_model_tokenize(const struct engine_model *head, const char *text, si
     int32_t *fit = try_realloc(tokens, (size_t)count + 1, sizeof *fit);
     *out = fit ? fit : tokens;
     *n = (size_t)count;
+    return OK;
+}
+
+/* ---- rerank: a query and a document ---------------------------------------------------------- */
+
+struct tokens {
+    int32_t *items;
+    size_t n, cap;
+};
+
+static enum err append_token(struct tokens *t, int32_t token, struct error *error)
+{
+    if (t->n == t->cap) {
+        size_t cap = 2 * t->cap + 64;
+        int32_t *items = try_realloc(t->items, cap, sizeof *items);
+        if (!items) return err_set(error, ERR_NOMEM, "out of memory for %zu tokens", cap);
+        t->items = items;
+        t->cap = cap;
+    }
+    t->items[t->n++] = token;
+    return OK;
+}
+
+static enum err append_text(const struct engine_model *m, struct tokens *t, const char *text,
+                            size_t len, bool special, size_t max_tokens, struct error *error)
+{
+    int32_t *items = NULL;
+    size_t n = 0;
+    if (len == 0) return OK;
+    enum err e = le_model_tokenize(m, text, len, false, special, max_tokens, &items, &n, error);
+    for (size_t i = 0; !e && i < n; i++) e = append_token(t, items[i], error);
+    free(items);
+    return e;
+}
+
+/* The template of models that were trained on one: text with {query} and {document} in it. Its own
+ * pieces may hold control tokens, what is put in may not. */
+static enum err fill_template(const struct engine_model *m, const char *template, const char *query,
+                              const char *document, size_t document_len, size_t max_tokens,
+                              struct tokens *t, struct error *error)
+{
+    static const char *const marks[] = {"{query}", "{document}"};
+    const char *const texts[] = {query, document};
+    const size_t lens[] = {strlen(query), document_len};
+    enum err e = OK;
+    while (!e && *template) {
+        const char *mark = NULL;
+        int which = 0;
+        for (int i = 0; i < 2; i++) {
+            const char *at = strstr(template, marks[i]);
+            if (!at || (mark && at > mark)) continue;
+            mark = at;
+            which = i;
+        }
+        size_t len = mark ? (size_t)(mark - template) : strlen(template);
+        e = append_text(m, t, template, len, true, max_tokens, error);
+        template += len;
+        if (e || !mark) continue;
+        e = append_text(m, t, texts[which], lens[which], false, max_tokens, error);
+        template += strlen(marks[which]);
+    }
+    return e;
+}
+
+/* Query and document as llama-server gives them to a cross-encoder: [BOS] query [EOS] [SEP]
+ * document [EOS], each if the model's vocabulary asks for it. */
+static enum err join_pair(const struct le_model *m, const char *query, const char *document,
+                          size_t document_len, size_t max_tokens, struct tokens *t,
+                          struct error *error)
+{
+    const struct llama_vocab *v = m->vocab;
+    int32_t eos = llama_vocab_eos(v) != LLAMA_TOKEN_NULL ? llama_vocab_eos(v) : llama_vocab_sep(v);
+    bool add_eos = llama_vocab_get_add_eos(v) && eos != LLAMA_TOKEN_NULL;
+    enum err e = OK;
+    if (llama_vocab_get_add_bos(v)) e = append_token(t, llama_vocab_bos(v), error);
+    if (!e) e = append_text(&m->head, t, query, strlen(query), false, max_tokens, error);
+    if (!e && add_eos) e = append_token(t, eos, error);
+    if (!e && llama_vocab_get_add_sep(v)) e = append_token(t, llama_vocab_sep(v), error);
+    if (!e) e = append_text(&m->head, t, document, document_len, false, max_tokens, error);
+    if (!e && add_eos) e = append_token(t, eos, error);
+    return e;
+}
+
+enum err le_model_tokenize_pair(const struct engine_model *head, const char *query,
+                                const char *document, size_t document_len, size_t max_tokens,
+                                int32_t **out, size_t *n, struct error *error)
+{
+    const struct le_model *m = (const struct le_model *)head;
+    const char *template = llama_model_chat_template(m->model, "rerank");
+    struct tokens t = {0};
+    enum err e = template ? fill_template(head, template, query, document, document_len, max_tokens,
+                                          &t, error)
+                          : join_pair(m, query, document, document_len, max_tokens, &t, error);
+    if (!e && t.n > max_tokens) e = prompt_too_long(error, t.n, max_tokens);
+    if (e) {
+        free(t.items);
+        return e;
+    }
+    *out = t.items;
+    *n = t.n;
     return OK;
 }
 

@@ -35,6 +35,9 @@ int32_t shim_tokenize(const struct llama_vocab *vocab, const char *text, int32_t
 int32_t shim_decode(struct llama_context *ctx, const struct llama_batch *batch,
                     struct error *error);
 
+/* What the context and its model take, by the library's own count. */
+void shim_memory(const struct llama_context *ctx, struct engine_memory *out);
+
 /* ---- shim_chat.cpp ------------------------------------------------------------------------ */
 
 struct shim_templates;
