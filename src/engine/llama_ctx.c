@@ -150,6 +150,11 @@ enum err le_ctx_new(struct engine_model *head, const struct engine_ctx_params *p
 void le_ctx_memory(const struct engine_ctx *head, struct engine_memory *out)
 {
     shim_memory(((const struct le_ctx *)head)->ctx, out);
+    /* Tensors that were laid out anew for this CPU are counted again with the file's mapping, whose
+     * pages nobody looks at any more. */
+    const struct engine_model *m = head->model;
+    if (!m->measure_only && out->host.weights > m->facts.weight_bytes)
+        out->host.weights = m->facts.weight_bytes;
 }
 
 void le_ctx_free(struct engine_ctx *head)

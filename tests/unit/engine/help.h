@@ -13,8 +13,9 @@
 
 #include "engine/engine.h"
 
-#define CHAT_MODEL  HEARTH_SOURCE_DIR "/models/hearth-tiny.gguf"
-#define EMBED_MODEL HEARTH_SOURCE_DIR "/models/hearth-tiny-embed.gguf"
+#define CHAT_MODEL   HEARTH_SOURCE_DIR "/models/hearth-tiny.gguf"
+#define EMBED_MODEL  HEARTH_SOURCE_DIR "/models/hearth-tiny-embed.gguf"
+#define RERANK_MODEL HEARTH_SOURCE_DIR "/models/hearth-tiny-rerank.gguf"
 
 static struct engine *help_engine;
 static struct engine_model *help_model;

@@ -492,21 +492,103 @@ static void test_embeddings_are_unit_vectors_that_compare(void **state)
     engine_model_free(m);
 }
 
+/* Of a generating model: the input may come in pieces, which makes no difference. */
 static void test_a_chat_model_can_embed(void **state)
 {
     (void)state;
+    static const int32_t sizes[] = {64, 7, 1};
     struct engine_ctx *c = help_ctx(help_model, 256, true);
     struct error error;
     struct engine_batch_token batch[64];
-    int32_t n = 0;
-    put_text(help_model, "hello", 0, batch, &n);
-    for (int round = 0; round < 2; round++) { /* its memory is cleared between calls */
-        assert_int_equal(engine_decode(c, batch, n, &error), OK);
+    float first[1024];
+    int32_t n = 0, dims = 0;
+    struct engine_model_facts facts;
+    engine_model_facts(help_model, &facts);
+    dims = facts.n_embd_out;
+    put_text(help_model, "hello, this is a text of several words", 0, batch, &n);
+    assert_true(engine_ctx_takes_pieces(c) && n > 8);
+    for (size_t round = 0; round < 3; round++) {
+        for (int32_t i = 0; i < n; i += sizes[round]) {
+            int32_t len = n - i < sizes[round] ? n - i : sizes[round];
+            assert_int_equal(engine_decode(c, batch + i, len, &error), OK);
+        }
         const float *v = engine_seq_embedding(c, 0);
         assert_non_null(v);
         assert_true(fabs(dot(v, v) - 1) < 1e-4);
+        if (round == 0) memcpy(first, v, (size_t)dims * sizeof *v);
+        assert_true(dot(v, first) > 0.999);
+        assert_true(engine_seq_remove(c, 0, -1, -1));
+        assert_null(engine_seq_embedding(c, 0));
     }
     engine_ctx_free(c);
+}
+
+/* What a model that is only measured would take is what it takes. */
+static void test_measured_before_it_is_loaded(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {CHAT_MODEL, EMBED_MODEL, RERANK_MODEL};
+    for (size_t i = 0; i < 3; i++) {
+        struct engine_memory memory[2];
+        for (int real = 0; real < 2; real++) {
+            struct engine_model *m;
+            struct engine_model_facts facts;
+            struct error error;
+            struct engine_model_params p = {
+                .path = paths[i], .n_gpu_layers = -1, .use_mmap = true, .measure_only = real == 0};
+            assert_int_equal(engine_model_load(help_engine, &p, &m, &error), OK);
+            engine_model_facts(m, &facts);
+            assert_int_equal(facts.is_rerank, i == 2);
+            struct engine_ctx *c = help_ctx(m, 1024, i > 0);
+            engine_ctx_memory(c, &memory[real]);
+            engine_ctx_free(c);
+            engine_model_free(m);
+        }
+        double weights = (double)memory[0].host.weights / (double)memory[1].host.weights;
+        assert_true(weights > 0.9 && weights < 1.4); /* shared with the input: twice */
+        assert_true(memory[0].host.weights > 4000000);
+        assert_int_equal(memory[0].host.kv, memory[1].host.kv);
+        assert_int_equal(memory[0].host.compute, memory[1].host.compute);
+        assert_true(memory[0].host.compute > 0);
+        if (i == 0) /* 6 layers, keys and values of 256 numbers of 2 bytes, 1024 cells */
+            assert_int_equal(memory[0].host.kv, 6 * 2 * 256 * 2 * 1024);
+    }
+}
+
+static float pair_score(struct engine_model *m, struct engine_ctx *c, const char *query,
+                        const char *document)
+{
+    int32_t *tokens;
+    size_t n;
+    struct error error;
+    struct engine_batch_token batch[256];
+    assert_int_equal(
+        engine_tokenize_pair(m, query, document, strlen(document), 256, &tokens, &n, &error), OK);
+    for (size_t i = 0; i < n; i++)
+        batch[i] = (struct engine_batch_token){tokens[i], (int32_t)i, 0, true};
+    free(tokens);
+    assert_int_equal(engine_decode(c, batch, (int32_t)n, &error), OK);
+    const float *v = engine_seq_embedding(c, 0);
+    assert_non_null(v);
+    return v[0];
+}
+
+static void test_a_rerank_model_scores_documents(void **state)
+{
+    (void)state;
+    struct engine_model *m = help_load(RERANK_MODEL);
+    struct engine_ctx *c = help_ctx(m, 512, true);
+    const char *query = "What is the capital of France?";
+    float good = pair_score(m, c, query, "Paris is the capital of France.");
+    float bad = pair_score(m, c, query, "Bread is made of flour, water and salt.");
+    assert_true(good > bad);
+    int32_t *tokens;
+    size_t n;
+    struct error error;
+    assert_int_equal(engine_tokenize_pair(m, query, query, strlen(query), 5, &tokens, &n, &error),
+                     ERR_CONTEXT);
+    engine_ctx_free(c);
+    engine_model_free(m);
 }
 
 static void test_impossible_contexts_are_errors(void **state)
@@ -544,6 +626,8 @@ int main(void)
         cmocka_unit_test(test_forbidding_everything_is_an_error),
         cmocka_unit_test(test_embeddings_are_unit_vectors_that_compare),
         cmocka_unit_test(test_a_chat_model_can_embed),
+        cmocka_unit_test(test_measured_before_it_is_loaded),
+        cmocka_unit_test(test_a_rerank_model_scores_documents),
         cmocka_unit_test(test_impossible_contexts_are_errors),
     };
     return cmocka_run_group_tests(tests, help_open, help_close);
