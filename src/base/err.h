@@ -27,10 +27,13 @@
     X(ERR_CONTEXT, 400, "context_length_exceeded",                                                 \
       "the prompt is longer than the model's context")                                             \
     X(ERR_UNSUPPORTED, 400, "unsupported", "the model or build can't do what was asked")           \
+    X(ERR_ADAPTER, 400, "bad_adapter",                                                             \
+      "the LoRA adapter's file is unusable or does not fit the model")                             \
     X(ERR_AUTH, 401, "unauthorized", "credentials are missing or wrong")                           \
     X(ERR_FORBIDDEN, 403, "forbidden", "the caller may not do this")                               \
     X(ERR_NOT_FOUND, 404, "not_found", "no such path, object or file")                             \
     X(ERR_NO_MODEL, 404, "model_not_found", "no model of that name")                               \
+    X(ERR_NO_ADAPTER, 404, "adapter_not_found", "no LoRA adapter of that name")                    \
     X(ERR_METHOD, 405, "method_not_allowed", "the path exists but not with this method")           \
     X(ERR_TIMEOUT, 408, "timeout", "it took longer than the limit")                                \
     X(ERR_CONFLICT, 409, "conflict", "the object is in a state that doesn't allow this")           \

@@ -112,8 +112,9 @@ HT_MUST_CHECK enum err engine_adapter_load(struct engine_model *m, const char *p
 void engine_adapter_free(struct engine_adapter *a);
 
 struct engine_adapter_facts {
-    float alpha;    /* the file's; 0 = its scale is 1 */
-    uint64_t bytes; /* in memory */
+    float alpha;          /* the file's; 0 = its scale is 1 */
+    uint64_t bytes;       /* in memory */
+    uint64_t fingerprint; /* of what is in the file; never 0 */
 };
 void engine_adapter_facts(const struct engine_adapter *a, struct engine_adapter_facts *out);
 

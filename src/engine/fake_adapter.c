@@ -60,7 +60,8 @@ enum err fake_adapter_load(struct engine_model *m, const char *path, struct engi
         return err_set(error, ERR_MODEL_FILE, "'%s' is not a fake adapter", path);
     struct fake_adapter *a = xcalloc(1, sizeof *a);
     a->id = id_of(path);
-    a->head.facts = (struct engine_adapter_facts){.alpha = 8, .bytes = 100};
+    a->head.facts = (struct engine_adapter_facts){
+        .alpha = 8, .bytes = 100, .fingerprint = a->id | UINT64_C(1) << 32};
     enum err e = read_options(a, path + sizeof prefix - 1, error);
     struct timespec t = {a->load_ms / 1000, a->load_ms % 1000 * 1000000L};
     if (!e) nanosleep(&t, NULL);

@@ -6,6 +6,7 @@
  * other decodes take no lock: a load stops nobody who does not change adapters. */
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,20 +14,38 @@
 #include "base/str.h"
 #include "engine/llama_int.h"
 
-/* Into the page cache, so that the load under the lock is a copy and not the disk's time. */
-static uint64_t read_ahead(const char *path)
+/* A file that was replaced must not find the old one's cached prefixes; not against malice. */
+static uint64_t mix(uint64_t h, const unsigned char *data, size_t len)
+{
+    for (size_t i = 0; i < len; i += 8) {
+        uint64_t word = 0;
+        memcpy(&word, data + i, len - i < 8 ? len - i : 8);
+        h = (h ^ word) * UINT64_C(0x9E3779B97F4A7C15);
+        h ^= h >> 32;
+    }
+    return h;
+}
+
+/* Fingerprint and size. Reads the file into the page cache, too, so that the load under the lock is
+ * a copy and does not wait for the disk. */
+static enum err read_ahead(const char *path, struct engine_adapter_facts *facts,
+                           struct error *error)
 {
     enum { CHUNK = 1 << 20 };
     struct stat st;
-    uint64_t bytes = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return 0;
-    char *chunk = try_malloc(CHUNK);
-    if (chunk && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-        for (ssize_t n; (n = read(fd, chunk, CHUNK)) > 0;) bytes += (uint64_t)n;
+    ssize_t n = 0;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return err_set(error, ERR_MODEL_FILE, "the adapter can't be opened");
+    unsigned char *chunk = try_malloc(CHUNK);
+    bool readable = chunk && fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    while (readable && (n = read(fd, chunk, CHUNK)) > 0) {
+        facts->fingerprint = mix(facts->fingerprint, chunk, (size_t)n);
+        facts->bytes += (uint64_t)n;
+    }
+    facts->fingerprint = mix(facts->fingerprint, (const unsigned char *)&facts->bytes, 8) | 1;
     free(chunk);
     close(fd);
-    return bytes;
+    return readable && n == 0 ? OK : err_set(error, ERR_MODEL_FILE, "the adapter can't be read");
 }
 
 static struct llama_adapter_lora *load(struct le_model *m, const char *path, struct error *error)
@@ -55,7 +74,9 @@ enum err le_adapter_load(struct engine_model *head, const char *path, struct eng
     struct le_model *m = (struct le_model *)head;
     struct error own;
     if (!error) error = &own;
-    uint64_t bytes = read_ahead(path);
+    struct engine_adapter_facts facts = {0};
+    enum err e = read_ahead(path, &facts, error);
+    if (e) return e;
     struct llama_adapter_lora *lora = load(m, path, error);
     if (!lora) return error->code;
     struct le_adapter *a = xcalloc(1, sizeof *a);
@@ -63,7 +84,7 @@ enum err le_adapter_load(struct engine_model *head, const char *path, struct eng
     double value;
     a->lora = lora;
     a->lock = &m->adapters_lock;
-    a->head.facts.bytes = bytes;
+    a->head.facts = facts;
     if (llama_adapter_meta_val_str(lora, "adapter.lora.alpha", alpha, sizeof alpha) > 0 &&
         str_to_double(alpha, -1e9, 1e9, &value))
         a->head.facts.alpha = (float)value;

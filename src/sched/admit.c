@@ -54,7 +54,9 @@ static void tell_started(struct request *r)
     r->started = true;
     metric_add(METRIC_prompt_tokens_total, r->n_prompt);
     metric_add(METRIC_prompt_tokens_cached_total, r->usage.cached_tokens);
-    struct sched_event ev = {.type = SCHED_EV_STARTED, .usage = r->usage};
+    struct sched_event ev = {.type = SCHED_EV_STARTED,
+                             .usage = r->usage,
+                             .adapter = r->adapter ? r->adapter->name : NULL};
     request_emit(r, &ev);
 }
 

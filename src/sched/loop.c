@@ -38,12 +38,17 @@ enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids, 
 
 /* ---- commands ----------------------------------------------------------------------------- */
 
+void request_enqueue(struct request *r)
+{
+    queue_push(&r->model->queue, &r->queued, r->priority, r->arrived_ns / 1000000);
+    list_push_back(&r->model->s->fresh, &r->active);
+}
+
 static void accept(struct sched *s, struct request *r)
 {
     idmap_put(&s->requests, &r->by_id, r->by_id.id);
-    queue_push(&r->model->queue, &r->queued, r->priority, r->arrived_ns / 1000000);
-    list_push_back(&s->fresh, &r->active);
     if (r->deadline_ms) list_push_back(&s->timed, &r->timed);
+    if (adapter_arrived(r)) request_enqueue(r);
 }
 
 static void cancel(struct sched *s, uint64_t id)
@@ -87,6 +92,7 @@ static void obey(struct sched *s, struct command *c)
         model_done(mc->model, mc->error.code ? &mc->error : NULL);
         break;
     }
+    case CMD_ADAPTER: adapter_loaded(container_of(c, struct adapter_command, cmd)->adapter); break;
     case CMD_STOP:
         s->draining = true;
         end_requests(s, false);

@@ -265,9 +265,10 @@ static void unload(struct sched_model *m)
 {
     slots_free(m);
     engine_ctx_free(m->ctx);
+    m->ctx = NULL;
+    adapters_unload(m);
     engine_model_free(m->engine_model);
     free(m->batch);
-    m->ctx = NULL;
     m->engine_model = NULL;
     m->batch = NULL;
     m->n_slots = 0;

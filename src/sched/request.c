@@ -87,6 +87,7 @@ struct request *request_new_generate(const struct sched_generate *g, struct erro
     if (request_new(g->model, g->tenant, g->listener, g->listener_ctx, g->priority, &r, error))
         return NULL;
     r->deadline_ms = g->deadline_ms;
+    adapter_want(r, g);
     r->logprobs = g->sampling.logprobs;
     r->n_top = g->sampling.top_logprobs;
     r->ignore_eos = g->sampling.ignore_eos;
@@ -168,6 +169,7 @@ struct request *request_new_embed(const struct sched_embed *e, struct error *err
 
 void request_free(struct request *r)
 {
+    adapter_unwant(r);
     for (int32_t i = 0; i < r->n; i++) {
         engine_sampler_free(r->choices[i].sampler);
         text_free(&r->choices[i].text);
@@ -299,6 +301,7 @@ void request_end(struct request *r, const struct error *error)
         ev.n_dims = r->embed.n_dims;
     }
     request_emit(r, &ev);
+    adapter_leave(r);
     r->state = REQUEST_OVER;
     list_push_back(&s->graveyard, &r->active);
 }

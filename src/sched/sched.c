@@ -32,6 +32,7 @@ static void sched_destroy(struct sched *s)
     models_unload(s);
     mailbox_free(s->inbox);
     mailbox_free(s->loads);
+    mailbox_free(s->adapter_loads);
     idmap_free(&s->requests);
     buf_free(&s->token_text);
     pthread_cond_destroy(&s->stopped_cond);
@@ -61,6 +62,27 @@ static void quit_loader(struct sched *s)
     thread_join(s->loader_thread);
 }
 
+/* After the engine thread, which sends it work. */
+static void quit_adapters(struct sched *s)
+{
+    mailbox_send(s->adapter_loads, &s->adapters_quit);
+    thread_join(s->adapters_thread);
+}
+
+static enum err start_threads(struct sched *s, struct error *error)
+{
+    enum err e = thread_start(&s->loader_thread, "loader", loader_main, s, error);
+    if (e) return e;
+    e = thread_start(&s->adapters_thread, "adapters", adapters_main, s, error);
+    if (!e) {
+        e = thread_start(&s->engine_thread, "engine", loop_main, s, error);
+        if (!e) return OK;
+        quit_adapters(s);
+    }
+    quit_loader(s);
+    return e;
+}
+
 enum err sched_new(const struct sched_params *params, struct sched **out, struct error *error)
 {
     struct sched *s = xcalloc(1, sizeof *s);
@@ -68,6 +90,7 @@ enum err sched_new(const struct sched_params *params, struct sched **out, struct
     init_locks(s);
     s->inbox = mailbox_new();
     s->loads = mailbox_new();
+    s->adapter_loads = mailbox_new();
     s->stop_cmd.type = CMD_STOP;
     s->quit_cmd.type = CMD_QUIT;
     list_init(&s->models);
@@ -79,14 +102,8 @@ enum err sched_new(const struct sched_params *params, struct sched **out, struct
     buf_init(&s->token_text, TOKEN_TEXT_MAX);
     s->room.capacity = s->params.queue_capacity;
     atomic_store(&s->oldest_ms, -1);
-    enum err e = thread_start(&s->loader_thread, "loader", loader_main, s, error);
+    enum err e = start_threads(s, error);
     if (e) {
-        sched_destroy(s);
-        return e;
-    }
-    e = thread_start(&s->engine_thread, "engine", loop_main, s, error);
-    if (e) {
-        quit_loader(s);
         sched_destroy(s);
         return e;
     }
@@ -118,14 +135,17 @@ static void stop_now(struct sched *s)
     mailbox_wake(s->inbox);
 }
 
-/* Cancels that came when everything was over. */
+/* What came when everything was over. */
 static void drain(struct sched *s)
 {
     for (struct mail *m = mailbox_receive(s->inbox, 0), *next; m; m = next) {
         next = m->next;
         struct command *c = container_of(m, struct command, mail);
-        ht_assert(c->type == CMD_CANCEL);
-        free(container_of(c, struct cancel_command, cmd));
+        ht_assert(c->type == CMD_CANCEL || c->type == CMD_ADAPTER);
+        if (c->type == CMD_ADAPTER)
+            adapter_loaded(container_of(c, struct adapter_command, cmd)->adapter);
+        else
+            free(container_of(c, struct cancel_command, cmd));
     }
 }
 
@@ -140,6 +160,7 @@ void sched_free(struct sched *s, int64_t grace_ms)
     quit_loader(s); /* its last message reaches the engine thread before the quit */
     mailbox_send(s->inbox, &s->quit_cmd.mail);
     thread_join(s->engine_thread);
+    quit_adapters(s);
     drain(s);
     sched_destroy(s);
 }

@@ -76,6 +76,15 @@ struct sched_model_status {
 /* Fills at most max; returns how many there are. */
 size_t sched_models(struct sched *s, struct sched_model_status *out, size_t max);
 
+/* LoRA adapters in memory, or being loaded. */
+struct sched_adapter_status {
+    char model[MODEL_ID_MAX], name[MODEL_ID_MAX];
+    bool loaded;
+    uint64_t bytes;
+};
+/* Fills at most max; returns how many there are. */
+size_t sched_adapters(struct sched *s, struct sched_adapter_status *out, size_t max);
+
 /* ---- requests ---------------------------------------------------------------------------- */
 
 enum sched_event_type {
@@ -123,8 +132,9 @@ struct sched_generate {
     int32_t max_tokens; /* -1 = no limit but the context */
     int32_t priority;
     int64_t deadline_ms;
-    const char *adapter, *adapter_path; /* name and GGUF file; NULL = none */
-    float adapter_scale;
+    const char *adapter, *adapter_path; /* name and GGUF file, copied; NULL = none */
+    uint64_t adapter_version;           /* changes when the file does */
+    float adapter_scale;                /* 0 = 1 */
     bool deterministic;
     enum overflow overflow;
     const struct gen_resume *resume; /* n of them, or NULL; copied */

@@ -10,6 +10,7 @@
  *   slots.c    sequences: which slot a request gets, prefix reuse, KV cells, making room
  *   embed.c    one batch of an embedding model
  *   models.c   the models: registry, loader thread
+ *   adapters.c LoRA adapters of the models, their thread
  *   queue.c idmap.c text.c   pure data structures
  *
  * A request's life (the function that makes the transition):
@@ -63,7 +64,7 @@ enum {
 
 /* ---- requests ---------------------------------------------------------------------------- */
 
-enum command_type { CMD_REQUEST, CMD_CANCEL, CMD_MODEL, CMD_STOP, CMD_QUIT };
+enum command_type { CMD_REQUEST, CMD_CANCEL, CMD_MODEL, CMD_ADAPTER, CMD_STOP, CMD_QUIT };
 
 /* First member of everything that is sent to the engine thread. */
 struct command {
@@ -112,8 +113,9 @@ struct request {
     struct command cmd;
     struct idnode by_id;
     struct queue_entry queued;
-    struct list_node active; /* in sched.fresh, model->active or the graveyard */
-    struct list_node timed;  /* in sched.timed while it waits with a deadline */
+    /* in sched.fresh, model->active, the graveyard, or its adapter's waiters */
+    struct list_node active;
+    struct list_node timed; /* in sched.timed while it waits with a deadline */
     struct sched_model *model;
     enum request_state state;
     bool embedding;
@@ -121,9 +123,12 @@ struct request {
     void *listener_ctx;
     char *tenant;
     int32_t priority;
-    int series; /* of the metrics */
+    int series;                    /* of the metrics */
     struct sched_adapter *adapter; /* NULL = none */
     float adapter_scale;
+    /* Of adapter and scale, 0 = none: cells can be shared, and tokens decoded in one batch, only
+     * where this is equal. Known from the queue on. */
+    uint64_t adapter_key;
     bool deterministic;
     enum overflow overflow; /* STOP or SHIFT */
     int64_t deadline_ms;
@@ -147,13 +152,29 @@ struct request {
 
 /* ---- adapters ------------------------------------------------------------------------------ */
 
-/* A LoRA adapter known to a model; valid until the model is unloaded. */
+enum adapter_state { ADAPTER_WANTED, ADAPTER_LOADING, ADAPTER_READY };
+
+struct adapter_command { /* a load has ended */
+    struct command cmd;
+    struct sched_adapter *adapter;
+    struct error error; /* OK = ready */
+};
+
+/* A LoRA adapter of a model; valid while a request has it. */
 struct sched_adapter {
-    struct list_node node; /* in model->adapters */
+    struct list_node node; /* in model->adapters; unless WANTED */
+    struct sched_model *model;
     char *name, *path;
-    uint64_t fingerprint;                  /* of its file: a part of the prefix cache's key */
-    struct engine_adapter *engine_adapter; /* NULL while it is not loaded */
+    uint64_t version;     /* of the file, as the caller knows it */
+    uint64_t fingerprint; /* READY: of what is in the file */
+    uint64_t bytes;
+    enum adapter_state state;
+    struct engine_adapter *engine_adapter; /* READY */
     int32_t n_users;                       /* requests that name it, waiting or active */
+    struct list_node waiters;              /* requests, while LOADING */
+    uint64_t last_used;
+    struct mail load_mail;       /* to the adapters' thread */
+    struct adapter_command done; /* from it */
 };
 
 /* ---- models ------------------------------------------------------------------------------- */
@@ -205,8 +226,10 @@ struct sched_model {
     /* engine thread */
     struct list_node ready; /* in sched.ready */
     struct queue queue;
-    struct list_node active; /* requests, most important first */
-    struct list_node adapters;
+    struct list_node active;   /* requests, most important first */
+    struct list_node adapters; /* changed under models_lock, too */
+    int32_t adapters_loading;  /* it may not be unloaded while there are any */
+    uint64_t adapter_uses;     /* clock of their last_used */
     struct slot slots[SLOTS_MAX];
     uint64_t uses; /* clock of last_used */
     struct engine_batch_token *batch;
@@ -230,9 +253,9 @@ struct inflight {
 
 struct sched {
     struct sched_params params;
-    pthread_t engine_thread, loader_thread;
-    struct mailbox *inbox, *loads;
-    struct mail loader_quit;
+    pthread_t engine_thread, loader_thread, adapters_thread;
+    struct mailbox *inbox, *loads, *adapter_loads;
+    struct mail loader_quit, adapters_quit;
     struct command stop_cmd, quit_cmd;
     pthread_mutex_t submit_lock, models_lock, stopped_lock;
     pthread_cond_t stopped_cond;
@@ -269,7 +292,18 @@ void request_end(struct request *r, const struct error *error);
 void request_fail(struct request *r, enum err code, const char *fmt, ...) HT_PRINTF(3, 4);
 void requests_bury(struct sched *s);
 
+/* ---- adapters.c */
+void *adapters_main(void *sched);
+void adapter_want(struct request *r, const struct sched_generate *g); /* caller's thread */
+void adapter_unwant(struct request *r);                               /* it was never sent */
+/* False: its adapter is being loaded first; request_enqueue or the request's end follow. */
+HT_MUST_CHECK bool adapter_arrived(struct request *r);
+void adapter_leave(struct request *r); /* at its end */
+void adapter_loaded(struct sched_adapter *a);
+void adapters_unload(struct sched_model *m); /* before its weights; no request is left */
+
 /* ---- loop.c */
+void request_enqueue(struct request *r); /* it has arrived and may be admitted */
 void *loop_main(void *sched);
 /* Decodes the model's batch. ERR_BUSY: a cancel came, look at the mailbox first. */
 enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids,
