@@ -46,10 +46,12 @@
     X(N_UBATCH, "HEARTH_UBATCH", INT, "512", 32, 65536, "tokens", "engine", "Tokens computed at a time within a batch.") \
     X(N_THREADS, "HEARTH_ENGINE_THREADS", INT, "0", 0, 1024, "", "engine", "Threads for inference; 0 is one for each physical core, fewer for a small model.") \
     X(GPU_LAYERS, "LLAMA_CPP_GPU_LAYERS", INT, "-1", -1, 100000, "", "engine", "Layers on the GPU, if there is one; -1 is all that fit.") \
-    X(IN_PROCESS, "HEARTH_IN_PROCESS", BOOL, "false", 0, 0, "", "engine", "Run the models in the hub's own process instead of a worker without rights; for debugging.") \
     X(QUEUE_CAPACITY, "HEARTH_QUEUE_CAPACITY", INT, "1024", 1, 1000000, "", "scheduling", "Most waiting requests; more are refused with 429.") \
     X(DEFAULT_PRIORITY, "HEARTH_PRIORITY", INT, "50", 0, 100, "", "scheduling", "Priority of requests that name none; lower is served first.") \
     X(AGEING, "HEARTH_AGEING", MS, "1s", 0, 86400000, "ms", "scheduling", "Waiting this long raises a request's priority by one; 0 is off.") \
+    X(PAUSING, "HEARTH_PAUSING", BOOL, "true", 0, 0, "", "scheduling", "A request that is at least 10 steps of priority more important than a running one may pause it; it goes on later where it stopped.") \
+    X(TIME_SLICE, "HEARTH_TIME_SLICE", MS, "10s", 0, 86400000, "ms", "scheduling", "After running this long a request makes way for an equally important one of a tenant that has fewer running, and goes on later; 0 is never.") \
+    X(QUEUE_STATUS, "HEARTH_QUEUE_STATUS", MS, "60s", 0, 86400000, "ms", "scheduling", "How often the state of the queue is logged, while there is anything to say; 0 is never.") \
     X(DEFAULT_MAX_TOKENS, "DEFAULT_MAX_TOKENS", INT, "2048", -1, 16777216, "tokens", "generation", "Longest answer of requests that say nothing; -1 is until the model ends or its context is full.") \
     X(DEFAULT_TEMPERATURE, "DEFAULT_TEMPERATURE", REAL, "0.7", 0, 100, "", "generation", "Temperature of requests that say nothing.") \
     X(DEFAULT_TOP_P, "DEFAULT_TOP_P", REAL, "0.9", 0, 1, "", "generation", "top_p of requests that say nothing.") \

@@ -240,7 +240,8 @@ static bool on_event(struct job *job, struct note *n)
 {
     switch (n->event) {
     case SCHED_EV_QUEUED: {
-        struct gen_event ev = {.type = GEN_EV_QUEUED, .position = n->position};
+        struct gen_event ev = {
+            .type = GEN_EV_QUEUED, .position = n->position, .wait_ms = n->wait_ms};
         emit(job, &ev);
         return false;
     }
@@ -347,6 +348,5 @@ void *deliver_main(void *local)
             free_joined(n);
             if (quit) return NULL;
         }
-        if (l->on_drained) l->on_drained(l->drained_ctx);
     }
 }

@@ -80,8 +80,6 @@ struct local {
     struct pool *pool;
     char *default_model, *default_embedding_model;
     bool fake_engine;
-    void (*on_drained)(void *ctx);
-    void *drained_ctx;
     pthread_t delivery;
     struct mailbox *notes;
     atomic_int sending; /* threads inside mailbox_send */
@@ -124,6 +122,7 @@ struct note {
     uint64_t id; /* CANCEL */
     enum sched_event_type event;
     int32_t choice, n_tokens, position;
+    int64_t wait_ms;
     enum finish_reason finish;
     struct note_more *more; /* STARTED, last events, FAILED, CANCEL */
     struct logprob_block *logprobs;

@@ -16,12 +16,15 @@ static enum err open_sched(const struct config *c, struct stack *stack, struct e
         .n_gpu_layers = (int32_t)config_int(c, CONFIG_GPU_LAYERS),
         .queue_capacity = (int32_t)config_int(c, CONFIG_QUEUE_CAPACITY),
         .ageing_ms = (int32_t)config_int(c, CONFIG_AGEING),
+        .pausing = config_bool(c, CONFIG_PAUSING),
+        .slice_ms = (int32_t)config_int(c, CONFIG_TIME_SLICE),
+        .status_ms = (int32_t)config_int(c, CONFIG_QUEUE_STATUS),
     };
     return sched_new(&params, &stack->sched, error);
 }
 
 static enum err open_local(const struct config *c, struct stack *stack, struct models *models,
-                           struct pool *pool, const struct stack_hooks *hooks, struct error *error)
+                           struct pool *pool, struct error *error)
 {
     struct local_params params = {
         .sched = stack->sched,
@@ -29,19 +32,16 @@ static enum err open_local(const struct config *c, struct stack *stack, struct m
         .pool = pool,
         .default_model = config_str(c, CONFIG_DEFAULT_MODEL),
         .default_embedding_model = config_str(c, CONFIG_DEFAULT_EMBED_MODEL),
-        .on_drained = hooks ? hooks->on_drained : NULL,
-        .drained_ctx = hooks ? hooks->ctx : NULL,
     };
     return local_open(&params, &stack->local, error);
 }
 
 enum err stack_open(const struct config *config, struct engine *engine, struct models *models,
-                    struct pool *pool, const struct stack_hooks *hooks, struct stack *out,
-                    struct error *error)
+                    struct pool *pool, struct stack *out, struct error *error)
 {
     *out = (struct stack){.engine = engine};
     enum err e = open_sched(config, out, error);
-    if (!e) e = open_local(config, out, models, pool, hooks, error);
+    if (!e) e = open_local(config, out, models, pool, error);
     if (e) stack_close(out);
     return e;
 }
