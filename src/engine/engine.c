@@ -254,6 +254,12 @@ bool engine_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0,
     return from == to || c->ops->seq_copy(c, from, to, p0, p1);
 }
 
+bool engine_seq_shift(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1, int32_t delta)
+{
+    ht_assert(seq >= 0 && seq < c->n_seq_max && delta <= 0);
+    return c->ops->seq_shift(c, seq, p0, p1, delta);
+}
+
 size_t engine_seq_size(struct engine_ctx *c, int32_t seq)
 {
     ht_assert(!c->embeddings && seq >= 0 && seq < c->n_seq_max);

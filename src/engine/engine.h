@@ -252,6 +252,11 @@ void engine_ctx_abort_clear(struct engine_ctx *c);
  * stayed empty: no memory for the copy, or an architecture that can't copy a part. */
 bool engine_seq_remove(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
 bool engine_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
+/* After [p0 + delta, p0) was removed: moves the positions [p0, p1) by delta < 0, so that no gap is
+ * left. Keys and values stay what they were. False, with nothing changed, where the memory can't
+ * (recurrent models, some rotary embeddings); an empty range only asks. With shared_kv, cells that
+ * were shared by engine_seq_copy move for all their sequences. */
+bool engine_seq_shift(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1, int32_t delta);
 
 /* What a sequence's memory holds, as bytes: size, saving (returns the bytes written, 0 when it
  * can't be), and restoring into a sequence, whose own content is gone before. ERR_NOMEM: no KV

@@ -15,6 +15,9 @@
  *   fail_load=TEXT loading fails with ERR_MODEL_FILE and this text
  *   fail_ctx=1     engine_ctx_new fails with ERR_NOMEM
  *   fail_decode=N  the Nth engine_decode of a context fails with ERR_ENGINE, storing nothing
+ *   pair_us=N      and N microseconds more if it is of exactly two sequences, as on a machine
+ *                  without a good kernel for two rows (0)
+ *   no_shift=1     engine_seq_shift can't
  *   no_partial=1   engine_seq_remove can't remove a part of a sequence (a recurrent model)
  *   endless=1      the reply is repeated without end
  *   reply=TEXT     what it says; must be the last option, TEXT goes to the end of the path and may
@@ -96,6 +99,7 @@ static const struct engine_ops fake_ops = {
     .ctx_adapter = fake_ctx_adapter,
     .seq_remove = fake_seq_remove,
     .seq_copy = fake_seq_copy,
+    .seq_shift = fake_seq_shift,
     .seq_size = fake_seq_size,
     .seq_save = fake_seq_save,
     .seq_restore = fake_seq_restore,

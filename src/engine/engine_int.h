@@ -62,6 +62,7 @@ struct engine_ops {
     void (*ctx_adapter)(struct engine_ctx *c, struct engine_adapter *a, float scale);
     bool (*seq_remove)(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
     bool (*seq_copy)(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
+    bool (*seq_shift)(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1, int32_t delta);
     size_t (*seq_size)(struct engine_ctx *c, int32_t seq);
     size_t (*seq_save)(struct engine_ctx *c, int32_t seq, void *state, size_t size);
     enum err (*seq_restore)(struct engine_ctx *c, int32_t seq, const void *state, size_t size,

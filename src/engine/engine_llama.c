@@ -46,6 +46,7 @@ static const struct engine_ops llama_ops = {
     .ctx_adapter = le_ctx_adapter,
     .seq_remove = le_seq_remove,
     .seq_copy = le_seq_copy,
+    .seq_shift = le_seq_shift,
     .seq_size = le_seq_size,
     .seq_save = le_seq_save,
     .seq_restore = le_seq_restore,

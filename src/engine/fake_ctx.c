@@ -23,6 +23,8 @@ struct cell {
 struct seq {
     int32_t *cells; /* by position; room for n_ctx */
     int32_t len;
+    int32_t hole_at,
+        hole;   /* this many positions were removed there: shift before more is decoded */
     bool dirty; /* an aborted decode left tokens behind: must be removed before more is decoded */
 };
 
@@ -38,6 +40,7 @@ struct fake_ctx {
     int32_t *free_cells, n_free, n_ubatch;
     int32_t seq_cells; /* most of them that one sequence may use */
     bool shared_kv;
+    bool shifted; /* ever: then sequences may lack tokens in the middle */
     struct seq *seqs;
     struct output *outputs; /* of the last decode, by index in its batch */
     int32_t n_outputs;
@@ -124,14 +127,29 @@ bool fake_seq_remove(struct engine_ctx *head, int32_t id, int32_t p0, int32_t p1
         return true;
     }
     if (p0 > 0 && c->model->no_partial_remove) return false;
-    ht_assert(p1 == s->len); /* a hole in a sequence: nothing could be decoded behind it */
+    ht_assert(!s->hole || p0 == 0);
     for (int32_t i = p0; i < p1; i++) {
         struct cell *cell = &c->cells[s->cells[i]];
         ht_assert(cell->users > 0);
         if (--cell->users == 0) c->free_cells[c->n_free++] = s->cells[i];
     }
-    s->len = p0;
+    memmove(s->cells + p0, s->cells + p1, (size_t)(s->len - p1) * sizeof *s->cells);
+    s->hole_at = p0;
+    s->hole = p1 < s->len ? p1 - p0 : 0;
+    s->len -= p1 - p0;
     s->dirty = false;
+    return true;
+}
+
+bool fake_seq_shift(struct engine_ctx *head, int32_t id, int32_t p0, int32_t p1, int32_t delta)
+{
+    struct fake_ctx *c = (struct fake_ctx *)head;
+    struct seq *s = &c->seqs[id];
+    if (c->model->no_shift || c->model->no_partial_remove) return false;
+    if (p0 == p1) return true;
+    ht_assert(s->hole > 0 && p0 == s->hole_at + s->hole && p1 < 0 && delta == -s->hole);
+    s->hole = 0;
+    c->shifted = true;
     return true;
 }
 
@@ -141,7 +159,8 @@ bool fake_seq_copy(struct engine_ctx *head, int32_t from, int32_t to, int32_t p0
     struct seq *src = &c->seqs[from], *dst = &c->seqs[to];
     if (p0 < 0) p0 = 0;
     if (p1 < 0 || p1 > src->len) p1 = src->len;
-    ht_assert(dst->len == p0 && !src->dirty && !dst->dirty); /* else positions would be doubled */
+    ht_assert(dst->len == p0 && !src->dirty && !dst->dirty &&
+              !src->hole); /* else positions would be doubled */
     for (int32_t i = p0; i < p1; i++) {
         c->cells[src->cells[i]].users++;
         dst->cells[i] = src->cells[i];
@@ -213,7 +232,7 @@ static bool work(struct fake_ctx *c, int64_t us)
 static void store(struct fake_ctx *c, const struct engine_batch_token *t)
 {
     struct seq *s = &c->seqs[t->seq];
-    ht_assert(t->pos == s->len && !s->dirty);
+    ht_assert(t->pos == s->len && !s->dirty && !s->hole);
     ht_assert(c->n_free > 0 && s->len < c->seq_cells);
     ht_assert(s->len == 0 || c->cells[s->cells[s->len - 1]].adapter == c->adapter);
     int32_t cell = c->free_cells[--c->n_free];
@@ -241,6 +260,13 @@ static enum err aborted(struct fake_ctx *c, const struct engine_batch_token *tok
     return err_set(error, ERR_CANCELLED, "decoding was stopped");
 }
 
+static int32_t n_seqs(const struct engine_batch_token *tokens, int32_t n)
+{
+    int32_t seqs = 1;
+    for (int32_t i = 1; i < n; i++) seqs += tokens[i].seq != tokens[i - 1].seq;
+    return seqs;
+}
+
 enum err fake_decode(struct engine_ctx *head, const struct engine_batch_token *tokens, int32_t n,
                      struct error *error)
 {
@@ -255,7 +281,8 @@ enum err fake_decode(struct engine_ctx *head, const struct engine_batch_token *t
     if (n > c->n_free)
         return err_set(error, ERR_NOMEM, "no room in the KV cache for %d tokens, %d are free", n,
                        c->n_free);
-    if (!work(c, m->ms * 1000)) return aborted(c, tokens, 0, error);
+    int64_t pair_us = n_seqs(tokens, n) == 2 ? m->pair_us : 0;
+    if (!work(c, m->ms * 1000 + pair_us)) return aborted(c, tokens, 0, error);
     for (int32_t i = 0; i < n; i++) {
         if (i % c->n_ubatch == 0) {
             int32_t now = n - i < c->n_ubatch ? n - i : c->n_ubatch;
@@ -407,8 +434,11 @@ static void check_output(const struct fake_ctx *c, const struct fake_sampler *sm
     const struct output *o = &c->outputs[index];
     const struct seq *s = &c->seqs[o->seq];
     ht_assert(s->len >= o->len && !s->dirty);
-    ht_assert((size_t)o->len == sm->n_tokens);
-    for (int32_t i = 0; i < o->len; i++) ht_assert(c->cells[s->cells[i]].token == sm->tokens[i]);
+    int32_t missing = (int32_t)sm->n_tokens - o->len, i = 0;
+    ht_assert(missing == 0 || (c->shifted && missing > 0));
+    while (i < o->len && c->cells[s->cells[i]].token == sm->tokens[i]) i++;
+    for (; i < o->len; i++)
+        ht_assert(missing && c->cells[s->cells[i]].token == sm->tokens[i + missing]);
 }
 
 static void remember(struct fake_sampler *sm, int32_t token)

@@ -18,9 +18,9 @@ enum { /* tokens 0..255 are bytes */
 
 struct fake_model {
     struct engine_model head;
-    int32_t ctx, ms, token_us, load_ms, fail_decode;
+    int32_t ctx, ms, token_us, pair_us, load_ms, fail_decode;
     int32_t weights, cell, compute; /* bytes, for engine_ctx_memory */
-    bool endless, fail_ctx, no_partial_remove;
+    bool endless, fail_ctx, no_partial_remove, no_shift;
     char *fail_load; /* NULL = loads */
     char *reply;     /* NULL = echoes */
 };
@@ -80,6 +80,7 @@ enum err fake_decode(struct engine_ctx *c, const struct engine_batch_token *toke
 void fake_ctx_adapter(struct engine_ctx *c, struct engine_adapter *a, float scale);
 bool fake_seq_remove(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
 bool fake_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
+bool fake_seq_shift(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1, int32_t delta);
 size_t fake_seq_size(struct engine_ctx *c, int32_t seq);
 size_t fake_seq_save(struct engine_ctx *c, int32_t seq, void *state, size_t size);
 enum err fake_seq_restore(struct engine_ctx *c, int32_t seq, const void *state, size_t size,

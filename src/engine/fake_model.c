@@ -47,6 +47,7 @@ static bool set_option(struct fake_model *m, const char *name, const char *value
         {"embd", &m->head.facts.n_embd, 1, 65536},
         {"ms", &m->ms, 0, 60000},
         {"token_us", &m->token_us, 0, 1000000},
+        {"pair_us", &m->pair_us, 0, 1000000},
         {"load_ms", &m->load_ms, 0, 60000},
         {"fail_decode", &m->fail_decode, 1, 1 << 30},
         {"weights", &m->weights, 0, 1 << 30},
@@ -58,7 +59,8 @@ static bool set_option(struct fake_model *m, const char *name, const char *value
         bool *to;
     } bools[] = {{"endless", &m->endless},
                  {"fail_ctx", &m->fail_ctx},
-                 {"no_partial", &m->no_partial_remove}};
+                 {"no_partial", &m->no_partial_remove},
+                 {"no_shift", &m->no_shift}};
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
         if (str_eq(name, ints[i].name)) return set_int(value, ints[i].min, ints[i].max, ints[i].to);
     for (size_t i = 0; i < sizeof bools / sizeof *bools; i++)

@@ -113,6 +113,7 @@ enum err le_smp_sample(struct engine_ctx *c, struct engine_sampler *s, int32_t i
 
 void le_state_init(struct le_ctx *c, const struct le_model *m);
 bool le_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
+bool le_seq_shift(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1, int32_t delta);
 size_t le_seq_size(struct engine_ctx *c, int32_t seq);
 size_t le_seq_save(struct engine_ctx *c, int32_t seq, void *state, size_t size);
 enum err le_seq_restore(struct engine_ctx *c, int32_t seq, const void *state, size_t size,

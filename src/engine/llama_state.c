@@ -80,3 +80,11 @@ bool le_seq_copy(struct engine_ctx *head, int32_t from, int32_t to, int32_t p0, 
     llama_memory_seq_rm(c->memory, to, -1, -1);
     return false;
 }
+
+bool le_seq_shift(struct engine_ctx *head, int32_t seq, int32_t p0, int32_t p1, int32_t delta)
+{
+    struct le_ctx *c = (struct le_ctx *)head;
+    if (!c->memory || !llama_memory_can_shift(c->memory)) return false;
+    if (p0 != p1 && delta) llama_memory_seq_add(c->memory, seq, p0, p1, delta);
+    return true;
+}

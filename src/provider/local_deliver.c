@@ -240,8 +240,7 @@ static bool on_event(struct job *job, struct note *n)
 {
     switch (n->event) {
     case SCHED_EV_QUEUED: {
-        struct gen_event ev = {
-            .type = GEN_EV_QUEUED, .position = n->position, .wait_ms = n->wait_ms};
+        struct gen_event ev = {.type = GEN_EV_QUEUED, .position = n->position};
         emit(job, &ev);
         return false;
     }

@@ -80,6 +80,8 @@ static enum err generate(struct job *job, struct sched_model *m, struct engine_p
                                .max_tokens = req->max_tokens,
                                .priority = req->priority,
                                .deadline_ms = req->deadline_ms,
+                               .deterministic = req->deterministic,
+                               .overflow = req->overflow,
                                .listener = note_event,
                                .listener_ctx = job};
     uint64_t id;

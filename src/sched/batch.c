@@ -1,37 +1,155 @@
-/* What goes into the next batch of a generating model.
+/* What the next step of a generating model computes: one batch, which is either a token for some
+ * sequences that generate, or a piece of one prompt. Not both: libllama would cut a mixed batch
+ * into such steps anyway, and worse ones (4 sequences and 64 prompt tokens: 344 ms mixed, 315 ms
+ * one after the other).
  *
- * One token for each sequence that generates; then prompt tokens, the most important request's
- * first, up to a budget.
+ * Rounds. In a round each sequence that generates gets one token, in sub-batches; then prompts get
+ * what is left of the time that may pass until the next token of those sequences (step_target_ms,
+ * less SHARE_KEPT for what the estimates don't know). One prompt after the other, the most
+ * important request's first, so that the first answers begin early instead of all late; a shorter
+ * one may overtake, but not twice in a row, so that the longer one keeps half of the time at least.
+ * However little time is left, a round has a piece of prompt, else nobody could join.
  *
- * The budget is one physical batch (n_ubatch): libllama computes a larger one in such pieces
- * anyway, and between batches commands are heard and new requests join. While others generate it is
- * PREFILL_BESIDE_STREAMS, so that a long prompt never stalls them for long. */
+ * Sub-batches. Sequences are together if their adapter and its scale are the same and, with KV
+ * cells of their own, if their ids follow each other (libllama computes others separately). Such a
+ * run is cut into the widths that take the least time (shape.h). The adapter that is set already
+ * goes first, so that N adapters cost N - 1 changes in a round, not N.
+ *
+ * Classes. While requests are running whose priority is better by URGENT_STEP or more, they have
+ * rounds of their own, and the others' rounds get at most BACKGROUND_SHARE of the time: the urgent
+ * ones go at nearly the pace that they would have alone, the others never stop.
+ *
+ * Deterministic sequences are computed alone, and their prompts in pieces of DETERMINISTIC_PIECE
+ * from the first token on, whatever is cached and however much time there is; what they had
+ * generated before a pause is decoded token by token again. So the library does the same arithmetic
+ * each time. */
 #include "base/mem.h"
+#include "base/str.h"
 #include "sched/sched_int.h"
 
-static bool generates(const struct choice *c)
+enum {
+    URGENT_STEP = 10,         /* better by this much in priority */
+    DETERMINISTIC_PIECE = 32, /* prompt tokens */
+    PIECE_LEAST = 8,          /* tokens; less is not worth a step */
+    PIECE_EVEN = 8,           /* larger pieces are multiples of this: matrix kernels like it */
+};
+
+#define SHARE_KEPT           0.12 /* of the target */
+#define PREFILL_LEAST        0.25 /* of a round's decoding, even if the target is missed by it */
+#define BACKGROUND_SHARE     0.25 /* of the time while urgent requests run */
+#define BACKGROUND_CREDIT_MS 30   /* most that the others can save up */
+#define BACKGROUND_PIECE_MS  60   /* longest piece of their prompts */
+
+/* ---- who is there ------------------------------------------------------------------------- */
+
+/* Prompt tokens that are not computed yet, for one that has its answer begun: none. */
+static int32_t prompt_left(const struct choice *c)
 {
-    return c->n_generated > 0 && c->n_tokens - c->slot->n_kv == 1;
+    int32_t end = c->req->deterministic ? c->req->n_prompt : c->n_tokens;
+    int32_t left = end - c->slot->n_kv;
+    return left > 0 ? left : 0;
 }
 
-/* Running choices that generate, and tokens that the others have to decode first. */
-static int32_t count_work(const struct sched_model *m, int64_t *prefill)
+/* One token at a time? The last token of a prompt of which the rest is cached is such a step, too.
+ */
+static bool by_token(const struct choice *c)
 {
-    int32_t streams = 0;
-    *prefill = 0;
-    list_each (node, &m->active) {
-        const struct request *r = container_of(node, struct request, active);
-        for (int32_t i = 0; i < r->n; i++) {
-            const struct choice *c = &r->choices[i];
-            if (c->state != CHOICE_RUNNING) continue;
-            if (generates(c))
-                streams++;
-            else
-                *prefill += c->n_tokens - c->slot->n_kv;
-        }
-    }
-    return streams;
+    if (c->req->deterministic) return prompt_left(c) == 0;
+    return c->n_tokens - c->slot->n_kv == 1;
 }
+
+static const struct choice *running(const struct slot *slot)
+{
+    const struct choice *c = slot->owner;
+    return c && c->state == CHOICE_RUNNING ? c : NULL;
+}
+
+static int32_t best_priority(const struct sched_model *m)
+{
+    int32_t best = INT32_MAX;
+    for (int32_t i = 0; i < m->n_slots; i++) {
+        const struct choice *c = running(&m->slots[i]);
+        if (c && c->req->priority < best) best = c->req->priority;
+    }
+    return best;
+}
+
+/* Sets pace.urgent_until; which class has the next step. */
+static enum pace_class next_class(struct sched_model *m)
+{
+    struct pace *p = &m->pace;
+    int32_t best = best_priority(m);
+    bool others = false;
+    p->urgent_until = best > INT32_MAX - URGENT_STEP ? INT32_MAX : best + URGENT_STEP;
+    for (int32_t i = 0; i < m->n_slots && !others; i++) {
+        const struct choice *c = running(&m->slots[i]);
+        others = c && c->req->priority >= p->urgent_until;
+    }
+    p->contended = others;
+    if (!others) p->credit_ms = 0;
+    return others && p->credit_ms > 0 ? PACE_BACKGROUND : PACE_URGENT;
+}
+
+static bool in_class(const struct sched_model *m, const struct choice *c, enum pace_class class)
+{
+    return (c->req->priority >= m->pace.urgent_until) == (class == PACE_BACKGROUND);
+}
+
+/* ---- runs of sequences -------------------------------------------------------------------- */
+
+static bool together(const struct choice *a, const struct choice *b)
+{
+    const struct request *ra = a->req, *rb = b->req;
+    if (ra->deterministic || rb->deterministic) return a == b;
+    return ra->adapter == rb->adapter && (!ra->adapter || ra->adapter_scale == rb->adapter_scale);
+}
+
+/* The choice of slot i if it takes a token in this round (still: and has not had it). */
+static struct choice *row(const struct sched_model *m, int32_t i, enum pace_class class, bool still)
+{
+    struct choice *c = m->slots[i].owner;
+    if (!c || c->state != CHOICE_RUNNING || !in_class(m, c, class) || !by_token(c)) return NULL;
+    return still && c->served == m->pace.rounds[class].id ? NULL : c;
+}
+
+/* Fills `run` with the rows that could go into one batch with that of slot i, from there on. */
+static int32_t find_run(const struct sched_model *m, int32_t i, enum pace_class class, bool still,
+                        struct choice **run)
+{
+    struct choice *first = row(m, i, class, still);
+    int32_t n = 0;
+    for (; i < m->n_slots; i++) {
+        struct choice *c = row(m, i, class, still);
+        if (c && together(first, c))
+            run[n++] = c;
+        else if (!m->shared_kv)
+            break;
+    }
+    return n;
+}
+
+static struct shape *shape_of(struct sched_model *m, const struct choice *c)
+{
+    return &m->pace.shapes[c->req->adapter != NULL];
+}
+
+/* All decoding of a round. */
+static double round_ms(struct sched_model *m, enum pace_class class)
+{
+    struct choice *run[SLOTS_MAX];
+    bool counted[SLOTS_MAX] = {0};
+    double ms = 0;
+    for (int32_t i = 0; i < m->n_slots; i++) {
+        if (counted[i] || !row(m, i, class, false)) continue;
+        int32_t n = find_run(m, i, class, false, run);
+        if (run[0]->req->deterministic) n = 1;
+        for (int32_t k = 0; k < n; k++) counted[run[k]->slot - m->slots] = true;
+        ms += shape_split_ms(shape_of(m, run[0]), n);
+    }
+    return ms;
+}
+
+/* ---- the batch ---------------------------------------------------------------------------- */
 
 static void add_part(struct sched_model *m, struct choice *c, int32_t n)
 {
@@ -48,43 +166,170 @@ static void add_part(struct sched_model *m, struct choice *c, int32_t n)
         (struct part){.choice = c, .n = n, .output = complete ? m->n_batched - 1 : -1};
 }
 
-static int32_t least(int64_t a, int64_t b)
+static void set_plan(struct sched_model *m, enum pace_class class, const struct choice *c)
 {
-    return (int32_t)(a < b ? a : b);
+    struct plan *plan = &m->pace.plan;
+    *plan = (struct plan){.class = class, .shape = shape_of(m, c), .before = c->slot->n_kv};
+    plan->adapter = c->req->adapter;
+    plan->scale = c->req->adapter ? c->req->adapter_scale : 0;
 }
 
-/* How many tokens of each running choice come next, in the order of admission. */
-static void plan(struct sched_model *m, int32_t budget)
+/* The slot whose row comes next in this round, -1 = all had their token. */
+static int32_t next_row(const struct sched_model *m, enum pace_class class)
 {
+    const struct plan *last = &m->pace.plan;
+    int32_t first = -1;
+    for (int32_t i = 0; i < m->n_slots; i++) {
+        const struct choice *c = row(m, i, class, true);
+        if (!c) continue;
+        if (first < 0) first = i;
+        if (c->req->adapter == last->adapter &&
+            (!c->req->adapter || c->req->adapter_scale == last->scale))
+            return i;
+    }
+    return first;
+}
+
+static bool add_rows(struct sched_model *m, enum pace_class class)
+{
+    struct choice *run[SLOTS_MAX];
+    int32_t i = next_row(m, class);
+    if (i < 0) return false;
+    int32_t n = find_run(m, i, class, true, run);
+    n = run[0]->req->deterministic ? 1 : shape_split(shape_of(m, run[0]), n);
+    if (slots_room(m, n) < n) {
+        slots_relieve(m);
+        return true;
+    }
+    set_plan(m, class, run[0]);
+    for (int32_t k = 0; k < n; k++) {
+        add_part(m, run[k], 1);
+        run[k]->served = m->pace.rounds[class].id;
+    }
+    return true;
+}
+
+/* ---- prompts ------------------------------------------------------------------------------ */
+
+static bool is_prompt(const struct sched_model *m, const struct choice *c, enum pace_class class)
+{
+    return c->state == CHOICE_RUNNING && in_class(m, c, class) && !by_token(c);
+}
+
+/* The most important prompt, or a shorter one that fits into ms and may overtake it. */
+static struct choice *pick_prompt(struct sched_model *m, enum pace_class class, double ms,
+                                  bool *overtakes)
+{
+    struct choice *first = NULL, *quick = NULL;
     list_each (node, &m->active) {
-        struct request *r = container_of(node, struct request, active);
+        const struct request *r = container_of(node, struct request, active);
         for (int32_t i = 0; i < r->n; i++) {
             struct choice *c = &r->choices[i];
-            if (c->state != CHOICE_RUNNING) continue;
-            c->n_next = generates(c) ? 1 : least(c->n_tokens - c->slot->n_kv, budget);
-            if (!generates(c)) budget -= c->n_next;
+            if (!is_prompt(m, c, class)) continue;
+            if (!first) first = c;
+            int32_t left = prompt_left(c);
+            if (left >= prompt_left(quick ? quick : first)) continue;
+            if (shape_prefill_ms(shape_of(m, c), left, c->slot->n_kv) <= ms) quick = c;
         }
     }
+    *overtakes = quick && !m->pace.overtaken;
+    return *overtakes ? quick : first;
 }
 
-void batch_build(struct sched_model *m)
+/* Rows that will need a cell before the next piece. */
+static int32_t count_rows(const struct sched_model *m)
 {
-    int64_t prefill;
-    int32_t streams = count_work(m, &prefill);
-    int32_t budget = streams ? PREFILL_BESIDE_STREAMS : m->n_ubatch;
-    budget = least(prefill, least(budget, m->n_batch - streams));
-    int32_t room = slots_room(m, streams + budget) - streams;
-    m->n_batched = m->n_parts = 0;
-    if (room < 0 || (!streams && !room)) {
-        slots_relieve(m);
-        return;
-    }
-    plan(m, least(budget, room));
-    /* By sequence: libllama computes together only sequences whose ids follow each other. */
+    int32_t n = 0;
     for (int32_t i = 0; i < m->n_slots; i++) {
-        struct choice *c = m->slots[i].owner;
-        if (c && c->state == CHOICE_RUNNING && c->n_next > 0) add_part(m, c, c->n_next);
+        const struct choice *c = running(&m->slots[i]);
+        n += c && by_token(c);
     }
+    return n;
+}
+
+static int32_t piece_size(struct sched_model *m, const struct choice *c, double ms)
+{
+    int32_t left = prompt_left(c), most = left < m->n_ubatch ? left : m->n_ubatch;
+    if (c->req->deterministic) {
+        int32_t even = DETERMINISTIC_PIECE - c->slot->n_kv % DETERMINISTIC_PIECE;
+        return even < left ? even : left;
+    }
+    int32_t n = shape_prefill_fit(shape_of(m, c), ms, c->slot->n_kv, most);
+    if (n < PIECE_LEAST) n = PIECE_LEAST < most ? PIECE_LEAST : most;
+    if (n < left && n > 2 * PIECE_EVEN) n -= n % PIECE_EVEN;
+    return n;
+}
+
+/* What this round may still spend on prompts; < 0: nothing. */
+static double prefill_left_ms(struct sched_model *m, enum pace_class class)
+{
+    double target = (1 - SHARE_KEPT) * m->s->params.step_target_ms;
+    double decode = round_ms(m, class), spent = m->pace.rounds[class].prefill_ms;
+    if (class == PACE_BACKGROUND && target > decode + BACKGROUND_PIECE_MS)
+        target = decode + BACKGROUND_PIECE_MS;
+    if (decode == 0) return target; /* nobody waits for a next token */
+    double ms = target - decode - spent;
+    if (spent == 0 && ms < PREFILL_LEAST * decode) ms = PREFILL_LEAST * decode;
+    return ms;
+}
+
+static bool add_piece(struct sched_model *m, enum pace_class class)
+{
+    const struct round *round = &m->pace.rounds[class];
+    bool overtakes;
+    double ms = prefill_left_ms(m, class);
+    if (ms <= 0) return false;
+    struct choice *c = pick_prompt(m, class, ms, &overtakes);
+    if (!c) return false;
+    int32_t n = piece_size(m, c, ms);
+    if (round->prefill_ms > 0 && shape_prefill_ms(shape_of(m, c), n, c->slot->n_kv) > ms)
+        return false;
+    int32_t rows = count_rows(m), room = slots_room(m, rows + n) - rows;
+    if (room < n && c->req->deterministic) room = 0;
+    if (room <= 0) {
+        if (rows) return false; /* they will end and leave room */
+        slots_relieve(m);
+        return true;
+    }
+    set_plan(m, class, c);
+    m->pace.plan.prefill = true;
+    m->pace.overtaken = overtakes;
+    add_part(m, c, n < room ? n : room);
+    c->served = round->id;
+    return true;
+}
+
+static bool build_class(struct sched_model *m, enum pace_class class)
+{
+    if (add_rows(m, class) || add_piece(m, class)) return true;
+    m->pace.rounds[class] = (struct round){.id = ++m->pace.n_rounds};
+    return add_rows(m, class) || add_piece(m, class);
+}
+
+bool batch_build(struct sched_model *m)
+{
+    m->n_batched = m->n_parts = 0;
+    enum pace_class class = next_class(m);
+    return build_class(m, class) || build_class(m, !class);
+}
+
+/* ---- afterwards --------------------------------------------------------------------------- */
+
+void batch_done(struct sched_model *m, double ms)
+{
+    struct pace *p = &m->pace;
+    const struct plan *plan = &p->plan;
+    pthread_mutex_lock(&p->lock);
+    if (plan->prefill)
+        shape_saw_prefill(plan->shape, m->n_batched, plan->before, ms);
+    else
+        shape_saw_decode(plan->shape, m->n_parts, ms);
+    pthread_mutex_unlock(&p->lock);
+    if (plan->prefill) p->rounds[plan->class].prefill_ms += ms;
+    if (!p->contended) return;
+    p->credit_ms +=
+        plan->class == PACE_BACKGROUND ? -ms : ms * BACKGROUND_SHARE / (1 - BACKGROUND_SHARE);
+    if (p->credit_ms > BACKGROUND_CREDIT_MS) p->credit_ms = BACKGROUND_CREDIT_MS;
 }
 
 static bool contains(const uint64_t *ids, int32_t n, uint64_t id)
@@ -102,4 +347,27 @@ int32_t batch_requests(const struct sched_model *m, uint64_t *ids)
         if (!contains(ids, n, id)) ids[n++] = id;
     }
     return n;
+}
+
+/* ---- what was learnt ---------------------------------------------------------------------- */
+
+void pace_init(struct sched_model *m)
+{
+    const struct sched_params *params = &m->s->params;
+    const struct shape_profile *profile = NULL;
+    if (m->pace.plan.shape) return; /* it was loaded before: what was learnt still holds */
+    for (size_t i = 0; i < params->n_shapes; i++) {
+        const struct shape_profile *p = &params->shapes[i];
+        if (str_eq(p->model, m->id) || (!*p->model && !profile)) profile = p;
+    }
+    for (int i = 0; i < 2; i++) shape_init(&m->pace.shapes[i], profile);
+    m->pace.plan = (struct plan){.shape = &m->pace.shapes[0]};
+}
+
+void sched_shape(struct sched_model *m, struct shape_profile *out)
+{
+    pthread_mutex_lock(&m->pace.lock);
+    shape_get(&m->pace.shapes[0], out);
+    pthread_mutex_unlock(&m->pace.lock);
+    str_copy(out->model, sizeof out->model, m->id);
 }

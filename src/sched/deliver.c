@@ -88,8 +88,6 @@ static void count_token(struct choice *c, int64_t now_ns)
     }
     if (c->last_token_ns)
         metric_observe_series_ns(METRIC_token_seconds, r->series, now_ns - c->last_token_ns);
-    if (c->last_token_ns) rates_token(&r->model->rates, now_ns - c->last_token_ns);
-    rates_output(&r->model->rates, 1, now_ns);
     c->last_token_ns = now_ns;
 }
 
@@ -115,7 +113,7 @@ static void sample(struct choice *c, int32_t index, int64_t now_ns)
     metric_add(METRIC_generated_tokens_total, 1);
     if (!add_text(c, &got))
         choice_end(c, FINISH_STOP);
-    else if (c->n_tokens == r->n_longest)
+    else if (c->n_generated == r->max_tokens || (c->n_tokens == r->n_longest && !choice_shift(c)))
         choice_end(c, FINISH_LENGTH);
     else
         emit_text(c, false);

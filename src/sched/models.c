@@ -92,9 +92,8 @@ static struct sched_model *add_model(struct sched *s, const char *id)
     list_init(&m->active);
     list_init(&m->adapters);
     list_init(&m->ready);
+    pthread_mutex_init(&m->pace.lock, NULL);
     queue_init(&m->queue, s->params.ageing_ms);
-    atomic_store(&m->wait_ms, -1);
-    atomic_store(&m->next_place_ms, -1);
     list_push_back(&s->models, &m->node);
     return m;
 }
@@ -212,6 +211,7 @@ static enum err new_chat_ctx(struct sched_model *m, int32_t n_train, struct erro
         e = engine_ctx_new(m->engine_model, &params, &m->ctx, error);
     }
     if (e) return e;
+    m->shared_kv = params.shared_kv;
     m->n_slots = p->n_parallel;
     m->n_cells = engine_ctx_size(m->ctx);
     m->n_batch = min32(p->n_batch, m->n_cells); /* libllama cuts it the same way */
@@ -260,6 +260,7 @@ static enum err load_engine_model(struct sched_model *m, struct error *error)
     m->batch = try_calloc((size_t)m->n_batch, sizeof *m->batch);
     if (!m->batch) return err_set(error, ERR_NOMEM, "no memory for a batch of %d", m->n_batch);
     slots_init(m);
+    pace_init(m);
     return OK;
 }
 
@@ -343,7 +344,7 @@ void models_unload(struct sched *s)
         ht_assert(list_empty(&m->listeners) && list_empty(&m->active));
         if (m->state == MODEL_READY) metric_add(METRIC_models_loaded, -1);
         unload(m);
-        queue_free(&m->queue);
+        pthread_mutex_destroy(&m->pace.lock);
         free(m->path);
         free(m);
     }

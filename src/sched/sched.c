@@ -3,6 +3,7 @@
 #include "sched/sched.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -24,7 +25,6 @@ static void init_locks(struct sched *s)
     pthread_mutex_init(&s->submit_lock, NULL);
     pthread_mutex_init(&s->models_lock, NULL);
     pthread_mutex_init(&s->stopped_lock, NULL);
-    pthread_mutex_init(&s->status_lock, NULL);
     pthread_mutex_init(&s->inflight.lock, NULL);
 }
 
@@ -36,11 +36,11 @@ static void sched_destroy(struct sched *s)
     mailbox_free(s->adapter_loads);
     idmap_free(&s->requests);
     buf_free(&s->token_text);
+    free(s->shapes);
     pthread_cond_destroy(&s->stopped_cond);
     pthread_mutex_destroy(&s->submit_lock);
     pthread_mutex_destroy(&s->models_lock);
     pthread_mutex_destroy(&s->stopped_lock);
-    pthread_mutex_destroy(&s->status_lock);
     pthread_mutex_destroy(&s->inflight.lock);
     free(s);
 }
@@ -54,8 +54,18 @@ static struct sched_params checked(const struct sched_params *p)
     if (c.n_batch < SLOTS_MAX) c.n_batch = SLOTS_MAX;
     if (c.n_ubatch < 1) c.n_ubatch = 1;
     if (c.n_ubatch > c.n_batch) c.n_ubatch = c.n_batch;
+    if (c.step_target_ms < 1) c.step_target_ms = STEP_TARGET_MS;
+    if (c.overflow == OVERFLOW_DEFAULT) c.overflow = OVERFLOW_STOP;
     if (c.queue_capacity < 1) c.queue_capacity = 1;
     return c;
+}
+
+static void copy_shapes(struct sched *s)
+{
+    size_t n = s->params.n_shapes;
+    s->shapes = xcalloc(n + 1, sizeof *s->shapes);
+    if (n) memcpy(s->shapes, s->params.shapes, n * sizeof *s->shapes);
+    s->params.shapes = s->shapes;
 }
 
 static void quit_loader(struct sched *s)
@@ -89,6 +99,7 @@ enum err sched_new(const struct sched_params *params, struct sched **out, struct
 {
     struct sched *s = xcalloc(1, sizeof *s);
     s->params = checked(params);
+    copy_shapes(s);
     init_locks(s);
     s->inbox = mailbox_new();
     s->loads = mailbox_new();
@@ -98,14 +109,12 @@ enum err sched_new(const struct sched_params *params, struct sched **out, struct
     list_init(&s->models);
     list_init(&s->ready);
     list_init(&s->fresh);
+    list_init(&s->timed);
     list_init(&s->graveyard);
     idmap_init(&s->requests);
     buf_init(&s->token_text, TOKEN_TEXT_MAX);
     s->room.capacity = s->params.queue_capacity;
     atomic_store(&s->oldest_ms, -1);
-    s->status.oldest_ms = -1;
-    s->status_quiet = true;
-    s->status_ms = clock_mono_ms();
     enum err e = start_threads(s, error);
     if (e) {
         sched_destroy(s);
@@ -176,20 +185,16 @@ const struct engine *sched_engine(const struct sched *s)
 
 /* ---- requests ------------------------------------------------------------------------------ */
 
-static enum err take_place(struct sched_model *m, int32_t idle, struct error *error)
+static enum err take_place(struct sched *s, int32_t idle, struct error *error)
 {
-    struct sched *s = m->s;
     int32_t taken;
     if (queue_room_take(&s->room, idle, &taken)) return OK;
     atomic_fetch_add(&s->n_rejected, 1);
     metric_add(METRIC_requests_rejected_total, 1);
-    int32_t after_s = retry_after_s(atomic_load(&m->next_place_ms));
-    err_set(error, ERR_BUSY,
-            "the queue is full: %d requests wait (at most %d may) and %d are running; try again in "
-            "about %d s",
-            taken, s->room.capacity, atomic_load(&s->n_running), after_s);
-    error->retry_after_s = after_s;
-    return ERR_BUSY;
+    return err_set(error, ERR_BUSY,
+                   "the queue is full: %d requests wait (at most %d may) and %d are running; try "
+                   "again later",
+                   taken, s->room.capacity, atomic_load(&s->n_running));
 }
 
 static enum err submit(struct sched *s, struct request *r, int32_t idle, uint64_t *id,
@@ -198,7 +203,7 @@ static enum err submit(struct sched *s, struct request *r, int32_t idle, uint64_
     pthread_mutex_lock(&s->submit_lock);
     enum err e = OK;
     if (atomic_load(&s->stopping)) e = err_set(error, ERR_STOPPING, "the hub is shutting down");
-    if (!e) e = take_place(r->model, idle, error);
+    if (!e) e = take_place(s, idle, error);
     if (!e) {
         *id = r->by_id.id = atomic_fetch_add(&s->next_id, 1) + 1;
         atomic_fetch_add(&s->n_total, 1);
@@ -257,13 +262,6 @@ void sched_cancel(struct sched *s, uint64_t id)
     }
     if (f->ctx && f->n_left == 0) engine_ctx_abort(f->ctx);
     pthread_mutex_unlock(&f->lock);
-}
-
-void sched_queue(struct sched *s, struct sched_queue *out)
-{
-    pthread_mutex_lock(&s->status_lock);
-    *out = s->status;
-    pthread_mutex_unlock(&s->status_lock);
 }
 
 void sched_stats(struct sched *s, struct sched_stats *out)

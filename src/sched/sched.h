@@ -20,6 +20,18 @@
 struct sched;
 struct sched_model; /* a model known to the scheduler; valid until sched_free */
 
+enum { SHAPE_WIDTH_MAX = 64 }; /* sequences in one batch */
+
+/* What steps of a model cost on this machine (sched/shape.h). Plain data, so that it can be kept.
+ */
+struct shape_profile {
+    char model[MODEL_ID_MAX];             /* "" = any */
+    float decode_ms[SHAPE_WIDTH_MAX + 1]; /* one token for each of [i] sequences; 0 = not known */
+    float prefill_fixed_ms, prefill_token_ms;
+    float prefill_context_ms; /* a token after 1,000 others costs that much more */
+    int32_t prefill_largest;  /* tokens of the largest piece that was tried; 0 = nothing known */
+};
+
 struct sched_params {
     struct engine *engine;
     int32_t n_ctx;      /* of one sequence; 0 = the model's own, within reason. With shared_kv: KV
@@ -32,10 +44,10 @@ struct sched_params {
     int32_t n_gpu_layers;
     int32_t queue_capacity; /* waiting requests; more are refused with ERR_BUSY */
     int32_t ageing_ms;      /* waiting this long raises the priority by one step; 0 = off */
-    bool pausing;           /* a more important request may pause a running one */
-    int32_t slice_ms;       /* after this long a tenant that has less may take a sequence over; 0 =
-                               never */
-    int32_t status_ms;      /* how often the queue's state is logged; 0 = never */
+    int32_t step_target_ms; /* longest pause of a running stream for others' prompts; 0 = 500 */
+    enum overflow overflow; /* of requests that say OVERFLOW_DEFAULT; that itself = stop */
+    const struct shape_profile *shapes; /* measured before; copied */
+    size_t n_shapes;
 };
 
 HT_MUST_CHECK enum err sched_new(const struct sched_params *params, struct sched **out,
@@ -69,6 +81,9 @@ struct sched_model *sched_find(struct sched *s, const char *id);
 const struct engine_model *sched_engine_model(const struct sched_model *m); /* NULL unless READY */
 int32_t sched_model_ctx(const struct sched_model *m); /* most tokens of one sequence */
 const char *sched_model_id(const struct sched_model *m);
+
+/* What was learnt about the steps of m until now; out->model is its id. */
+void sched_shape(struct sched_model *m, struct shape_profile *out);
 
 struct sched_model_status {
     char id[MODEL_ID_MAX];
@@ -141,6 +156,7 @@ struct sched_generate {
     float adapter_scale;                /* 0 = 1 */
     bool deterministic;
     enum overflow overflow;
+    int32_t n_keep; /* tokens at the start of the prompt that a context shift leaves in place */
     const struct gen_resume *resume; /* n of them, or NULL; copied */
     sched_listener_fn listener;
     void *listener_ctx;
@@ -174,24 +190,5 @@ struct sched_stats {
     int64_t total, cancelled, rejected;
 };
 void sched_stats(struct sched *s, struct sched_stats *out);
-
-enum { SCHED_QUEUE_MODELS_MAX = 64 };
-
-/* The queues, as the engine thread saw them last. */
-struct sched_queue {
-    int32_t running, waiting, tenants; /* tenants that wait */
-    int64_t oldest_ms;                 /* when the one that waits longest came; -1 = none */
-    int64_t promotions;                /* requests that ageing let go before more important ones */
-    int64_t pauses;
-    int32_t by_priority[101];
-    size_t n_models;
-    struct sched_queue_model {
-        char id[MODEL_ID_MAX];
-        int32_t running, waiting;
-        double tokens_per_second;
-        int64_t wait_ms; /* that a request would wait that came now; -1 = unknown */
-    } models[SCHED_QUEUE_MODELS_MAX];
-};
-void sched_queue(struct sched *s, struct sched_queue *out);
 
 #endif

@@ -3,16 +3,17 @@
  *   sched.c    the face: what callers' threads do (checks, submitting, cancelling, statistics)
  *   loop.c     the engine thread: commands, whose turn it is, stopping
  *   request.c  a request's life: making, events, end
- *   admit.c    which waiting requests become active, and who is paused for them
- *   forecast.c how long what waits will wait, and telling it
+ *   admit.c    which waiting requests become active
  *   step.c     one batch of a generating model: build, decode, deliver, and what can go wrong
- *   batch.c    which tokens go into it
+ *   batch.c    which tokens go into it: rounds, budget of prompt tokens, sub-batches, classes
+ *   shape.c    what steps cost, and which sub-batches follow from that
+ *   shift.c    making room in a sequence whose context is full
  *   deliver.c  what comes out of it: sampling, text, events, the end of a choice
  *   slots.c    sequences: which slot a request gets, prefix reuse, KV cells, making room
  *   embed.c    one batch of an embedding model
  *   models.c   the models: registry, loader thread
  *   adapters.c LoRA adapters of the models, their thread
- *   queue.c expiry.c rates.c idmap.c text.c   pure data structures
+ *   queue.c idmap.c text.c   pure data structures
  *
  * A request's life (the function that makes the transition):
  *
@@ -35,9 +36,9 @@
  * Locks, none held while another is taken or a callback runs (but on_progress):
  *   submit_lock    a submission is either before the stop or refused
  *   models_lock    the list of models, their state, error and listeners
+ *   pace.lock      what a model has learnt about the cost of its steps
  *   inflight.lock  which requests are in the batch that is being decoded
- *   stopped_lock   the end of the engine thread
- *   status_lock    the queue's state for others to read */
+ *   stopped_lock   the end of the engine thread */
 #ifndef HEARTH_SCHED_SCHED_INT_H
 #define HEARTH_SCHED_SCHED_INT_H
 
@@ -49,22 +50,20 @@
 #include "base/thread.h"
 #include "sched/idmap.h"
 #include "sched/queue.h"
-#include "sched/rates.h"
 #include "sched/sched.h"
+#include "sched/shape.h"
 #include "sched/text.h"
 
 enum {
-    PREFILL_BESIDE_STREAMS = 256, /* prompt tokens in a batch while others generate */
-    GENERATION_RESERVE = 256,     /* KV cells set aside for what a sequence may still generate */
-    EMBED_SEQ_MAX = 32,           /* inputs in one batch of embeddings */
-    EMBED_BATCH = 512,            /* tokens in it, unless one input is longer */
-    EMBED_CTX_MAX = 2048,         /* longest input unless the configuration says more */
-    CHAT_CTX_MAX = 8192,          /* per sequence, unless the configuration says more */
-    CHAT_CTX_LEAST = 1025,        /* KV cells to go down to when memory is short */
+    STEP_TARGET_MS = 500,     /* longest pause of a stream for others' prompts */
+    GENERATION_RESERVE = 256, /* KV cells set aside for what a sequence may still generate */
+    EMBED_SEQ_MAX = 32,       /* inputs in one batch of embeddings */
+    EMBED_BATCH = 512,        /* tokens in it, unless one input is longer */
+    EMBED_CTX_MAX = 2048,     /* longest input unless the configuration says more */
+    CHAT_CTX_MAX = 8192,      /* per sequence, unless the configuration says more */
+    CHAT_CTX_LEAST = 1025,    /* KV cells to go down to when memory is short */
     SLOTS_MAX = 64,
-    TENANT_MAX = 256,  /* bytes of a tenant's name */
-    FORECAST_MS = 250, /* how often the waiting are told where they stand now */
-    RETRY_AFTER_MAX_S = 600,
+    TENANT_MAX = 256, /* bytes of a tenant's name */
 };
 
 /* ---- requests ---------------------------------------------------------------------------- */
@@ -101,7 +100,9 @@ struct choice {
     int32_t *tokens; /* the prompt, then what was generated; room for n_longest */
     int32_t n_tokens;
     int32_t n_generated;
-    int32_t n_next; /* tokens of the batch that is being built */
+    int32_t
+        n_dropped; /* tokens forgotten by context shifts: then `tokens` is no prefix of anything */
+    uint64_t served; /* round in which it had its last turn */
     int64_t last_token_ns;
     struct text text;
 };
@@ -120,6 +121,7 @@ struct request {
     struct queue_entry queued;
     /* in sched.fresh, model->active, the graveyard, or its adapter's waiters */
     struct list_node active;
+    struct list_node timed; /* in sched.timed while it waits with a deadline */
     struct sched_model *model;
     enum request_state state;
     bool embedding;
@@ -137,11 +139,6 @@ struct request {
     enum overflow overflow; /* STOP or SHIFT */
     int64_t deadline_ms;
     int64_t arrived_ns, admitted_ns, first_token_ns;
-    int64_t turn_ns;        /* active: since when; sent back: since when it is not */
-    int64_t decoded;        /* tokens, also those decoded anew */
-    int64_t decoded_before; /* of those, before it became active the last time */
-    int32_t told_position;  /* -1 = not yet */
-    bool promoted;          /* ageing let it in before more important ones */
     bool started;
     struct usage usage;
     struct timings timings;
@@ -149,7 +146,8 @@ struct request {
     /* generation */
     struct engine_prompt *prompt;
     const int32_t *prompt_tokens;
-    int32_t n_prompt, n_longest; /* tokens of a sequence when all is generated */
+    int32_t n_prompt, n_longest; /* most tokens of a sequence at a time */
+    int32_t n_keep;              /* of those at the start, what a context shift leaves in place */
     struct stops stops;
     bool logprobs, ignore_eos;
     int32_t n_top, max_tokens;
@@ -207,6 +205,38 @@ struct part {
     int32_t output; /* index of its last token in the batch if that has an output, else -1 */
 };
 
+/* Sequences by urgency; without a clear difference all are URGENT. */
+enum pace_class { PACE_URGENT, PACE_BACKGROUND };
+
+/* One token for each sequence of a class, then prompts. */
+struct round {
+    uint64_t id;
+    double prefill_ms; /* spent on prompts */
+};
+
+/* The batch that was built last. */
+struct plan {
+    enum pace_class class;
+    bool prefill; /* a piece of a prompt after `before` others; else rows of one token */
+    int32_t before;
+    struct shape *shape; /* that its time is counted for */
+    const struct sched_adapter *adapter;
+    float scale;
+};
+
+/* Whose turn it is (batch.c). */
+struct pace {
+    pthread_mutex_t lock;   /* shapes, while other threads read them */
+    struct shape shapes[2]; /* without and with an adapter */
+    struct round rounds[2];
+    uint64_t n_rounds;
+    struct plan plan;
+    int32_t urgent_until; /* priorities from here on are BACKGROUND */
+    bool contended;       /* there are both classes */
+    bool overtaken;       /* the last piece was of a prompt that overtook */
+    double credit_ms;     /* time that BACKGROUND may take; < 0: has taken in advance */
+};
+
 struct load_listener {
     struct list_node node;
     struct sched_load_listener l;
@@ -226,30 +256,22 @@ struct sched_model {
     /* any thread */
     _Atomic float progress;
     atomic_int n_running, n_idle; /* requests, slots */
-    /* ms that the last in the queue, and the next one, will wait as it looks; -1 = unknown */
-    atomic_llong wait_ms, next_place_ms;
     /* set by the loader, immutable while READY */
     struct engine_model *engine_model;
     struct engine_model_facts facts;
     struct engine_ctx *ctx;
-    bool embedding;
+    bool embedding, shared_kv;
     int32_t n_cells, n_seq_ctx, n_batch, n_ubatch, n_slots;
     /* engine thread */
     struct list_node ready; /* in sched.ready */
     struct queue queue;
-    struct rates rates;
-    int64_t forecast_ms;       /* when it was made */
-    uint64_t forecast_changes; /* of the queue then */
-    int64_t slices_ms;         /* when it was looked for who has run for a whole slice */
-    double served;             /* time it got, by its weight: the least goes next (loop.c) */
-    uint64_t turn;             /* of the engine thread, when it was looked at last */
-    bool busy;                 /* it had work then */
     struct list_node active;   /* requests, most important first */
     struct list_node adapters; /* changed under models_lock, too */
     int32_t adapters_loading;  /* it may not be unloaded while there are any */
     uint64_t adapter_uses;     /* clock of their last_used */
     struct slot slots[SLOTS_MAX];
     uint64_t uses; /* clock of last_used */
+    struct pace pace;
     struct engine_batch_token *batch;
     int32_t n_batched;
     struct part parts[SLOTS_MAX];
@@ -271,8 +293,7 @@ struct inflight {
 
 struct sched {
     struct sched_params params;
-    pthread_mutex_t status_lock;
-    struct sched_queue status; /* status_lock: what the engine thread saw last */
+    struct shape_profile *shapes; /* = params.shapes */
     pthread_t engine_thread, loader_thread, adapters_thread;
     struct mailbox *inbox, *loads, *adapter_loads;
     struct mail loader_quit, adapters_quit;
@@ -292,13 +313,10 @@ struct sched {
     struct idmap requests;
     struct list_node ready;     /* models */
     struct list_node fresh;     /* requests that arrived and were not yet told their position */
+    struct list_node timed;     /* waiting requests with a deadline */
     struct list_node graveyard; /* requests that are over */
     uint64_t cancels_seen;
-    double served;     /* of the model that was served last: who comes new starts there */
-    int64_t status_ms; /* when the status was logged */
-    bool status_quiet; /* and there was nothing to say */
-    uint64_t turns;
-    int64_t n_pauses;
+    int64_t timed_look_ms; /* when the deadlines were looked at */
     bool draining, quit;   /* CMD_STOP, CMD_QUIT were seen */
     struct buf token_text; /* scratch of deliver.c */
 };
@@ -309,13 +327,7 @@ struct request *request_new_embed(const struct sched_embed *e, struct error *err
 void request_free(struct request *r); /* any state; the prompt too */
 void request_emit(struct request *r, const struct sched_event *ev);
 void request_started(struct request *r); /* leaves the queue, joins model->active */
-void request_enqueue(struct request *r); /* it has arrived and waits to be admitted */
 void request_requeue(struct request *r); /* the way back; its slots are free already */
-/* At a token boundary: its sequences are given up, its tokens stay cached where they can, and it
- * goes on later from the place where it stood in the queue. */
-void request_pause(struct request *r);
-/* It ends, because it would wait too long. */
-void request_refused(struct request *r, const struct error *error);
 /* Last event: DONE, EMBEDDING, or ERROR when error is given. Frees its slots. */
 void request_end(struct request *r, const struct error *error);
 void request_fail(struct request *r, enum err code, const char *fmt, ...) HT_PRINTF(3, 4);
@@ -332,6 +344,7 @@ void adapter_loaded(struct sched_adapter *a);
 void adapters_unload(struct sched_model *m); /* before its weights; no request is left */
 
 /* ---- loop.c */
+void request_enqueue(struct request *r); /* it has arrived and may be admitted */
 void *loop_main(void *sched);
 /* Decodes the model's batch. ERR_BUSY: a cancel came, look at the mailbox first. */
 enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids,
@@ -342,22 +355,23 @@ void step_admit(struct sched_model *m); /* waiting requests that fit become acti
 /* Gives idle slots to the waiting choices. False: no memory, the request has ended. */
 bool start_choices(struct sched_model *m, struct request *r);
 
-/* ---- forecast.c */
-/* Tells the waiting requests of m where they stand, and refuses those that have just come and can't
- * make their deadline. */
-void forecast(struct sched_model *m, int64_t now_ms);
-int32_t retry_after_s(int64_t ms);
-
 /* ---- step.c, embed.c: one batch if there is work; false if there was none */
 bool step_generate(struct sched_model *m);
 bool step_embed(struct sched_model *m);
 void embed_admit(struct sched_model *m);
 
 /* ---- batch.c */
-/* Leaves an empty batch if there is no room for it; then room was made, or a request has ended. */
-void batch_build(struct sched_model *m);
+void pace_init(struct sched_model *m); /* once it is loaded */
+/* False: there is nothing to do. The batch is empty if there was no room for it; then room was
+ * made, or a request has ended. */
+bool batch_build(struct sched_model *m);
+void batch_done(struct sched_model *m, double ms); /* it was decoded; the whole step took ms */
 /* Ids of the requests in it, each once; ids has room for SLOTS_MAX. Returns how many. */
 int32_t batch_requests(const struct sched_model *m, uint64_t *ids);
+
+/* ---- shift.c */
+/* The choice's context is full: forgets a part of it. False: it can't. */
+bool choice_shift(struct choice *c);
 
 /* ---- deliver.c */
 /* Samples from the outputs of the batch that was decoded and emits what comes of it. */

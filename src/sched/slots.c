@@ -207,15 +207,12 @@ void slot_release(struct sched_model *m, struct slot *slot, bool keep)
     slot->owner = NULL;
     slot->last_used = ++m->uses;
     c->slot = NULL;
-    if (keep && slot->n_kv && c->state == CHOICE_ENDED) {
+    if (keep && slot->n_kv && !c->n_dropped) {
         slot->tokens = c->tokens; /* it has no further use for them */
         c->tokens = NULL;
-    } else if (keep && slot->n_kv) {
-        size_t n = (size_t)slot->n_kv;
-        slot->tokens = try_calloc(n, sizeof *slot->tokens);
-        if (slot->tokens) memcpy(slot->tokens, c->tokens, n * sizeof *slot->tokens);
+    } else {
+        forget(m, slot);
     }
-    if (!slot->tokens) forget(m, slot);
     publish_idle(m);
 }
 

@@ -1,5 +1,6 @@
 /* One batch of a generating model: admit what fits, build the batch, decode it, deliver its
  * outputs; and what happens when it could not be decoded. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "sched/sched_int.h"
@@ -24,15 +25,20 @@ static void failed(struct sched_model *m, const struct error *error)
 
 bool step_generate(struct sched_model *m)
 {
+    int64_t began_ns = clock_mono_ns();
     step_admit(m);
-    if (list_empty(&m->active)) return false;
-    batch_build(m);
+    if (list_empty(&m->active) || !batch_build(m)) return false;
     if (!m->n_batched) return true;
+    const struct plan *plan = &m->pace.plan;
     uint64_t ids[SLOTS_MAX];
     int32_t n_ids = batch_requests(m, ids);
     struct error error;
+    engine_ctx_adapter(m->ctx, plan->adapter ? plan->adapter->engine_adapter : NULL, plan->scale);
     switch (loop_decode(m, ids, n_ids, &error)) {
-    case OK: deliver_batch(m); break;
+    case OK:
+        deliver_batch(m);
+        batch_done(m, (double)(clock_mono_ns() - began_ns) / 1e6);
+        break;
     case ERR_BUSY: break;
     case ERR_CANCELLED: roll_back(m); break;
     case ERR_NOMEM: slots_overfull(m, m->n_batched); break;
