@@ -81,6 +81,8 @@ foreach(layer IN LISTS layers)
         hearth_test_program(${target} ${source})
         target_link_libraries(${target} PRIVATE hearth_${layer} PkgConfig::cmocka)
         hearth_test(unit/${layer}/${name} unit 120 ${target})
+        # A hub in a test program can't start that program as its worker.
+        set_property(TEST unit/${layer}/${name} APPEND PROPERTY ENVIRONMENT "HEARTH_IN_PROCESS=true")
         hearth_uses_a_model(unit/${layer}/${name} ${source})
     endforeach()
 endforeach()

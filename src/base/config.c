@@ -178,6 +178,16 @@ static enum err apply_environment(struct config *c, struct error *error)
     return OK;
 }
 
+static enum err apply_overrides(struct config *c, const struct config_override *overrides, size_t n,
+                                struct error *error)
+{
+    enum err err = OK;
+    for (size_t i = 0; i < n && !err; i++)
+        err = set(c, overrides[i].key, overrides[i].value, CONFIG_FROM_FLAG, "on the command line",
+                  error);
+    return err;
+}
+
 static enum err apply_sources(struct config *c, const struct config_override *overrides, size_t n,
                               struct error *error)
 {
@@ -189,10 +199,7 @@ static enum err apply_sources(struct config *c, const struct config_override *ov
         err = apply_file(c, CONFIG_FROM_FILE, path, error);
     if (!err) err = apply_file(c, CONFIG_FROM_DOTENV, ".env", error);
     if (!err) err = apply_environment(c, error);
-    for (size_t i = 0; i < n && !err; i++)
-        err = set(c, overrides[i].key, overrides[i].value, CONFIG_FROM_FLAG, "on the command line",
-                  error);
-    return err;
+    return err ? err : apply_overrides(c, overrides, n, error);
 }
 
 /* ---- folders whose default depends on the machine ------------------------------------------ */
@@ -257,6 +264,20 @@ enum err config_load(const struct config_override *overrides, size_t n, struct c
     return err;
 }
 
+enum err config_from(const struct config_override *values, size_t n, struct config **out,
+                     struct error *error)
+{
+    struct config *c = xcalloc(1, sizeof *c);
+    set_defaults(c);
+    enum err err = apply_overrides(c, values, n, error);
+    if (!err) err = find_folders(c, error);
+    if (err)
+        config_free(c);
+    else
+        *out = c;
+    return err;
+}
+
 void config_free(struct config *c)
 {
     if (!c) return;
@@ -294,4 +315,10 @@ enum config_source config_source_of(const struct config *c, enum config_key key)
 {
     ht_assert((unsigned)key < CONFIG_KEY_COUNT);
     return c->values[key].source;
+}
+
+bool config_is_secret(enum config_key key)
+{
+    ht_assert((unsigned)key < CONFIG_KEY_COUNT);
+    return config_infos[key].type == CONFIG_SECRET;
 }

@@ -40,6 +40,10 @@ struct config_override {
  * environment they belong to somebody else and are ignored. Overrides are the command line's. */
 HT_MUST_CHECK enum err config_load(const struct config_override *overrides, size_t n,
                                    struct config **out, struct error *error);
+/* From these values alone, without files and environment: for a process that is told what another
+ * one has read. */
+HT_MUST_CHECK enum err config_from(const struct config_override *values, size_t n,
+                                   struct config **out, struct error *error);
 void config_free(struct config *c);
 
 /* Never NULL; paths are expanded. */
@@ -52,6 +56,7 @@ enum config_source config_source_of(const struct config *c, enum config_key key)
 /* One key from text, as the command line does. name may be an alias. */
 bool config_find(const char *name, enum config_key *out);
 const char *config_name(enum config_key key);
+bool config_is_secret(enum config_key key);
 
 /* Generated views. Secrets are shown as "(set)". */
 enum err config_render_effective(const struct config *c, bool json, struct buf *out);

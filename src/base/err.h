@@ -48,6 +48,10 @@
     X(ERR_MODEL_FILE, 500, "bad_model_file",                                                       \
       "the model file is truncated, corrupt or unsupported")                                       \
     X(ERR_ENGINE, 500, "engine_error", "the inference library reported a failure")                 \
+    X(ERR_WORKER, 503, "worker_stopped",                                                           \
+      "the process that runs the models ended while it worked on this; send it again")             \
+    X(ERR_QUARANTINED, 503, "model_quarantined",                                                   \
+      "the model ended its process several times and is not loaded again by itself")               \
     X(ERR_NETWORK, 502, "network_error", "an outgoing connection failed")                          \
     X(ERR_UPSTREAM, 502, "upstream_error", "another server answered with an error")                \
     X(ERR_CHECKSUM, 502, "checksum_mismatch", "downloaded data does not have the promised hash")   \

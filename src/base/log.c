@@ -52,6 +52,30 @@ enum err log_open(enum log_level level, bool json, const char *path, struct erro
     return OK;
 }
 
+enum err log_open_fd(enum log_level level, bool json, int fd, struct error *error)
+{
+    if (fcntl(fd, F_GETFD) < 0) return err_set_errno(error, errno, "no descriptor to log to");
+    sink.fd = fd;
+    sink.json = json;
+    atomic_store(&sink.level, (int)level);
+    return OK;
+}
+
+int log_fd(void)
+{
+    return sink.fd;
+}
+
+bool log_is_json(void)
+{
+    return sink.json;
+}
+
+enum log_level log_threshold(void)
+{
+    return (enum log_level)atomic_load(&sink.level);
+}
+
 bool log_level_parse(const char *s, enum log_level *out)
 {
     static const struct {

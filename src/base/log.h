@@ -17,6 +17,7 @@
     X(sched, "the queue and the batches")                                                          \
     X(engine, "models, the inference library")                                                     \
     X(models, "model files, downloads")                                                            \
+    X(worker, "the process that runs the models")                                                  \
     X(net, "outgoing transfers")                                                                   \
     X(cmd, "command line")
 
@@ -32,6 +33,12 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
 /* Until called: INFO, text, stderr. path NULL or "" is stderr. Call it once, before threads. */
 HT_MUST_CHECK enum err log_open(enum log_level level, bool json, const char *path,
                                 struct error *error);
+/* The same on a descriptor that is open already, in place of the file: for a child process. */
+HT_MUST_CHECK enum err log_open_fd(enum log_level level, bool json, int fd, struct error *error);
+/* What a child process needs to log to the same place. */
+int log_fd(void);
+bool log_is_json(void);
+enum log_level log_threshold(void);
 bool log_level_parse(const char *s, enum log_level *out); /* debug|info|warning|warn|error|off */
 bool log_on(enum log_level level);
 

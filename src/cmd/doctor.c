@@ -61,8 +61,13 @@ static struct check *add(struct report *r, const char *name, enum state state, c
 static void check_engine(struct report *r, struct hub *hub)
 {
     struct engine_description d;
+    struct engine *engine = NULL;
     struct error error;
-    if (engine_describe(hub->engine, &d, &error)) {
+    const char *lib_dir = config_str(hub->config, CONFIG_LIB_DIR);
+    enum err err = engine_open_llama(*lib_dir ? lib_dir : NULL, &engine, &error);
+    if (!err) err = engine_describe(engine, &d, &error);
+    engine_close(engine);
+    if (err) {
         struct check *c = add(r, "engine", STATE_FAIL, "%s", error.msg);
         advise(c, "the libraries belong beside the binary, in lib/hearth; HEARTH_LIB names "
                   "another folder");

@@ -27,6 +27,7 @@ static const struct cmd_option options[] = {
     {"embed-model", 0, "NAME", CONFIG_DEFAULT_EMBED_MODEL, NULL, NULL, COMPLETE_MODEL},
     {"no-preload", 0, NULL, CONFIG_PRELOAD, "false",
      "Load the model at the first request instead of at start.", COMPLETE_NONE},
+    {"in-process", 0, NULL, CONFIG_IN_PROCESS, "true", NULL, COMPLETE_NONE},
     {"parallel", 0, "N", CONFIG_N_PARALLEL, NULL, NULL, COMPLETE_NONE},
     {"ctx-size", 'c', "TOKENS", CONFIG_N_CTX, NULL, NULL, COMPLETE_NONE},
     {"threads", 't', "N", CONFIG_N_THREADS, NULL, NULL, COMPLETE_NONE},

@@ -25,8 +25,8 @@ static enum err open_pool(struct hub *h, struct error *error)
                     queued > POOL_QUEUE_MIN ? queued : POOL_QUEUE_MIN, &h->pool, error);
 }
 
-enum err hub_open_with_engine(const struct config *config, struct engine *engine, struct hub **out,
-                              struct error *error)
+/* What both kinds of hub have. */
+static enum err open_common(const struct config *config, struct hub **out, struct error *error)
 {
     struct hub *h = xcalloc(1, sizeof *h);
     h->config = config;
@@ -35,22 +35,33 @@ enum err hub_open_with_engine(const struct config *config, struct engine *engine
     enum err e = open_models(h, error);
     if (!e) e = open_pool(h, error);
     if (e)
-        engine_close(engine);
-    else
-        e = stack_open(config, engine, h->models, h->pool, &h->stack, error);
-    h->local = h->stack.local;
-    h->sched = h->stack.sched;
-    h->engine = h->stack.engine;
-    if (!e) e = stack_preload(config, &h->stack, error);
-    if (e) {
         hub_close(h, 0);
-        return e;
-    }
-    *out = h;
-    return OK;
+    else
+        *out = h;
+    return e;
 }
 
-enum err hub_open(const struct config *config, struct hub **out, struct error *error)
+enum err hub_open_with_engine(const struct config *config, struct engine *engine, struct hub **out,
+                              struct error *error)
+{
+    struct hub *h;
+    enum err e = open_common(config, &h, error);
+    if (e) {
+        engine_close(engine);
+        return e;
+    }
+    e = stack_open(config, engine, h->models, h->pool, NULL, &h->stack, error);
+    h->local = h->stack.local;
+    h->sched = h->stack.sched;
+    if (!e) e = stack_preload(config, &h->stack, error);
+    if (e)
+        hub_close(h, 0);
+    else
+        *out = h;
+    return e;
+}
+
+static enum err open_in_process(const struct config *config, struct hub **out, struct error *error)
 {
     struct engine *engine;
     const char *lib_dir = config_str(config, CONFIG_LIB_DIR);
@@ -58,12 +69,31 @@ enum err hub_open(const struct config *config, struct hub **out, struct error *e
     return e ? e : hub_open_with_engine(config, engine, out, error);
 }
 
+enum err hub_open(const struct config *config, struct hub **out, struct error *error)
+{
+    struct hub *h;
+    if (config_bool(config, CONFIG_IN_PROCESS)) return open_in_process(config, out, error);
+    enum err e = open_common(config, &h, error);
+    if (e) return e;
+    struct worker_params params = {.config = config,
+                                   .preload = config_bool(config, CONFIG_PRELOAD)};
+    e = worker_open(&params, &h->worker, error);
+    h->local = h->worker;
+    if (e)
+        hub_close(h, 0);
+    else
+        *out = h;
+    return e;
+}
+
 void hub_close(struct hub *h, int64_t grace_ms)
 {
     if (!h) return;
     stack_stop(&h->stack, grace_ms);
+    if (h->worker) worker_stop(h->worker, grace_ms);
     pool_free(h->pool); /* its jobs may still call the provider, which refuses */
     stack_close(&h->stack);
+    provider_close(h->worker, 0);
     models_free(h->models);
     free(h);
 }

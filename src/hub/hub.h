@@ -11,15 +11,16 @@
 #include "models/models.h"
 #include "provider/provider.h"
 #include "provider/stack.h"
+#include "worker/worker.h"
 
 struct hub {
     const struct config *config; /* borrowed */
-    struct engine *engine;
     struct models *models;
-    struct sched *sched;
     struct pool *pool;
-    struct provider *local;
-    struct stack stack;
+    struct provider *local;  /* the worker's or the stack's: everything goes through it */
+    struct provider *worker; /* a process of its own; NULL with HEARTH_IN_PROCESS */
+    struct stack stack;      /* with HEARTH_IN_PROCESS */
+    struct sched *sched;     /* that of the stack, else NULL */
     int64_t started_wall_s;
     int64_t started_mono_ms;
 };

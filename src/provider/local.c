@@ -211,6 +211,8 @@ enum err local_open(const struct local_params *params, struct provider **out, st
     l->sched = params->sched;
     l->models = params->models;
     l->pool = params->pool;
+    l->on_drained = params->on_drained;
+    l->drained_ctx = params->drained_ctx;
     l->fake_engine = str_starts(engine_library_version(sched_engine(params->sched)), "fake");
     l->default_model = xstrdup(params->default_model ? params->default_model : "");
     l->default_embedding_model =

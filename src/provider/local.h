@@ -19,6 +19,9 @@ struct local_params {
     struct pool *pool;                   /* borrowed */
     const char *default_model;           /* copied; "" = the built-in one */
     const char *default_embedding_model; /* copied; "" = the built-in one */
+    /* Called on the delivery thread when it has told all that it was given; may be NULL. */
+    void (*on_drained)(void *ctx);
+    void *drained_ctx;
 };
 
 HT_MUST_CHECK enum err local_open(const struct local_params *params, struct provider **out,

@@ -347,5 +347,6 @@ void *deliver_main(void *local)
             free_joined(n);
             if (quit) return NULL;
         }
+        if (l->on_drained) l->on_drained(l->drained_ctx);
     }
 }

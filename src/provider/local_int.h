@@ -80,6 +80,8 @@ struct local {
     struct pool *pool;
     char *default_model, *default_embedding_model;
     bool fake_engine;
+    void (*on_drained)(void *ctx);
+    void *drained_ctx;
     pthread_t delivery;
     struct mailbox *notes;
     atomic_int sending; /* threads inside mailbox_send */

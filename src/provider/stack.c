@@ -27,7 +27,7 @@ static enum err open_sched(const struct config *c, struct stack *stack, struct e
 }
 
 static enum err open_local(const struct config *c, struct stack *stack, struct models *models,
-                           struct pool *pool, struct error *error)
+                           struct pool *pool, const struct stack_hooks *hooks, struct error *error)
 {
     struct local_params params = {
         .sched = stack->sched,
@@ -35,16 +35,19 @@ static enum err open_local(const struct config *c, struct stack *stack, struct m
         .pool = pool,
         .default_model = config_str(c, CONFIG_DEFAULT_MODEL),
         .default_embedding_model = config_str(c, CONFIG_DEFAULT_EMBED_MODEL),
+        .on_drained = hooks ? hooks->on_drained : NULL,
+        .drained_ctx = hooks ? hooks->ctx : NULL,
     };
     return local_open(&params, &stack->local, error);
 }
 
 enum err stack_open(const struct config *config, struct engine *engine, struct models *models,
-                    struct pool *pool, struct stack *out, struct error *error)
+                    struct pool *pool, const struct stack_hooks *hooks, struct stack *out,
+                    struct error *error)
 {
     *out = (struct stack){.engine = engine};
     enum err e = open_sched(config, out, error);
-    if (!e) e = open_local(config, out, models, pool, error);
+    if (!e) e = open_local(config, out, models, pool, hooks, error);
     if (e) stack_close(out);
     return e;
 }

@@ -12,9 +12,16 @@ struct stack {
     struct provider *local;
 };
 
+/* What the process around it wants to hear of. May be NULL. */
+struct stack_hooks {
+    void (*on_drained)(void *ctx); /* local_params */
+    void *ctx;
+};
+
 /* models and pool are borrowed; the engine is owned from here on, also when this fails. */
 HT_MUST_CHECK enum err stack_open(const struct config *config, struct engine *engine,
-                                  struct models *models, struct pool *pool, struct stack *out,
+                                  struct models *models, struct pool *pool,
+                                  const struct stack_hooks *hooks, struct stack *out,
                                   struct error *error);
 /* Loads what is to be in memory from the start, in the background, unless the configuration says
  * no. What fails is an error in the log. */

@@ -93,11 +93,15 @@ enum {
     KEEP_ALIVE_NONE = -2, /* it is unloaded the moment no work for it is left */
 };
 
+enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_TOOL_CALLS, FINISH_CANCELLED };
+
 /* What a choice had generated before its worker died. The answer is told again from its start; who
  * asks for this drops what it has passed on already. */
 struct gen_resume {
     const int32_t *tokens;
     size_t n_tokens;
+    bool over; /* it had ended, with `finish`: nothing is generated behind its tokens */
+    enum finish_reason finish;
 };
 
 enum { GEN_N_MAX = 16, GEN_STOP_MAX = 16, GEN_TOP_LOGPROBS_MAX = 20, PRIORITY_DEFAULT = 50 };
@@ -148,8 +152,6 @@ struct gen_request {
 };
 
 /* ---- events ------------------------------------------------------------------------------ */
-
-enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_TOOL_CALLS, FINISH_CANCELLED };
 
 struct usage {
     int32_t prompt_tokens; /* counted once, however many choices */

@@ -13,8 +13,9 @@ static void write_health(const struct hub *hub, struct buf *out)
 {
     struct sched_model_status model;
     struct sched_stats stats;
-    bool known = sched_models(hub->sched, &model, 1) > 0;
-    sched_stats(hub->sched, &stats);
+    bool known = hub->sched && sched_models(hub->sched, &model, 1) > 0;
+    stats = (struct sched_stats){0};
+    if (hub->sched) sched_stats(hub->sched, &stats);
     buf_puts(out, "{\"status\":\"healthy\",\"version\":\"" HEARTH_VERSION "\",\"model\":");
     if (known) {
         struct jw w;

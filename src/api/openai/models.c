@@ -19,7 +19,7 @@ struct loaded {
 static struct loaded *loaded_new(const struct hub *hub)
 {
     struct loaded *l = xcalloc(1, sizeof *l);
-    l->n = sched_models(hub->sched, l->models, LOADED_MAX);
+    if (hub->sched) l->n = sched_models(hub->sched, l->models, LOADED_MAX);
     if (l->n > LOADED_MAX) l->n = LOADED_MAX;
     return l;
 }

@@ -1,0 +1,135 @@
+/* Inside the worker's client: what its files share.
+ *
+ *   client.c        the face: taking, cancelling, stopping (any thread)
+ *   client_task.c   a task's life: sending it, telling its listener, what the worker's death means
+ *   client_loop.c   the `worker` thread: socket, frames, the child's start
+ *   client_child.c  the process: starting it, how it ended, whose fault that was
+ *
+ * States of a connection: DOWN --spawn--> STARTING --READY frame--> UP --death--> DOWN. Tasks are
+ * taken in every state and sent when it is UP.
+ *
+ * The lock guards all that says so below. It is not held while a listener runs. Only the worker
+ * thread takes tasks out of the table, so it may use one after having let go of the lock. */
+#ifndef HEARTH_WORKER_CLIENT_INT_H
+#define HEARTH_WORKER_CLIENT_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "base/list.h"
+#include "sched/idmap.h"
+#include "worker/frame.h"
+#include "worker/told.h"
+#include "worker/worker.h"
+
+enum {
+    CLIENT_OUT_MAX = 0x7ff00000,    /* bytes that wait for the worker: a request may be 1 GiB */
+    CLIENT_MESSAGE_MAX = 512 << 20, /* bytes of a message from it: vectors */
+    CLIENT_START_MS = 30000,        /* until READY; libraries of GPUs take their time */
+    CLIENT_QUIT_MS = 5000,          /* from QUIT to its end, then it is killed */
+    CLIENT_BACKOFF_MS = 100,        /* after a start that failed; doubles with each */
+    CLIENT_BACKOFF_MAX_MS = 10000,
+    CLIENT_STARTS_MAX = 3,   /* failed starts until waiting tasks are told */
+    CLIENT_TRIES_MAX = 3,    /* workers that may die by their own fault with a task */
+    CLIENT_LIVES_MAX = 1000, /* workers that may die at all with it */
+    QUARANTINE_DEATHS = 2,   /* a model's, within ... */
+    QUARANTINE_WINDOW_MS = 60000,
+    SUSPECTS_MAX = 64,
+};
+
+enum task_kind { TASK_GENERATE, TASK_EMBED, TASK_CONTROL };
+
+struct task {
+    struct idnode by_id; /* lock */
+    enum task_kind kind;
+    struct gen_request *gen; /* owned, to be sent again */
+    struct embed_request *embed;
+    enum control what;
+    char *args;
+    gen_listener_fn gen_fn;
+    embed_listener_fn embed_fn;
+    control_fn control_fn; /* NULL: asked by the client itself */
+    void *ctx;
+    /* lock */
+    bool sent;          /* to the worker that is UP */
+    enum err cancelled; /* ERR_CANCELLED, ERR_STOPPING: its listener is to be told */
+    struct list_node in_cancels;
+    /* worker thread */
+    struct told told; /* GENERATE */
+    int tries, lives; /* workers that died with it: by their own fault, at all */
+};
+
+enum client_state { CLIENT_DOWN, CLIENT_STARTING, CLIENT_UP };
+
+/* A model that the worker died of. */
+struct suspect {
+    char id[MODEL_ID_MAX];
+    int64_t deaths_ms[QUARANTINE_DEATHS]; /* the last ones, clock_mono_ms */
+    int n_deaths;
+    bool quarantined;
+};
+
+struct client {
+    struct provider base;
+    struct worker_params params;
+    pthread_t thread;
+    int wake_fd; /* eventfd */
+    pthread_mutex_t lock;
+    pthread_cond_t all_gone;
+    /* lock */
+    struct idmap tasks;
+    struct list_node cancels; /* tasks whose listeners are to be told */
+    struct channel channel;   /* what waits for the worker */
+    enum client_state state;
+    uint64_t next_id;
+    bool stopping; /* nothing is taken */
+    bool quit;     /* provider_close */
+    bool quit_sent;
+    char *adapter_args; /* of the last CONTROL_ADAPTER_LOAD that worked */
+    struct suspect suspects[SUSPECTS_MAX];
+    size_t n_suspects;
+    atomic_int pid;
+    /* worker thread */
+    struct frame_reader *reader;
+    struct arena *arena;             /* of the event at hand */
+    int64_t started_ms, start_at_ms; /* STARTING since; DOWN: not before */
+    int failed_starts;               /* in a row */
+    bool preload;
+    uint64_t oom_kills;       /* the system's, when the child was started */
+    struct worker_page *page; /* what the child says that it is doing */
+};
+
+/* ---- client.c */
+struct client *client_of(struct provider *p);
+void client_wake(struct client *c);
+
+/* ---- client_task.c */
+void task_free(struct task *t);
+/* Appends the task to what waits for the worker. The lock is held. */
+HT_MUST_CHECK enum err task_send(struct client *c, struct task *t, struct error *error);
+/* The rest: on the worker thread, without the lock. */
+void tasks_send_all(struct client *c); /* those that were not yet sent; the oldest first */
+void tasks_tell_cancelled(struct client *c);
+void tasks_fail_all(struct client *c, const struct error *error);
+/* The worker is gone: each task that it had goes again, or is told why not. */
+void tasks_orphaned(struct client *c, bool own_fault, const char *how);
+/* An answer. ERR_INVALID: the worker is not to be trusted. */
+HT_MUST_CHECK enum err task_event(struct client *c, const struct frame *f, struct error *error);
+HT_MUST_CHECK enum err task_result(struct client *c, const struct frame *f, struct error *error);
+HT_MUST_CHECK enum err task_answer(struct client *c, const struct frame *f, struct error *error);
+
+/* ---- client_loop.c */
+void *client_main(void *client);
+
+/* ---- client_child.c */
+/* Starts the process; its socket is *fd. */
+HT_MUST_CHECK enum err child_start(struct client *c, int *fd, struct error *error);
+/* Sees it off (it is killed if it still lives); how it ended goes into `how`. */
+void child_bury(struct client *c, bool *own_fault, char *how, size_t size);
+/* Lifts the quarantine of a model, or of all with NULL. The lock is held. */
+void quarantine_lift(struct client *c, const char *id);
+/* Fills at most max ids; returns how many there are. The lock is held. */
+size_t quarantine_list(const struct client *c, const char **out, size_t max);
+
+#endif
