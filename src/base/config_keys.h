@@ -50,6 +50,9 @@
     X(QUEUE_CAPACITY, "HEARTH_QUEUE_CAPACITY", INT, "1024", 1, 1000000, "", "scheduling", "Most waiting requests; more are refused with 429.") \
     X(DEFAULT_PRIORITY, "HEARTH_PRIORITY", INT, "50", 0, 100, "", "scheduling", "Priority of requests that name none; lower is served first.") \
     X(AGEING, "HEARTH_AGEING", MS, "1s", 0, 86400000, "ms", "scheduling", "Waiting this long raises a request's priority by one; 0 is off.") \
+    X(PAUSING, "HEARTH_PAUSING", BOOL, "true", 0, 0, "", "scheduling", "A request that is at least 10 steps of priority more important than a running one may pause it; it goes on later where it stopped.") \
+    X(TIME_SLICE, "HEARTH_TIME_SLICE", MS, "10s", 0, 86400000, "ms", "scheduling", "After running this long a request makes way for an equally important one of a tenant that has fewer running, and goes on later; 0 is never.") \
+    X(QUEUE_STATUS, "HEARTH_QUEUE_STATUS", MS, "60s", 0, 86400000, "ms", "scheduling", "How often the state of the queue is logged, while there is anything to say; 0 is never.") \
     X(STEP_TARGET, "HEARTH_STEP_TARGET", MS, "500ms", 10, 60000, "ms", "scheduling", "Longest pause between two tokens of a running answer while prompts of others are read; shorter is smoother, longer answers newcomers sooner.") \
     X(CONTEXT_OVERFLOW, "HEARTH_CONTEXT_OVERFLOW", STRING, "stop", 0, 0, "", "scheduling", "What happens when an answer fills its context: `stop` ends it with finish_reason `length`; `shift` forgets the older half of what follows the system prompt and goes on.") \
     X(DEFAULT_MAX_TOKENS, "DEFAULT_MAX_TOKENS", INT, "2048", -1, 16777216, "tokens", "generation", "Longest answer of requests that say nothing; -1 is until the model ends or its context is full.") \

@@ -23,6 +23,8 @@
     X(requests_total, counter, "generations finished, whatever the reason")                        \
     X(requests_cancelled_total, counter, "generations cancelled or left by their client")          \
     X(requests_rejected_total, counter, "generations refused because the queue was full")          \
+    X(promotions_total, counter, "requests that waiting let go before more important ones")       \
+    X(pauses_total, counter, "times that a generation was paused for others")                     \
     X(prompt_tokens_total, counter, "prompt tokens taken in")                                      \
     X(prompt_tokens_cached_total, counter, "prompt tokens found in the cache")                     \
     X(generated_tokens_total, counter, "tokens generated")                                         \

@@ -3,9 +3,12 @@
  *
  * A verb that knows its answer at once writes it and calls control_answer. One that has to wait (a
  * load) keeps fn and ctx, returns OK, and calls fn from whichever thread learns the end. */
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
+#include "base/mem.h"
 #include "provider/local_int.h"
 
 enum { ANSWER_MAX = 4 << 20 };
@@ -29,23 +32,65 @@ enum err control_answer(struct buf *b, control_fn fn, void *ctx, struct error *e
 
 /* ---- the verbs ----------------------------------------------------------------------------- */
 
+static void write_priorities(struct jw *w, const struct sched_queue *q)
+{
+    jw_key(w, "by_priority");
+    jw_arr(w);
+    for (int32_t p = 0; p < (int32_t)(sizeof q->by_priority / sizeof *q->by_priority); p++) {
+        if (!q->by_priority[p]) continue;
+        jw_obj(w);
+        jw_kint(w, "priority", p);
+        jw_kint(w, "waiting", q->by_priority[p]);
+        jw_obj_end(w);
+    }
+    jw_arr_end(w);
+}
+
+static void write_queue_models(struct jw *w, const struct sched_queue *q)
+{
+    jw_key(w, "models");
+    jw_arr(w);
+    for (size_t i = 0; i < q->n_models; i++) {
+        const struct sched_queue_model *m = &q->models[i];
+        jw_obj(w);
+        jw_kstr(w, "id", m->id);
+        jw_kint(w, "running", m->running);
+        jw_kint(w, "waiting", m->waiting);
+        jw_kdouble(w, "tokens_per_second", round(m->tokens_per_second * 10) / 10);
+        if (m->wait_ms < 0)
+            jw_knull(w, "wait_estimate_ms");
+        else
+            jw_kint(w, "wait_estimate_ms", m->wait_ms);
+        jw_obj_end(w);
+    }
+    jw_arr_end(w);
+}
+
 static enum err control_queue(struct local *l, const json_t *args, control_fn fn, void *ctx,
                               struct error *error)
 {
     (void)args;
     struct sched_stats st;
+    struct sched_queue *q = xcalloc(1, sizeof *q);
     struct buf b;
     struct jw w;
     sched_stats(l->sched, &st);
+    sched_queue(l->sched, q);
     control_answer_init(&b, &w);
     jw_obj(&w);
-    jw_kint(&w, "depth", st.waiting);
+    jw_kint(&w, "depth", st.running + st.waiting);
     jw_kint(&w, "capacity", st.capacity);
     jw_kint(&w, "running", st.running);
     jw_kint(&w, "waiting", st.waiting);
     jw_kint(&w, "oldest_wait_ms", st.oldest_wait_ms);
+    jw_kint(&w, "promotions", q->promotions);
+    jw_kint(&w, "pauses", q->pauses);
     jw_kint(&w, "rejected", st.rejected);
+    write_priorities(&w, q);
+    jw_kint(&w, "tenants", q->tenants);
+    write_queue_models(&w, q);
     jw_obj_end(&w);
+    free(q);
     return control_answer(&b, fn, ctx, error);
 }
 

@@ -240,7 +240,8 @@ static bool on_event(struct job *job, struct note *n)
 {
     switch (n->event) {
     case SCHED_EV_QUEUED: {
-        struct gen_event ev = {.type = GEN_EV_QUEUED, .position = n->position};
+        struct gen_event ev = {
+            .type = GEN_EV_QUEUED, .position = n->position, .wait_ms = n->wait_ms};
         emit(job, &ev);
         return false;
     }

@@ -124,6 +124,7 @@ struct note {
     uint64_t id; /* CANCEL */
     enum sched_event_type event;
     int32_t choice, n_tokens, position;
+    int64_t wait_ms;
     enum finish_reason finish;
     struct note_more *more; /* STARTED, last events, FAILED, CANCEL */
     struct logprob_block *logprobs;

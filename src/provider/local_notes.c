@@ -98,6 +98,7 @@ void note_event(void *ctx, const struct sched_event *ev)
     n->choice = ev->choice;
     n->n_tokens = ev->n_tokens;
     n->position = ev->position;
+    n->wait_ms = ev->wait_ms;
     n->finish = ev->finish;
     if (ev->text_len) memcpy(n->text, ev->text, ev->text_len);
     if (ev->n_logprobs) n->logprobs = copy_logprobs(ev->logprobs, ev->n_logprobs);

@@ -18,6 +18,9 @@ static enum err open_sched(const struct config *c, struct stack *stack, struct e
         .n_gpu_layers = (int32_t)config_int(c, CONFIG_GPU_LAYERS),
         .queue_capacity = (int32_t)config_int(c, CONFIG_QUEUE_CAPACITY),
         .ageing_ms = (int32_t)config_int(c, CONFIG_AGEING),
+        .pausing = config_bool(c, CONFIG_PAUSING),
+        .slice_ms = (int32_t)config_int(c, CONFIG_TIME_SLICE),
+        .status_ms = (int32_t)config_int(c, CONFIG_QUEUE_STATUS),
         .step_target_ms = (int32_t)config_int(c, CONFIG_STEP_TARGET),
         .overflow = strcasecmp(config_str(c, CONFIG_CONTEXT_OVERFLOW), "shift") == 0
                         ? OVERFLOW_SHIFT

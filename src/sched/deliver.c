@@ -88,6 +88,8 @@ static void count_token(struct choice *c, int64_t now_ns)
     }
     if (c->last_token_ns)
         metric_observe_series_ns(METRIC_token_seconds, r->series, now_ns - c->last_token_ns);
+    if (c->last_token_ns) rates_token(&r->model->rates, now_ns - c->last_token_ns);
+    rates_output(&r->model->rates, 1, now_ns);
     c->last_token_ns = now_ns;
 }
 

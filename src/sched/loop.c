@@ -1,13 +1,28 @@
-/* The engine thread: hears commands, gives each model with work one batch in turn, sleeps when
- * there is no work. Between two batches it looks into the mailbox, which costs no system call. */
+/* The engine thread: hears commands, gives the models that have work their batches, sleeps when
+ * there is no work. Between two batches it looks into the mailbox, which costs no system call.
+ *
+ * Whose batch comes next: the model that had the least time by its weight (stride scheduling;
+ * Waldspurger and Weihl, 1995). The weight of a generating model doubles with every WEIGHT_STEPS
+ * that the most important request it has is better. Embedding and rerank models work in what is
+ * left: all of the time when nothing is generated, else BACKGROUND_SHARE, so that they are never
+ * starved either; unless they are asked for something that is clearly more important than all that
+ * is generated. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/str.h"
 #include "sched/sched_int.h"
 
-enum { TIMED_LOOK_MS = 10 /* how often deadlines are looked at */ };
+enum {
+    LOOK_MS = 50,        /* the longest sleep while there are requests */
+    WEIGHT_STEPS = 16,   /* of priority */
+    CLEARLY_BETTER = 10, /* steps of priority */
+};
+
+static const double BACKGROUND_SHARE = 0.08;
 
 /* ---- the batch under way ------------------------------------------------------------------- */
 
@@ -21,6 +36,21 @@ static void set_inflight(struct sched *s, struct engine_ctx *ctx, const uint64_t
     pthread_mutex_unlock(&f->lock);
 }
 
+/* What the batch was, for the rates and the accounts. */
+static void measure(struct sched_model *m, int64_t ns)
+{
+    int32_t prompt = m->embedding ? m->n_batched : 0, streams = 0;
+    for (int32_t i = 0; i < m->n_parts && !m->embedding; i++) {
+        const struct part *p = &m->parts[i];
+        p->choice->req->decoded += p->n;
+        if (p->choice->n_generated > 0 && p->n == 1)
+            streams++;
+        else
+            prompt += p->n;
+    }
+    rates_batch(&m->rates, prompt, streams, ns);
+}
+
 /* A cancel that was sent before the batch was set found nothing to abort: its message is looked at
  * first. One that is sent later finds the batch. */
 enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids, struct error *error)
@@ -28,26 +58,21 @@ enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids, 
     struct sched *s = m->s;
     ht_assert(n_ids <= INFLIGHT_MAX);
     set_inflight(s, m->ctx, ids, n_ids);
+    int64_t start_ns = clock_mono_ns();
     enum err e = ERR_BUSY;
     if (atomic_load(&s->cancels_sent) == s->cancels_seen && !atomic_load(&s->stop_now))
         e = engine_decode(m->ctx, m->batch, m->n_batched, error);
     set_inflight(s, NULL, NULL, 0);
     engine_ctx_abort_clear(m->ctx);
+    if (e == OK) measure(m, clock_mono_ns() - start_ns);
     return e;
 }
 
 /* ---- commands ----------------------------------------------------------------------------- */
 
-void request_enqueue(struct request *r)
-{
-    queue_push(&r->model->queue, &r->queued, r->priority, r->arrived_ns / 1000000);
-    list_push_back(&r->model->s->fresh, &r->active);
-}
-
 static void accept(struct sched *s, struct request *r)
 {
     idmap_put(&s->requests, &r->by_id, r->by_id.id);
-    if (r->deadline_ms) list_push_back(&s->timed, &r->timed);
     if (adapter_arrived(r)) request_enqueue(r);
 }
 
@@ -62,7 +87,8 @@ static void cancel(struct sched *s, uint64_t id)
 
 static bool is_waiting(struct idnode *n)
 {
-    return container_of(n, struct request, by_id)->state == REQUEST_QUEUED;
+    const struct request *r = container_of(n, struct request, by_id);
+    return r->state == REQUEST_QUEUED && !r->started; /* a paused one goes on */
 }
 
 /* Ends all waiting requests, or all. */
@@ -102,7 +128,7 @@ static void obey(struct sched *s, struct command *c)
 }
 
 /* Those that could not start at once are told where they stand. */
-static void tell_fresh(struct sched *s)
+static void admit(struct sched *s)
 {
     list_each (model, &s->ready) {
         struct sched_model *m = container_of(model, struct sched_model, ready);
@@ -111,13 +137,8 @@ static void tell_fresh(struct sched *s)
         else
             step_admit(m);
     }
-    struct list_node *n;
-    while ((n = list_pop_front(&s->fresh))) {
-        struct request *r = container_of(n, struct request, active);
-        struct sched_event ev = {.type = SCHED_EV_QUEUED};
-        ev.position = queue_position(&r->model->queue, &r->queued);
-        if (!r->embedding) request_emit(r, &ev);
-    }
+    while (!list_empty(&s->fresh))
+        forecast(container_of(s->fresh.next, struct request, active)->model, clock_mono_ms());
 }
 
 static void hear(struct sched *s, int64_t timeout_ms)
@@ -128,38 +149,35 @@ static void hear(struct sched *s, int64_t timeout_ms)
         next = m->next;
         obey(s, container_of(m, struct command, mail));
     }
-    tell_fresh(s);
+    admit(s);
 }
 
 /* ---- the loop ----------------------------------------------------------------------------- */
 
-static void check_deadlines(struct sched *s)
+static void check_deadlines(struct sched_model *m, int64_t now_ms)
 {
-    if (list_empty(&s->timed)) return;
-    int64_t now = clock_mono_ms();
-    if (now < s->timed_look_ms + TIMED_LOOK_MS) return;
-    s->timed_look_ms = now;
-    list_each_safe(n, &s->timed)
-    {
-        struct request *r = container_of(n, struct request, timed);
-        if (now < r->deadline_ms) continue;
+    struct queue_entry *e;
+    int64_t at_ms;
+    while ((e = queue_next_deadline(&m->queue, &at_ms)) && at_ms <= now_ms) {
+        struct request *r = container_of(e, struct request, queued);
         request_fail(r, ERR_TIMEOUT,
                      "the request waited %.1f s and could not start by its deadline; %d are before "
                      "it in the queue",
                      (double)(clock_mono_ns() - r->arrived_ns) / 1e9,
-                     queue_position(&r->model->queue, &r->queued));
+                     queue_position(&m->queue, &r->queued));
     }
 }
 
-static void publish(struct sched *s)
+/* What happens because time has passed. */
+static void check_time(struct sched *s)
 {
-    int64_t oldest = -1;
+    int64_t now_ms = clock_mono_ms();
     list_each (model, &s->ready) {
-        const struct sched_model *m = container_of(model, struct sched_model, ready);
-        int64_t ms = queue_oldest_ms(&m->queue);
-        if (ms >= 0 && (oldest < 0 || ms < oldest)) oldest = ms;
+        struct sched_model *m = container_of(model, struct sched_model, ready);
+        check_deadlines(m, now_ms);
+        bool changed = m->forecast_changes != m->queue.changes;
+        if (changed && now_ms >= m->forecast_ms + FORECAST_MS) forecast(m, now_ms);
     }
-    atomic_store_explicit(&s->oldest_ms, oldest, memory_order_relaxed);
 }
 
 /* Without a request the engine thread has nothing to do until a message comes. */
@@ -172,18 +190,141 @@ static void check_stopped(struct sched *s)
     pthread_mutex_unlock(&s->stopped_lock);
 }
 
-/* One batch for each model that has work. */
-static bool work(struct sched *s)
+/* ---- whose batch comes next ------------------------------------------------------------------ */
+
+static bool has_work(const struct sched_model *m)
 {
-    bool worked = false;
+    return m->queue.length > 0 || !list_empty(&m->active);
+}
+
+/* Of all that it runs; what waits only has not been let in for a reason. */
+static int32_t best_priority(const struct sched_model *m)
+{
+    int32_t best = 100;
+    list_each (node, &m->active) {
+        const struct request *r = container_of(node, struct request, active);
+        if (r->priority < best) best = r->priority;
+    }
+    return best;
+}
+
+static double weight_of(const struct sched_model *m)
+{
+    return (double)(1 << ((100 - best_priority(m)) / WEIGHT_STEPS));
+}
+
+/* Sum of the weights of the models that generate, and the best priority among them. */
+static double generating(const struct sched *s, int32_t *best)
+{
+    double sum = 0;
+    *best = INT32_MAX;
+    list_each (model, &s->ready) {
+        const struct sched_model *m = container_of(model, struct sched_model, ready);
+        if (m->embedding || list_empty(&m->active)) continue;
+        int32_t priority = best_priority(m);
+        if (priority < *best) *best = priority;
+        sum += weight_of(m);
+    }
+    return sum;
+}
+
+static double share(const struct sched_model *m)
+{
+    int32_t best;
+    double sum = generating(m->s, &best);
+    if (!m->embedding || sum == 0 || best_priority(m) + CLEARLY_BETTER <= best) return weight_of(m);
+    return sum * BACKGROUND_SHARE / (1 - BACKGROUND_SHARE);
+}
+
+/* Who has work and is not in `tried`; the one that had least. */
+static struct sched_model *next_model(struct sched *s, uint64_t turn)
+{
+    struct sched_model *next = NULL;
     list_each (model, &s->ready) {
         struct sched_model *m = container_of(model, struct sched_model, ready);
-        if (!(m->embedding ? step_embed(m) : step_generate(m))) continue;
-        worked = true;
-        requests_bury(s);
-        hear(s, 0);
+        if (m->turn == turn || !has_work(m)) continue;
+        if (!m->busy) { /* it did not save up while it had nothing to do */
+            m->busy = true;
+            if (m->served < s->served) m->served = s->served;
+        }
+        if (!next || m->served < next->served) next = m;
     }
-    return worked;
+    return next;
+}
+
+/* One batch. */
+static bool work(struct sched *s)
+{
+    struct sched_model *m;
+    uint64_t turn = ++s->turns;
+    while ((m = next_model(s, turn))) {
+        int64_t start_ns = clock_mono_ns();
+        double was = m->served;
+        m->turn = turn; /* looked at */
+        bool worked = m->embedding ? step_embed(m) : step_generate(m);
+        m->served += (double)(clock_mono_ns() - start_ns) / share(m);
+        m->busy = has_work(m);
+        if (!worked) continue;
+        s->served = was;
+        return true;
+    }
+    return false;
+}
+
+/* ---- what others see ------------------------------------------------------------------------- */
+
+static void publish(struct sched *s, int64_t now_ns)
+{
+    struct sched_queue *q = &s->status;
+    struct queue_stats st = {.oldest_ms = -1};
+    pthread_mutex_lock(&s->status_lock);
+    q->n_models = 0;
+    q->running = 0;
+    list_each (model, &s->ready) {
+        struct sched_model *m = container_of(model, struct sched_model, ready);
+        int32_t running = atomic_load(&m->n_running);
+        rates_output(&m->rates, 0, now_ns);
+        queue_stats(&m->queue, &st);
+        q->running += running;
+        if (q->n_models == SCHED_QUEUE_MODELS_MAX) continue;
+        struct sched_queue_model *qm = &q->models[q->n_models++];
+        str_copy(qm->id, sizeof qm->id, m->id);
+        qm->running = running;
+        qm->waiting = m->queue.length;
+        qm->tokens_per_second = running ? m->rates.per_second : 0;
+        qm->wait_ms = atomic_load(&m->wait_ms);
+    }
+    q->waiting = st.depth;
+    q->tenants = st.tenants;
+    q->oldest_ms = st.oldest_ms;
+    q->promotions = st.promotions;
+    q->pauses = s->n_pauses;
+    memcpy(q->by_priority, st.by_priority, sizeof q->by_priority);
+    pthread_mutex_unlock(&s->status_lock);
+    atomic_store_explicit(&s->oldest_ms, st.oldest_ms, memory_order_relaxed);
+}
+
+/* Once more after the last request, so that the log says that it was the last. */
+static void log_status(struct sched *s, int64_t now_ms)
+{
+    if (!s->params.status_ms || now_ms < s->status_ms + s->params.status_ms) return;
+    struct sched_stats st;
+    sched_stats(s, &st);
+    bool quiet = st.running == 0 && st.waiting == 0;
+    s->status_ms = now_ms;
+    if (quiet && s->status_quiet) return;
+    s->status_quiet = quiet;
+    log_info(sched, "Queue status | depth=%d running=%d waiting=%d oldest_wait_ms=%lld",
+             st.running + st.waiting, st.running, st.waiting, (long long)st.oldest_wait_ms);
+}
+
+/* How long the engine thread may sleep when there is nothing to decode. */
+static int64_t sleep_ms(const struct sched *s, int64_t now_ms)
+{
+    if (s->requests.count) return LOOK_MS;
+    if (!s->params.status_ms || s->status_quiet) return -1;
+    int64_t ms = s->status_ms + s->params.status_ms - now_ms;
+    return ms > 0 ? ms : 0;
 }
 
 void *loop_main(void *sched)
@@ -191,12 +332,13 @@ void *loop_main(void *sched)
     struct sched *s = sched;
     bool worked = false;
     while (!s->quit) {
-        hear(s, worked ? 0 : s->requests.count ? TIMED_LOOK_MS : -1);
+        hear(s, worked ? 0 : sleep_ms(s, clock_mono_ms()));
         if (atomic_load(&s->stop_now) && s->draining) end_requests(s, true);
-        check_deadlines(s);
+        check_time(s);
         worked = work(s);
         requests_bury(s);
-        publish(s);
+        publish(s, clock_mono_ns());
+        log_status(s, clock_mono_ms());
         check_stopped(s);
     }
     end_requests(s, true);

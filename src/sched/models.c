@@ -94,6 +94,8 @@ static struct sched_model *add_model(struct sched *s, const char *id)
     list_init(&m->ready);
     pthread_mutex_init(&m->pace.lock, NULL);
     queue_init(&m->queue, s->params.ageing_ms);
+    atomic_store(&m->wait_ms, -1);
+    atomic_store(&m->next_place_ms, -1);
     list_push_back(&s->models, &m->node);
     return m;
 }
@@ -344,6 +346,7 @@ void models_unload(struct sched *s)
         ht_assert(list_empty(&m->listeners) && list_empty(&m->active));
         if (m->state == MODEL_READY) metric_add(METRIC_models_loaded, -1);
         unload(m);
+        queue_free(&m->queue);
         pthread_mutex_destroy(&m->pace.lock);
         free(m->path);
         free(m);

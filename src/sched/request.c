@@ -27,7 +27,7 @@ static enum err request_new(struct sched_model *m, const char *tenant, sched_lis
     r->series = metric_series(m->id, r->priority);
     r->arrived_ns = clock_mono_ns();
     list_init(&r->active);
-    list_init(&r->timed);
+    r->told_position = -1;
     *out = r;
     return OK;
 }
@@ -222,21 +222,46 @@ static void join_active(struct request *r)
     list_insert_before(pos, &r->active);
 }
 
+/* Tokens that it will take, as it looks when it arrives. */
+static int64_t cost(const struct request *r)
+{
+    if (r->embedding) return r->usage.prompt_tokens;
+    int64_t answer = rates_answer_left(&r->model->rates, 0, r->max_tokens);
+    return r->n_prompt + answer * r->n;
+}
+
+void request_enqueue(struct request *r)
+{
+    struct queue_item item = {.tenant = r->tenant,
+                              .priority = r->priority,
+                              .cost = cost(r),
+                              .arrived_ms = r->arrived_ns / 1000000,
+                              .deadline_ms = r->deadline_ms};
+    queue_push(&r->model->queue, &r->queued, &item);
+    list_push_back(&r->model->s->fresh, &r->active);
+}
+
 void request_started(struct request *r)
 {
     struct sched *s = r->model->s;
+    struct queue *q = &r->model->queue;
+    int64_t now_ns = clock_mono_ns(), promotions = q->promotions;
     ht_assert(r->state == REQUEST_QUEUED);
     r->state = REQUEST_ACTIVE;
-    queue_remove(&r->model->queue, &r->queued);
+    queue_take(q, &r->queued, now_ns / 1000000);
+    r->promoted = q->promotions > promotions;
+    metric_add(METRIC_promotions_total, r->promoted);
     queue_room_give(&s->room);
     metric_add(METRIC_requests_waiting, -1);
-    list_remove(&r->timed);
     join_active(r);
     atomic_fetch_add(&s->n_running, 1);
     atomic_fetch_add(&r->model->n_running, 1);
     metric_add(METRIC_requests_running, 1);
-    if (r->started) return; /* it was sent back into the queue once */
-    r->admitted_ns = clock_mono_ns();
+    if (r->started) r->timings.paused_ns += now_ns - r->turn_ns; /* it was sent back once */
+    r->turn_ns = now_ns;
+    r->decoded_before = r->decoded;
+    if (r->started) return;
+    r->admitted_ns = now_ns;
     r->timings.queue_ns = r->admitted_ns - r->arrived_ns;
     metric_observe_series_ns(METRIC_queue_wait_seconds, r->series, r->timings.queue_ns);
 }
@@ -254,9 +279,27 @@ void request_requeue(struct request *r)
     ht_assert(r->state == REQUEST_ACTIVE);
     leave_active(r);
     r->state = REQUEST_QUEUED;
-    queue_return(&r->model->queue, &r->queued);
+    r->turn_ns = clock_mono_ns();
+    r->timings.pauses++;
+    metric_add(METRIC_pauses_total, 1);
+    r->model->s->n_pauses++;
+    queue_return(&r->model->queue, &r->queued, r->decoded - r->decoded_before,
+                 r->turn_ns / 1000000);
     queue_room_retake(&r->model->s->room);
     metric_add(METRIC_requests_waiting, 1);
+}
+
+void request_pause(struct request *r)
+{
+    for (int32_t i = 0; i < r->n; i++) {
+        struct choice *c = &r->choices[i];
+        if (!c->slot) continue;
+        c->state = CHOICE_WAITING;
+        c->last_token_ns = 0; /* the pause is told as such, not as a slow token */
+        slot_release(r->model, c->slot, c->slot->n_shared == 0);
+    }
+    slots_unhold(r->model, r);
+    request_requeue(r);
 }
 
 /* ---- the end ------------------------------------------------------------------------------ */
@@ -265,25 +308,32 @@ static void free_slots(struct request *r)
 {
     for (int32_t i = 0; i < r->n; i++) {
         struct slot *slot = r->choices[i].slot;
-        if (slot) slot_release(r->model, slot, slot->n_shared == 0);
         r->choices[i].state = CHOICE_ENDED;
+        if (slot) slot_release(r->model, slot, slot->n_shared == 0);
     }
     slots_unhold(r->model, r);
 }
 
 static void finish_timings(struct request *r)
 {
+    struct timings *t = &r->timings;
     int64_t now = clock_mono_ns();
     int64_t first = r->first_token_ns ? r->first_token_ns : now;
-    if (!r->started) return;
-    r->timings.prefill_ns = first - r->admitted_ns;
-    r->timings.decode_ns = now - first;
-    r->timings.decode_tokens = r->usage.completion_tokens;
+    if (r->first_token_ns) t->first_token_ns = r->first_token_ns - r->arrived_ns;
+    if (!r->started) {
+        t->queue_ns = now - r->arrived_ns;
+        return;
+    }
+    if (r->state == REQUEST_QUEUED) t->paused_ns += now - r->turn_ns;
+    t->prefill_ns = first - r->admitted_ns;
+    t->decode_ns = now - first;
+    t->decode_tokens = r->usage.completion_tokens;
 }
 
 static void count_end(struct request *r, const struct error *error)
 {
     struct sched *s = r->model->s;
+    if (!error && !r->embedding) rates_answer(&r->model->rates, r->usage.completion_tokens / r->n);
     if (error && error->code == ERR_CANCELLED) {
         atomic_fetch_add(&s->n_cancelled, 1);
         metric_add(METRIC_requests_cancelled_total, 1);
@@ -295,19 +345,20 @@ void request_end(struct request *r, const struct error *error)
 {
     struct sched *s = r->model->s;
     if (r->state == REQUEST_OVER) return;
+    finish_timings(r);
     if (r->state == REQUEST_QUEUED) {
         queue_remove(&r->model->queue, &r->queued);
         queue_room_give(&s->room);
         metric_add(METRIC_requests_waiting, -1);
-        list_remove(&r->timed);
         list_remove(&r->active);
     } else {
         free_slots(r);
         leave_active(r);
+        if (!r->embedding)
+            queue_charge(&r->model->queue, &r->queued, r->decoded - r->decoded_before);
     }
     idmap_del(&s->requests, r->by_id.id);
     count_end(r, error);
-    finish_timings(r);
     struct sched_event ev = {.usage = r->usage, .timings = r->timings, .error = error};
     ev.type = error ? SCHED_EV_ERROR : r->embedding ? SCHED_EV_EMBEDDING : SCHED_EV_DONE;
     if (ev.type == SCHED_EV_EMBEDDING) {
@@ -331,6 +382,13 @@ void request_fail(struct request *r, enum err code, const char *fmt, ...)
     va_end(args);
     err_set(&error, code, "%s", text);
     request_end(r, &error);
+}
+
+void request_refused(struct request *r, const struct error *error)
+{
+    atomic_fetch_add(&r->model->s->n_rejected, 1);
+    metric_add(METRIC_requests_rejected_total, 1);
+    request_end(r, error);
 }
 
 void requests_bury(struct sched *s)

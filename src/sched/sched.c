@@ -25,6 +25,7 @@ static void init_locks(struct sched *s)
     pthread_mutex_init(&s->submit_lock, NULL);
     pthread_mutex_init(&s->models_lock, NULL);
     pthread_mutex_init(&s->stopped_lock, NULL);
+    pthread_mutex_init(&s->status_lock, NULL);
     pthread_mutex_init(&s->inflight.lock, NULL);
 }
 
@@ -41,6 +42,7 @@ static void sched_destroy(struct sched *s)
     pthread_mutex_destroy(&s->submit_lock);
     pthread_mutex_destroy(&s->models_lock);
     pthread_mutex_destroy(&s->stopped_lock);
+    pthread_mutex_destroy(&s->status_lock);
     pthread_mutex_destroy(&s->inflight.lock);
     free(s);
 }
@@ -109,12 +111,14 @@ enum err sched_new(const struct sched_params *params, struct sched **out, struct
     list_init(&s->models);
     list_init(&s->ready);
     list_init(&s->fresh);
-    list_init(&s->timed);
     list_init(&s->graveyard);
     idmap_init(&s->requests);
     buf_init(&s->token_text, TOKEN_TEXT_MAX);
     s->room.capacity = s->params.queue_capacity;
     atomic_store(&s->oldest_ms, -1);
+    s->status.oldest_ms = -1;
+    s->status_quiet = true;
+    s->status_ms = clock_mono_ms();
     enum err e = start_threads(s, error);
     if (e) {
         sched_destroy(s);
@@ -185,16 +189,20 @@ const struct engine *sched_engine(const struct sched *s)
 
 /* ---- requests ------------------------------------------------------------------------------ */
 
-static enum err take_place(struct sched *s, int32_t idle, struct error *error)
+static enum err take_place(struct sched_model *m, int32_t idle, struct error *error)
 {
+    struct sched *s = m->s;
     int32_t taken;
     if (queue_room_take(&s->room, idle, &taken)) return OK;
     atomic_fetch_add(&s->n_rejected, 1);
     metric_add(METRIC_requests_rejected_total, 1);
-    return err_set(error, ERR_BUSY,
-                   "the queue is full: %d requests wait (at most %d may) and %d are running; try "
-                   "again later",
-                   taken, s->room.capacity, atomic_load(&s->n_running));
+    int32_t after_s = retry_after_s(atomic_load(&m->next_place_ms));
+    err_set(error, ERR_BUSY,
+            "the queue is full: %d requests wait (at most %d may) and %d are running; try again in "
+            "about %d s",
+            taken, s->room.capacity, atomic_load(&s->n_running), after_s);
+    error->retry_after_s = after_s;
+    return ERR_BUSY;
 }
 
 static enum err submit(struct sched *s, struct request *r, int32_t idle, uint64_t *id,
@@ -203,7 +211,7 @@ static enum err submit(struct sched *s, struct request *r, int32_t idle, uint64_
     pthread_mutex_lock(&s->submit_lock);
     enum err e = OK;
     if (atomic_load(&s->stopping)) e = err_set(error, ERR_STOPPING, "the hub is shutting down");
-    if (!e) e = take_place(s, idle, error);
+    if (!e) e = take_place(r->model, idle, error);
     if (!e) {
         *id = r->by_id.id = atomic_fetch_add(&s->next_id, 1) + 1;
         atomic_fetch_add(&s->n_total, 1);
@@ -262,6 +270,13 @@ void sched_cancel(struct sched *s, uint64_t id)
     }
     if (f->ctx && f->n_left == 0) engine_ctx_abort(f->ctx);
     pthread_mutex_unlock(&f->lock);
+}
+
+void sched_queue(struct sched *s, struct sched_queue *out)
+{
+    pthread_mutex_lock(&s->status_lock);
+    *out = s->status;
+    pthread_mutex_unlock(&s->status_lock);
 }
 
 void sched_stats(struct sched *s, struct sched_stats *out)

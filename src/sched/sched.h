@@ -44,6 +44,10 @@ struct sched_params {
     int32_t n_gpu_layers;
     int32_t queue_capacity; /* waiting requests; more are refused with ERR_BUSY */
     int32_t ageing_ms;      /* waiting this long raises the priority by one step; 0 = off */
+    bool pausing;           /* a more important request may pause a running one */
+    int32_t slice_ms;       /* after this long a tenant that has less may take a sequence over; 0 =
+                               never */
+    int32_t status_ms;      /* how often the queue's state is logged; 0 = never */
     int32_t step_target_ms; /* longest pause of a running stream for others' prompts; 0 = 500 */
     enum overflow overflow; /* of requests that say OVERFLOW_DEFAULT; that itself = stop */
     const struct shape_profile *shapes; /* measured before; copied */
@@ -190,5 +194,24 @@ struct sched_stats {
     int64_t total, cancelled, rejected;
 };
 void sched_stats(struct sched *s, struct sched_stats *out);
+
+enum { SCHED_QUEUE_MODELS_MAX = 64 };
+
+/* The queues, as the engine thread saw them last. */
+struct sched_queue {
+    int32_t running, waiting, tenants; /* tenants that wait */
+    int64_t oldest_ms;                 /* when the one that waits longest came; -1 = none */
+    int64_t promotions;                /* requests that ageing let go before more important ones */
+    int64_t pauses;
+    int32_t by_priority[101];
+    size_t n_models;
+    struct sched_queue_model {
+        char id[MODEL_ID_MAX];
+        int32_t running, waiting;
+        double tokens_per_second;
+        int64_t wait_ms; /* that a request would wait that came now; -1 = unknown */
+    } models[SCHED_QUEUE_MODELS_MAX];
+};
+void sched_queue(struct sched *s, struct sched_queue *out);
 
 #endif

@@ -3,7 +3,8 @@
  *   sched.c    the face: what callers' threads do (checks, submitting, cancelling, statistics)
  *   loop.c     the engine thread: commands, whose turn it is, stopping
  *   request.c  a request's life: making, events, end
- *   admit.c    which waiting requests become active
+ *   admit.c    which waiting requests become active, and who is paused for them
+ *   forecast.c how long what waits will wait, and telling it
  *   step.c     one batch of a generating model: build, decode, deliver, and what can go wrong
  *   batch.c    which tokens go into it: rounds, budget of prompt tokens, sub-batches, classes
  *   shape.c    what steps cost, and which sub-batches follow from that
@@ -13,7 +14,7 @@
  *   embed.c    one batch of an embedding model
  *   models.c   the models: registry, loader thread
  *   adapters.c LoRA adapters of the models, their thread
- *   queue.c idmap.c text.c   pure data structures
+ *   queue.c expiry.c rates.c idmap.c text.c   pure data structures
  *
  * A request's life (the function that makes the transition):
  *
@@ -38,7 +39,8 @@
  *   models_lock    the list of models, their state, error and listeners
  *   pace.lock      what a model has learnt about the cost of its steps
  *   inflight.lock  which requests are in the batch that is being decoded
- *   stopped_lock   the end of the engine thread */
+ *   stopped_lock   the end of the engine thread
+ *   status_lock    the queue's state for others to read */
 #ifndef HEARTH_SCHED_SCHED_INT_H
 #define HEARTH_SCHED_SCHED_INT_H
 
@@ -50,6 +52,7 @@
 #include "base/thread.h"
 #include "sched/idmap.h"
 #include "sched/queue.h"
+#include "sched/rates.h"
 #include "sched/sched.h"
 #include "sched/shape.h"
 #include "sched/text.h"
@@ -63,7 +66,9 @@ enum {
     CHAT_CTX_MAX = 8192,      /* per sequence, unless the configuration says more */
     CHAT_CTX_LEAST = 1025,    /* KV cells to go down to when memory is short */
     SLOTS_MAX = 64,
-    TENANT_MAX = 256, /* bytes of a tenant's name */
+    TENANT_MAX = 256,  /* bytes of a tenant's name */
+    FORECAST_MS = 250, /* how often the waiting are told where they stand now */
+    RETRY_AFTER_MAX_S = 600,
 };
 
 /* ---- requests ---------------------------------------------------------------------------- */
@@ -121,7 +126,6 @@ struct request {
     struct queue_entry queued;
     /* in sched.fresh, model->active, the graveyard, or its adapter's waiters */
     struct list_node active;
-    struct list_node timed; /* in sched.timed while it waits with a deadline */
     struct sched_model *model;
     enum request_state state;
     bool embedding;
@@ -139,6 +143,11 @@ struct request {
     enum overflow overflow; /* STOP or SHIFT */
     int64_t deadline_ms;
     int64_t arrived_ns, admitted_ns, first_token_ns;
+    int64_t turn_ns;        /* active: since when; sent back: since when it is not */
+    int64_t decoded;        /* tokens, also those decoded anew */
+    int64_t decoded_before; /* of those, before it became active the last time */
+    int32_t told_position;  /* -1 = not yet */
+    bool promoted;          /* ageing let it in before more important ones */
     bool started;
     struct usage usage;
     struct timings timings;
@@ -256,6 +265,8 @@ struct sched_model {
     /* any thread */
     _Atomic float progress;
     atomic_int n_running, n_idle; /* requests, slots */
+    /* ms that the last in the queue, and the next one, will wait as it looks; -1 = unknown */
+    atomic_llong wait_ms, next_place_ms;
     /* set by the loader, immutable while READY */
     struct engine_model *engine_model;
     struct engine_model_facts facts;
@@ -265,6 +276,13 @@ struct sched_model {
     /* engine thread */
     struct list_node ready; /* in sched.ready */
     struct queue queue;
+    struct rates rates;
+    int64_t forecast_ms;       /* when it was made */
+    uint64_t forecast_changes; /* of the queue then */
+    int64_t slices_ms;         /* when it was looked for who has run for a whole slice */
+    double served;             /* time it got, by its weight: the least goes next (loop.c) */
+    uint64_t turn;             /* of the engine thread, when it was looked at last */
+    bool busy;                 /* it had work then */
     struct list_node active;   /* requests, most important first */
     struct list_node adapters; /* changed under models_lock, too */
     int32_t adapters_loading;  /* it may not be unloaded while there are any */
@@ -293,6 +311,8 @@ struct inflight {
 
 struct sched {
     struct sched_params params;
+    pthread_mutex_t status_lock;
+    struct sched_queue status; /* status_lock: what the engine thread saw last */
     struct shape_profile *shapes; /* = params.shapes */
     pthread_t engine_thread, loader_thread, adapters_thread;
     struct mailbox *inbox, *loads, *adapter_loads;
@@ -313,10 +333,13 @@ struct sched {
     struct idmap requests;
     struct list_node ready;     /* models */
     struct list_node fresh;     /* requests that arrived and were not yet told their position */
-    struct list_node timed;     /* waiting requests with a deadline */
     struct list_node graveyard; /* requests that are over */
     uint64_t cancels_seen;
-    int64_t timed_look_ms; /* when the deadlines were looked at */
+    double served;     /* of the model that was served last: who comes new starts there */
+    int64_t status_ms; /* when the status was logged */
+    bool status_quiet; /* and there was nothing to say */
+    uint64_t turns;
+    int64_t n_pauses;
     bool draining, quit;   /* CMD_STOP, CMD_QUIT were seen */
     struct buf token_text; /* scratch of deliver.c */
 };
@@ -327,7 +350,13 @@ struct request *request_new_embed(const struct sched_embed *e, struct error *err
 void request_free(struct request *r); /* any state; the prompt too */
 void request_emit(struct request *r, const struct sched_event *ev);
 void request_started(struct request *r); /* leaves the queue, joins model->active */
+void request_enqueue(struct request *r); /* it has arrived and waits to be admitted */
 void request_requeue(struct request *r); /* the way back; its slots are free already */
+/* At a token boundary: its sequences are given up, its tokens stay cached where they can, and it
+ * goes on later from the place where it stood in the queue. */
+void request_pause(struct request *r);
+/* It ends, because it would wait too long. */
+void request_refused(struct request *r, const struct error *error);
 /* Last event: DONE, EMBEDDING, or ERROR when error is given. Frees its slots. */
 void request_end(struct request *r, const struct error *error);
 void request_fail(struct request *r, enum err code, const char *fmt, ...) HT_PRINTF(3, 4);
@@ -344,7 +373,6 @@ void adapter_loaded(struct sched_adapter *a);
 void adapters_unload(struct sched_model *m); /* before its weights; no request is left */
 
 /* ---- loop.c */
-void request_enqueue(struct request *r); /* it has arrived and may be admitted */
 void *loop_main(void *sched);
 /* Decodes the model's batch. ERR_BUSY: a cancel came, look at the mailbox first. */
 enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids,
@@ -354,6 +382,12 @@ enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids,
 void step_admit(struct sched_model *m); /* waiting requests that fit become active */
 /* Gives idle slots to the waiting choices. False: no memory, the request has ended. */
 bool start_choices(struct sched_model *m, struct request *r);
+
+/* ---- forecast.c */
+/* Tells the waiting requests of m where they stand, and refuses those that have just come and can't
+ * make their deadline. */
+void forecast(struct sched_model *m, int64_t now_ms);
+int32_t retry_after_s(int64_t ms);
 
 /* ---- step.c, embed.c: one batch if there is work; false if there was none */
 bool step_generate(struct sched_model *m);

@@ -207,12 +207,16 @@ void slot_release(struct sched_model *m, struct slot *slot, bool keep)
     slot->owner = NULL;
     slot->last_used = ++m->uses;
     c->slot = NULL;
-    if (keep && slot->n_kv && !c->n_dropped) {
+    if (c->n_dropped) keep = false; /* its cells are not what its tokens would give */
+    if (keep && slot->n_kv && c->state == CHOICE_ENDED) {
         slot->tokens = c->tokens; /* it has no further use for them */
         c->tokens = NULL;
-    } else {
-        forget(m, slot);
+    } else if (keep && slot->n_kv) {
+        size_t n = (size_t)slot->n_kv;
+        slot->tokens = try_calloc(n, sizeof *slot->tokens);
+        if (slot->tokens) memcpy(slot->tokens, c->tokens, n * sizeof *slot->tokens);
     }
+    if (!slot->tokens) forget(m, slot);
     publish_idle(m);
 }
 
