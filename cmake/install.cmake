@@ -4,6 +4,8 @@ install(DIRECTORY ${CMAKE_BINARY_DIR}/lib/hearth/ DESTINATION lib/hearth
         FILES_MATCHING PATTERN "*.so*" PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)
 file(GLOB models ${CMAKE_SOURCE_DIR}/models/*.gguf ${CMAKE_SOURCE_DIR}/models/*.json)
 install(FILES ${models} DESTINATION share/hearth/models)
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/models/adapters DESTINATION share/hearth/models
+        FILES_MATCHING PATTERN "*.gguf")
 
 # The binary writes its own man page and completions.
 set(share ${CMAKE_BINARY_DIR}/share)

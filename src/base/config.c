@@ -238,10 +238,16 @@ static enum err find_folders(struct config *c, struct error *error)
                 "there is no place for data: set HEARTH_DATA to a folder, or HOME");
         replace_text(c, CONFIG_DATA_DIR, dir);
     }
-    if (!*config_str(c, CONFIG_MODELS_DIR)) {
-        enum err err = fs_join(dir, sizeof dir, config_str(c, CONFIG_DATA_DIR), "models", error);
+    static const struct {
+        enum config_key key;
+        const char *name;
+    } in_data[] = {{CONFIG_MODELS_DIR, "models"}, {CONFIG_ADAPTERS_DIR, "adapters"}};
+    for (size_t i = 0; i < sizeof in_data / sizeof *in_data; i++) {
+        if (*config_str(c, in_data[i].key)) continue;
+        enum err err =
+            fs_join(dir, sizeof dir, config_str(c, CONFIG_DATA_DIR), in_data[i].name, error);
         if (err) return err;
-        replace_text(c, CONFIG_MODELS_DIR, dir);
+        replace_text(c, in_data[i].key, dir);
     }
     find_beside_binary(c, CONFIG_BUILTIN_DIR, builtin, "hearth-tiny.gguf");
     find_beside_binary(c, CONFIG_LIB_DIR, lib, "");

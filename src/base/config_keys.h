@@ -33,9 +33,12 @@
     X(DATA_DIR, "HEARTH_DATA", PATH, "", 0, 0, "", "folders", "Data folder; empty is the user's own (~/.local/share/hearth).") \
     X(MODELS_DIR, "HEARTH_MODELS", PATH, "", 0, 0, "", "folders", "Models folder; empty is `models` in the data folder.") \
     X(BUILTIN_DIR, "HEARTH_BUILTIN", PATH, "", 0, 0, "", "folders", "Folder of the built-in models; empty finds it beside the binary.") \
+    X(ADAPTERS_DIR, "HEARTH_ADAPTERS", PATH, "", 0, 0, "", "folders", "Folder of LoRA adapters; empty is `adapters` in the data folder.") \
     X(LIB_DIR, "HEARTH_LIB", PATH, "", 0, 0, "", "folders", "Folder of the inference library's CPU variants; empty finds it beside the binary.") \
     X(DEFAULT_MODEL, "DEFAULT_MODEL", STRING, "", 0, 0, "", "models", "Model for requests that name none; empty is the first chat model in the models folder, else the built-in one.") \
     X(DEFAULT_EMBED_MODEL, "HEARTH_EMBED_MODEL", STRING, "", 0, 0, "", "models", "Embedding model for requests that name none; empty is the built-in one.") \
+    X(DEFAULT_ADAPTER, "HEARTH_ADAPTER", STRING, "", 0, 0, "", "models", "LoRA adapter for requests that name none, where it fits the model; empty is none.") \
+    X(ADAPTERS_KEPT, "HEARTH_ADAPTERS_KEPT", INT, "8", 0, 1000, "", "models", "LoRA adapters of a model that stay in memory while no request uses them.") \
     X(PRELOAD, "HEARTH_PRELOAD", BOOL, "true", 0, 0, "", "models", "Load the default model at start instead of at the first request.") \
     X(HF_TOKEN, "HF_TOKEN", SECRET, "", 0, 0, "", "models", "Token for gated repositories at Hugging Face.") \
     X(HF_ENDPOINT, "HF_ENDPOINT", STRING, "https://huggingface.co", 0, 0, "", "models", "Where catalogue names and repositories are downloaded from.") \

@@ -6,10 +6,12 @@
 #include "models/gguf.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/map.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "models/gguf_int.h"
 
@@ -87,6 +89,10 @@ static const struct {
 
 struct facts {
     char arch[32], type[32], name[MODEL_ID_MAX], finetune[64];
+    char adapter_type[32], base_model[MODEL_ID_MAX];
+    double alpha;
+    bool activated;
+    struct gguf_tensors *tensors; /* NULL: nobody wants their list */
     int64_t file_type, alignment, pooling, split_no, split_count;
     int64_t n_ctx, n_embd, n_layer, n_vocab, vocab_size;
     int64_t n_params;
@@ -118,10 +124,13 @@ static const struct {
       {"general.type", offsetof(struct facts, type)},
       {"general.name", offsetof(struct facts, name)},
       {"general.finetune", offsetof(struct facts, finetune)},
+      {"adapter.type", offsetof(struct facts, adapter_type)},
+      {"general.base_model.0.name", offsetof(struct facts, base_model)},
 };
 static const size_t text_sizes[] = {
-    sizeof(((struct facts *)0)->arch), sizeof(((struct facts *)0)->type),
-    sizeof(((struct facts *)0)->name), sizeof(((struct facts *)0)->finetune)};
+    sizeof(((struct facts *)0)->arch),         sizeof(((struct facts *)0)->type),
+    sizeof(((struct facts *)0)->name),         sizeof(((struct facts *)0)->finetune),
+    sizeof(((struct facts *)0)->adapter_type), sizeof(((struct facts *)0)->base_model)};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -187,6 +196,17 @@ static bool read_template(struct gguf_reader *r, const struct gguf_key *key, str
     return ok;
 }
 
+static bool read_alpha(struct gguf_reader *r, const struct gguf_key *key, struct facts *f)
+{
+    bool integral;
+    int64_t i;
+    /* libllama takes it for a float without looking, and dies of anything else */
+    if (key->type != GGUF_F32) return wrong_type(r, key, "f32");
+    if (!gguf_read_number(r, key->type, &integral, &i, &f->alpha)) return false;
+    if (f->alpha >= 0 && f->alpha <= 1e6) return true;
+    return gguf_corrupt(r, "the key %s is %g", key->name, f->alpha);
+}
+
 /* A key "<arch>.<what>"; *handled tells whether it was one that counts. */
 static bool arch_key(struct gguf_reader *r, const struct gguf_key *key, struct facts *f,
                      bool *handled)
@@ -223,6 +243,8 @@ static bool read_key(struct gguf_reader *r, const struct gguf_key *key, struct f
         if (key->type != GGUF_ARRAY) return wrong_type(r, key, "array");
         f->n_vocab = key->count > INT32_MAX ? INT32_MAX : (int64_t)key->count;
     }
+    if (str_eq(key->name, "adapter.lora.alpha")) return read_alpha(r, key, f);
+    if (str_eq(key->name, "adapter.alora.invocation_tokens")) f->activated = true;
     bool handled;
     if (!arch_key(r, key, f, &handled)) return false;
     return handled || gguf_skip_value(r, key);
@@ -280,6 +302,26 @@ static bool tensor_bytes(struct gguf_reader *r, const char *name, const uint64_t
     return true;
 }
 
+static bool list_tensor(struct gguf_reader *r, struct gguf_tensors *list, const char *name,
+                        const uint64_t *dims, uint32_t type)
+{
+    if (list->n == list->cap) {
+        size_t cap = list->cap ? 2 * list->cap : 256;
+        struct gguf_tensor *bigger = try_realloc(list->items, cap, sizeof(*bigger));
+        if (!bigger) {
+            err_set(r->error, ERR_NOMEM, "no memory for a list of %zu tensors", cap);
+            return false;
+        }
+        list->items = bigger;
+        list->cap = cap;
+    }
+    struct gguf_tensor *t = &list->items[list->n++];
+    *t = (struct gguf_tensor){.type = type};
+    str_copy(t->name, sizeof(t->name), name);
+    memcpy(t->dims, dims, sizeof(t->dims));
+    return true;
+}
+
 /* *end: where the tensors so far end in the data section, padded; moved on. */
 static bool read_tensor(struct gguf_reader *r, struct facts *f, struct map *seen, uint64_t *end,
                         uint64_t *data_bytes)
@@ -295,6 +337,7 @@ static bool read_tensor(struct gguf_reader *r, struct facts *f, struct map *seen
         if (!gguf_read_u64(r, &dims[i])) return false;
     if (!gguf_read_u32(r, &type) || !gguf_read_u64(r, &offset)) return false;
     if (!tensor_bytes(r, name, dims, type, &elements, &bytes)) return false;
+    if (f->tensors && !list_tensor(r, f->tensors, name, dims, type)) return false;
     if (offset != *end)
         return gguf_corrupt(r, "the tensor %s stands at offset %llu instead of %llu", name,
                             (unsigned long long)offset, (unsigned long long)*end);
@@ -338,10 +381,14 @@ static bool read_tensors(struct gguf_reader *r, struct facts *f)
     return check_size(r, data_bytes, (uint64_t)f->alignment);
 }
 
-static bool collect(struct gguf_reader *r, struct facts *f)
+/* Tensors are added to `tensors` unless it is NULL. */
+static bool collect(struct gguf_reader *r, struct facts *f, struct gguf_tensors *tensors)
 {
-    *f = (struct facts){
-        .file_type = -1, .alignment = 32, .pooling = POOLING_UNKNOWN, .split_count = 1};
+    *f = (struct facts){.file_type = -1,
+                        .alignment = 32,
+                        .pooling = POOLING_UNKNOWN,
+                        .split_count = 1,
+                        .tensors = tensors};
     if (!read_keys(r, f)) return false;
     uint64_t after_keys = r->pos;
     if (f->arch_came_late && f->arch[0] && !read_arch_keys_again(r, f)) return false;
@@ -428,7 +475,7 @@ static void describe(const struct facts *f, const struct gguf_reader *r, struct 
 /* Takes over an opened reader. */
 static enum err inspect(struct gguf_reader *r, struct facts *f, struct model_info *out)
 {
-    enum err e = collect(r, f) ? check_usable(f, r->error) : r->error->code;
+    enum err e = collect(r, f, NULL) ? check_usable(f, r->error) : r->error->code;
     if (e == OK) describe(f, r, out);
     gguf_close(r);
     return e;
@@ -519,5 +566,105 @@ enum err gguf_inspect(const char *path, struct model_info *out, struct error *er
         e = add_part(path, no, (int)f.split_count, out, error);
     if (e == OK && !str_copy(out->path, sizeof(out->path), path))
         e = err_set(error, ERR_INVALID, "the path is longer than %d bytes", MODEL_PATH_MAX - 1);
+    return e;
+}
+
+/* ---- adapters ----------------------------------------------------------------------------- */
+
+void gguf_tensors_free(struct gguf_tensors *list)
+{
+    free(list->items);
+    *list = (struct gguf_tensors){0};
+}
+
+const char *gguf_tensor_type_name(uint32_t type)
+{
+    ht_assert(type < TENSOR_TYPES && tensor_types[type].name);
+    return tensor_types[type].name;
+}
+
+static void describe_adapter(const struct facts *f, const struct gguf_reader *r,
+                             struct gguf_adapter *out)
+{
+    str_copy(out->arch, sizeof(out->arch), f->arch);
+    str_copy(out->name, sizeof(out->name), f->name);
+    str_copy(out->base_model, sizeof(out->base_model), f->base_model);
+    out->alpha = f->alpha;
+    out->activated = f->activated;
+    out->file_bytes = r->file_size > INT64_MAX ? INT64_MAX : (int64_t)r->file_size;
+    for (uint64_t i = 0; i < out->tensors.n; i++) {
+        const struct gguf_tensor *t = &out->tensors.items[i];
+        if (str_ends(t->name, ".lora_b") && t->dims[0] > (uint64_t)out->rank)
+            out->rank = t->dims[0] > INT32_MAX ? INT32_MAX : (int32_t)t->dims[0];
+    }
+}
+
+static enum err check_adapter(const struct facts *f, struct error *error)
+{
+    if (!str_eq(f->type, "adapter"))
+        return err_set(error, ERR_ADAPTER, "it is no adapter (general.type is \"%s\")", f->type);
+    if (!str_eq(f->adapter_type, "lora"))
+        return err_set(error, ERR_ADAPTER, "it is an adapter of type \"%s\"; only lora is known",
+                       f->adapter_type);
+    if (!f->arch[0])
+        return err_set(error, ERR_ADAPTER,
+                       "it doesn't say for which architecture it is (general.architecture)");
+    return OK;
+}
+
+static enum err inspect_adapter(struct gguf_reader *r, struct gguf_adapter *out)
+{
+    struct facts f;
+    *out = (struct gguf_adapter){0};
+    enum err e = collect(r, &f, &out->tensors) ? check_adapter(&f, r->error) : r->error->code;
+    if (e == OK)
+        describe_adapter(&f, r, out);
+    else
+        gguf_tensors_free(&out->tensors);
+    gguf_close(r);
+    return e;
+}
+
+enum err gguf_inspect_adapter(const char *path, struct gguf_adapter *out, struct error *error)
+{
+    struct error own;
+    struct gguf_reader r;
+    enum err e = gguf_open(&r, path, error ? error : &own);
+    return e ? e : inspect_adapter(&r, out);
+}
+
+enum err gguf_inspect_adapter_bytes(const void *data, size_t len, uint64_t file_size,
+                                    struct gguf_adapter *out, struct error *error)
+{
+    struct error own;
+    struct gguf_reader r;
+    enum err e = gguf_open_bytes(&r, data, len, file_size, error ? error : &own);
+    return e ? e : inspect_adapter(&r, out);
+}
+
+static enum err list_file(const char *path, struct facts *f, struct gguf_tensors *out,
+                          struct error *error)
+{
+    struct gguf_reader r;
+    enum err e = gguf_open(&r, path, error);
+    if (e) return e;
+    e = collect(&r, f, out) ? OK : error->code;
+    gguf_close(&r);
+    return e;
+}
+
+enum err gguf_list_tensors(const char *path, struct gguf_tensors *out, struct error *error)
+{
+    struct error own;
+    struct facts f, part;
+    if (!error) error = &own;
+    *out = (struct gguf_tensors){0};
+    enum err e = list_file(path, &f, out, error);
+    for (int no = 1; e == OK && no < f.split_count && no < SPLIT_MAX; no++) {
+        char file[MODEL_PATH_MAX];
+        if (part_path(file, sizeof(file), path, no, (int)f.split_count))
+            e = list_file(file, &part, out, error);
+    }
+    if (e) gguf_tensors_free(out);
     return e;
 }

@@ -33,6 +33,43 @@ HT_MUST_CHECK enum err gguf_inspect_bytes(const void *data, size_t len, uint64_t
 HT_MUST_CHECK enum err gguf_check_file(const char *path, int *part, int *n_parts,
                                        struct error *error);
 
+/* ---- adapters ----------------------------------------------------------------------------- */
+
+struct gguf_tensor {
+    char name[64];
+    uint64_t dims[4]; /* unused ones are 1 */
+    uint32_t type;    /* enum ggml_type; one that is known */
+};
+
+struct gguf_tensors {
+    struct gguf_tensor *items;
+    size_t n, cap;
+};
+void gguf_tensors_free(struct gguf_tensors *list);
+const char *gguf_tensor_type_name(uint32_t type); /* "F16", ... */
+
+/* What a LoRA adapter's file says; free its tensors. */
+struct gguf_adapter {
+    char arch[32];
+    char name[MODEL_ID_MAX], base_model[MODEL_ID_MAX]; /* may be "" */
+    double alpha;                                      /* 0..1e6; 0 = not said */
+    bool activated;                                    /* aLoRA: works only from certain words on */
+    int32_t rank;                                      /* the highest of its tensors */
+    int64_t file_bytes;
+    struct gguf_tensors tensors;
+};
+
+/* ERR_ADAPTER: not a LoRA adapter. ERR_MODEL_FILE: truncated or corrupt. ERR_NOT_FOUND. */
+HT_MUST_CHECK enum err gguf_inspect_adapter(const char *path, struct gguf_adapter *out,
+                                            struct error *error);
+HT_MUST_CHECK enum err gguf_inspect_adapter_bytes(const void *data, size_t len, uint64_t file_size,
+                                                  struct gguf_adapter *out, struct error *error);
+/* The tensors of a model, those of all its parts if it has several. */
+HT_MUST_CHECK enum err gguf_list_tensors(const char *path, struct gguf_tensors *out,
+                                         struct error *error);
+
+/* ---- people ------------------------------------------------------------------------------- */
+
 /* All metadata as a JSON object (arrays longer than 16 are cut to their length, texts longer than
  * 16 KiB to theirs), for `hearth models show`. */
 HT_MUST_CHECK enum err gguf_metadata_json(const char *path, struct buf *out, struct error *error);

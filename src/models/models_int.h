@@ -2,6 +2,8 @@
 #ifndef HEARTH_MODELS_MODELS_INT_H
 #define HEARTH_MODELS_MODELS_INT_H
 
+#include <sys/stat.h>
+
 #include "base/map.h"
 #include "models/catalog.h"
 #include "models/models.h"
@@ -32,6 +34,9 @@ struct scan {
  * what did not change. Logs files that are newly found not to be models. */
 struct scan *scan_folders(const char *builtin_dir, const char *dir, struct scan *old);
 void scan_free(struct scan *s);
+
+/* Of size, time and inode: another number when the file is another one. */
+uint64_t file_signature(const struct stat *st);
 
 /* The file's name without folder, "-00001-of-0000N" and ".gguf". */
 void model_stem(char *dst, size_t size, const char *path);

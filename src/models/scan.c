@@ -74,7 +74,7 @@ static uint64_t mix(uint64_t h, uint64_t v)
     return (h ^ v) * UINT64_C(0x9E3779B97F4A7C15) + (h >> 29);
 }
 
-static uint64_t signature_of(const struct stat *st)
+uint64_t file_signature(const struct stat *st)
 {
     uint64_t h = mix(1, (uint64_t)st->st_size);
     h = mix(h, (uint64_t)st->st_mtim.tv_sec);
@@ -99,7 +99,7 @@ static void add_file(struct finder *f, const char *path, const struct stat *st)
         f->files = more;
         f->cap = cap;
     }
-    f->files[f->n++] = (struct found){xstrdup(path), signature_of(st)};
+    f->files[f->n++] = (struct found){xstrdup(path), file_signature(st)};
 }
 
 /* Recursion is bounded by `depth`. */

@@ -37,6 +37,8 @@ static void job_free(struct job *job)
     free(job->echo);
     free(job->load_name);
     free(job->model_path);
+    free(job->model_adapter);
+    free(job->adapter);
     if (job->gen) arena_free(job->gen->arena);
     if (job->embed) arena_free(job->embed->arena);
     free(job);
@@ -164,6 +166,7 @@ static void local_free(struct local *l)
     pthread_cond_destroy(&l->all_gone);
     buf_free(&l->text);
     free(l->logprobs);
+    adapters_free(l->adapters);
     free(l->default_model);
     free(l->default_embedding_model);
     free(l);
@@ -226,7 +229,12 @@ enum err local_open(const struct local_params *params, struct provider **out, st
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&l->all_gone, &attr);
     pthread_condattr_destroy(&attr);
-    enum err e = thread_start(&l->delivery, "delivery", deliver_main, l, error);
+    const char *adapter = params->default_adapter ? params->default_adapter : "";
+    str_copy(l->adapter, sizeof l->adapter, adapter_is_none(adapter) ? "" : adapter);
+    l->adapter_scale = 1;
+    enum err e = adapters_open(params->adapters_dir ? params->adapters_dir : "",
+                               params->builtin_adapters_dir, &l->adapters, error);
+    if (!e) e = thread_start(&l->delivery, "delivery", deliver_main, l, error);
     if (e) {
         local_free(l);
         return e;

@@ -14,11 +14,13 @@
 #include "sched/sched.h"
 
 struct local_params {
-    struct sched *sched;                 /* borrowed */
-    struct models *models;               /* borrowed: names to files */
-    struct pool *pool;                   /* borrowed */
-    const char *default_model;           /* copied; "" = the built-in one */
-    const char *default_embedding_model; /* copied; "" = the built-in one */
+    struct sched *sched;                             /* borrowed */
+    struct models *models;                           /* borrowed: names to files */
+    struct pool *pool;                               /* borrowed */
+    const char *default_model;                       /* copied; "" = the built-in one */
+    const char *default_embedding_model;             /* copied; "" = the built-in one */
+    const char *adapters_dir, *builtin_adapters_dir; /* copied; NULL = none */
+    const char *default_adapter;                     /* copied; NULL, "" or "base" = none */
     /* Called on the delivery thread when it has told all that it was given; may be NULL. */
     void (*on_drained)(void *ctx);
     void *drained_ctx;

@@ -96,6 +96,8 @@ static enum err control_queue(struct local *l, const json_t *args, control_fn fn
 
 static const control_verb_fn verbs[CONTROL_COUNT] = {
     [CONTROL_QUEUE] = control_queue,
+    [CONTROL_ADAPTERS] = control_adapters,
+    [CONTROL_ADAPTER_LOAD] = control_adapter_load,
 };
 
 enum err local_control(struct provider *p, enum control what, const char *args, control_fn fn,

@@ -204,7 +204,10 @@ static void on_choice_end(struct job *job, const struct note *n)
 
 static void on_started(struct job *job, const struct note *n)
 {
-    struct gen_event ev = {.type = GEN_EV_STARTED, .model = job->model_id, .usage = n->more->usage};
+    struct gen_event ev = {.type = GEN_EV_STARTED,
+                           .model = job->model_id,
+                           .adapter = job->adapter ? job->adapter->name : NULL,
+                           .usage = n->more->usage};
     emit(job, &ev);
     for (int32_t i = 0; job->echo && i < job->n_choices; i++) {
         struct gen_event echo = {

@@ -5,6 +5,7 @@
  *   local_notes.c    from the engine thread to the delivery thread: notes
  *   local_deliver.c  the delivery thread: parsing, reasoning and tools, calling the listener
  *   local_names.c    what a model's name stands for
+ *   local_adapters.c which LoRA adapter a request gets
  *   local_control.c  what can be asked beside generating: a table of verbs
  *
  * A job is one request (or preload). It passes from the pool, perhaps through a load, to the
@@ -24,6 +25,7 @@
 #include "base/json.h"
 #include "base/list.h"
 #include "base/mailbox.h"
+#include "models/adapters.h"
 #include "provider/local.h"
 #include "sched/idmap.h"
 
@@ -62,7 +64,10 @@ struct job {
     uint64_t sched_id;
     /* set by the pool before anybody else needs it */
     char model_id[MODEL_ID_MAX];
-    char *model_path; /* while it waits for a load */
+    char *model_path;             /* while it waits for a load */
+    char *model_adapter;          /* behind the ':' of its model's name; NULL = none */
+    struct adapter_info *adapter; /* NULL = none */
+    float adapter_scale;          /* 0 = 1 */
     struct job_choice *choices;
     int32_t n_choices;
     char *echo; /* GEN_RAW with echo: text that comes first */
@@ -87,9 +92,12 @@ struct local {
     atomic_int sending; /* threads inside mailbox_send */
     pthread_mutex_t lock;
     pthread_cond_t all_gone;
-    struct idmap jobs; /* lock */
-    int64_t n_jobs;    /* lock: not yet freed */
-    bool stopping;     /* lock */
+    struct adapters *adapters;
+    char adapter[ADAPTER_NAME_MAX]; /* lock: for requests that name none; "" = none */
+    float adapter_scale;            /* lock */
+    struct idmap jobs;              /* lock */
+    int64_t n_jobs;                 /* lock: not yet freed */
+    bool stopping;                  /* lock */
     atomic_ullong next_id;
     /* delivery thread */
     struct buf text; /* scratch: joined texts */
@@ -165,7 +173,20 @@ HT_MUST_CHECK enum err names_resolve(struct local *l, const char *name, bool emb
 /* A model of that id and kind that is in memory: the way of most requests, without a look at the
  * folders. NULL: names_resolve knows more. */
 struct sched_model *names_loaded(struct local *l, const char *name, bool embedding);
+/* For a name that is no model: one whose last ':' separates a model from an adapter? Then OK, and
+ * *adapter is that part of name. Else the error that is there, which may get more words. */
+HT_MUST_CHECK enum err names_split_adapter(struct local *l, const char *name,
+                                           struct model_info *out, const char **adapter,
+                                           struct error *error);
 /* The error without the folders of this machine. */
 void names_hide_path(struct error *error, const char *path);
+
+/* local_adapters.c */
+/* Sets job->adapter for a request to the model of that id. */
+HT_MUST_CHECK enum err adapter_choose(struct job *job, const char *model_id, struct error *error);
+enum err control_adapters(struct local *l, const json_t *args, control_fn fn, void *ctx,
+                          struct error *error);
+enum err control_adapter_load(struct local *l, const json_t *args, control_fn fn, void *ctx,
+                              struct error *error);
 
 #endif

@@ -84,6 +84,12 @@ static enum err generate(struct job *job, struct sched_model *m, struct engine_p
                                .overflow = req->overflow,
                                .listener = note_event,
                                .listener_ctx = job};
+    if (job->adapter) {
+        g.adapter = job->adapter->name;
+        g.adapter_path = job->adapter->path;
+        g.adapter_version = job->adapter->version;
+        g.adapter_scale = job->adapter_scale;
+    }
     uint64_t id;
     enum err e = make_parsers(job, prompt, error);
     if (!e) e = make_echo(job, sched_engine_model(m), error);
@@ -267,7 +273,11 @@ static enum err find_model(struct job *job, struct sched_model **m, struct model
     bool embedding = job->kind == JOB_EMBED;
     *m = names_loaded(l, name, embedding);
     if (*m) return OK;
+    const char *adapter = NULL;
     enum err e = names_resolve(l, name, embedding, info, error);
+    if (e == ERR_NO_MODEL && job->kind == JOB_GENERATE)
+        e = names_split_adapter(l, name, info, &adapter, error);
+    if (adapter) job->model_adapter = xstrdup(adapter);
     if (e == ERR_UNSUPPORTED && job->kind == JOB_LOAD) /* a preload may be of either kind */
         e = names_resolve(l, name, true, info, error);
     if (!e) *m = sched_find(l->sched, info->id);
@@ -283,6 +293,9 @@ void job_prepare(void *arg)
     enum err e = OK;
     if (is_cancelled(job)) e = err_set(&error, ERR_CANCELLED, "the request was cancelled");
     if (!e) e = find_model(job, &m, &info, &error);
+    if (!e && job->kind == JOB_GENERATE)
+        e = adapter_choose(job, m ? sched_model_id(m) : info.id, &error);
+    if (e) m = NULL;
     if (m) {
         submit(job, m);
         return;

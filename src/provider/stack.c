@@ -3,6 +3,7 @@
 
 #include <strings.h>
 
+#include "base/fs.h"
 #include "base/log.h"
 
 static enum err open_sched(const struct config *c, struct stack *stack, struct error *error)
@@ -17,6 +18,7 @@ static enum err open_sched(const struct config *c, struct stack *stack, struct e
         .n_threads = (int32_t)config_int(c, CONFIG_N_THREADS),
         .n_gpu_layers = (int32_t)config_int(c, CONFIG_GPU_LAYERS),
         .queue_capacity = (int32_t)config_int(c, CONFIG_QUEUE_CAPACITY),
+        .adapters_kept = (int32_t)config_int(c, CONFIG_ADAPTERS_KEPT),
         .ageing_ms = (int32_t)config_int(c, CONFIG_AGEING),
         .pausing = config_bool(c, CONFIG_PAUSING),
         .slice_ms = (int32_t)config_int(c, CONFIG_TIME_SLICE),
@@ -32,7 +34,15 @@ static enum err open_sched(const struct config *c, struct stack *stack, struct e
 static enum err open_local(const struct config *c, struct stack *stack, struct models *models,
                            struct pool *pool, const struct stack_hooks *hooks, struct error *error)
 {
+    char builtin_adapters[FS_PATH_MAX];
+    if (!*config_str(c, CONFIG_BUILTIN_DIR) ||
+        fs_join(builtin_adapters, sizeof builtin_adapters, config_str(c, CONFIG_BUILTIN_DIR),
+                "adapters", NULL))
+        builtin_adapters[0] = '\0';
     struct local_params params = {
+        .adapters_dir = config_str(c, CONFIG_ADAPTERS_DIR),
+        .builtin_adapters_dir = builtin_adapters,
+        .default_adapter = config_str(c, CONFIG_DEFAULT_ADAPTER),
         .sched = stack->sched,
         .models = models,
         .pool = pool,

@@ -5,8 +5,8 @@
  * models' loader: an adapter is milliseconds, and must not wait behind a model). Neither the base
  * weights nor any other request notices. What can't be loaded ends its requests with the reason.
  *
- * An adapter that requests use or wait for stays. Of the others the ADAPTERS_KEPT used last stay in
- * memory, so that talking to one now and then doesn't load it each time; how many are in use at
+ * An adapter that requests use or wait for stays. Of the others the `adapters_kept` used last stay
+ * in memory, so that talking to one now and then doesn't load it each time; how many are in use at
  * once is bounded by the folder, where only its owner puts files. A file that was replaced is
  * another adapter (`version`); the old one goes with its last request.
  *
@@ -27,8 +27,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "sched/sched_int.h"
-
-enum { ADAPTERS_KEPT = 8 /* unused ones in memory, per model */ };
 
 /* ---- wishes -------------------------------------------------------------------------------- */
 
@@ -118,7 +116,7 @@ static void forget(struct sched_adapter *a)
     adapter_free(a);
 }
 
-/* Down to what is used and the last ADAPTERS_KEPT of the others. */
+/* Down to what is used and the last few of the others. */
 static void trim(struct sched_model *m)
 {
     if (m->adapters_loading) return;
@@ -131,7 +129,7 @@ static void trim(struct sched_model *m)
             unused++;
             if (!oldest || a->last_used < oldest->last_used) oldest = a;
         }
-        if (unused <= ADAPTERS_KEPT) return;
+        if (unused <= m->s->params.adapters_kept) return;
         forget(oldest);
     }
 }

@@ -42,6 +42,7 @@ struct sched_params {
     int32_t n_batch, n_ubatch;
     int32_t n_threads; /* 0 = what suits the machine */
     int32_t n_gpu_layers;
+    int32_t adapters_kept;  /* LoRA adapters of a model in memory that no request uses */
     int32_t queue_capacity; /* waiting requests; more are refused with ERR_BUSY */
     int32_t ageing_ms;      /* waiting this long raises the priority by one step; 0 = off */
     bool pausing;           /* a more important request may pause a running one */

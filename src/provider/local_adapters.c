@@ -1,0 +1,249 @@
+/* Which LoRA adapter a request gets, and the verbs that list and choose them.
+ *
+ * The request's own field counts first, then the name behind the last ':' of its model
+ * ("hearth-tiny:pirate"; a model of that whole name goes before), then the adapter that was chosen
+ * for all (adapter_load, HEARTH_ADAPTER). The last one is left out for models that it does not fit;
+ * one that the request names must fit, else it fails with the reason, before anything is loaded. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "provider/local_int.h"
+
+enum { SCALE_MAX = 100 };
+
+/* ---- names --------------------------------------------------------------------------------- */
+
+/* Fake adapters have no file, like fake models. */
+static bool is_fake(const struct local *l, const char *name)
+{
+    return l->fake_engine && str_starts(name, "fake:lora");
+}
+
+static enum err resolve(struct local *l, const char *name, struct adapter_info *out,
+                        struct error *error)
+{
+    if (!is_fake(l, name)) return adapters_resolve(l->adapters, name, out, error);
+    *out = (struct adapter_info){.version = 1};
+    str_copy(out->name, sizeof out->name, name);
+    str_copy(out->path, sizeof out->path, name);
+    return OK;
+}
+
+static enum err check(struct local *l, const struct adapter_info *adapter,
+                      const struct model_info *model, struct error *error)
+{
+    return is_fake(l, adapter->name) ? OK : adapters_check(l->adapters, adapter, model, error);
+}
+
+/* Words for a model name whose last part could have been an adapter's. */
+static void add_adapter_names(struct local *l, const char *suffix, struct error *error)
+{
+    struct error why;
+    struct adapter_info info;
+    if (adapters_resolve(l->adapters, suffix, &info, &why) == OK) return;
+    size_t len = strlen(error->msg);
+    if (why.code == ERR_NO_ADAPTER)
+        str_printf(error->msg + len, sizeof error->msg - len, "; %s", why.msg);
+}
+
+enum err names_split_adapter(struct local *l, const char *name, struct model_info *out,
+                             const char **adapter, struct error *error)
+{
+    char base[MODEL_ID_MAX];
+    struct adapter_info info;
+    struct error own;
+    const char *colon = strrchr(name, ':');
+    size_t len = colon ? (size_t)(colon - name) : 0;
+    if (!len || len >= sizeof base || !colon[1]) return error->code;
+    memcpy(base, name, len);
+    base[len] = '\0';
+    if (names_resolve(l, base, false, out, &own)) return error->code;
+    if (!adapter_is_none(colon + 1) && resolve(l, colon + 1, &info, &own) == ERR_NO_ADAPTER) {
+        add_adapter_names(l, colon + 1, error);
+        return error->code;
+    }
+    *adapter = colon + 1;
+    return OK;
+}
+
+/* ---- a request's adapter ------------------------------------------------------------------- */
+
+/* What the request says itself; NULL = nothing. */
+static enum err said(const struct job *job, const char **name, struct error *error)
+{
+    const struct gen_request *req = job->gen;
+    *name = req->adapter && *req->adapter ? req->adapter : NULL;
+    if (*name && job->model_adapter && !str_eq(*name, job->model_adapter))
+        return err_set_param(error, ERR_INVALID, "/adapter",
+                             "the request asks for the adapter \"%.100s\", and its model's name "
+                             "for \"%.100s\"",
+                             *name, job->model_adapter);
+    if (!*name) *name = job->model_adapter;
+    if (isfinite(req->adapter_scale) && fabsf(req->adapter_scale) <= SCALE_MAX) return OK;
+    return err_set_param(error, ERR_INVALID, "/adapter_scale",
+                         "an adapter's scale is a number from -%d to %d", SCALE_MAX, SCALE_MAX);
+}
+
+static bool chosen_for_all(struct local *l, char *name, size_t size, float *scale)
+{
+    pthread_mutex_lock(&l->lock);
+    bool any = l->adapter[0];
+    str_copy(name, size, l->adapter);
+    *scale = l->adapter_scale;
+    pthread_mutex_unlock(&l->lock);
+    return any;
+}
+
+static enum err take(struct job *job, const char *name, float scale, const char *model_id,
+                     struct error *error)
+{
+    struct model_info model;
+    struct adapter_info info = {0};
+    enum err e = names_resolve(job->l, model_id, false, &model, error);
+    if (!e) e = resolve(job->l, name, &info, error);
+    if (!e) e = check(job->l, &info, &model, error);
+    if (e) {
+        names_hide_path(error, info.path);
+        return e;
+    }
+    job->adapter = xmalloc(sizeof *job->adapter);
+    *job->adapter = info;
+    job->adapter_scale = scale;
+    return OK;
+}
+
+enum err adapter_choose(struct job *job, const char *model_id, struct error *error)
+{
+    char name[ADAPTER_NAME_MAX];
+    const char *own;
+    float scale;
+    enum err e = said(job, &own, error);
+    if (e) return e;
+    if (!own) {
+        if (!chosen_for_all(job->l, name, sizeof name, &scale)) return OK;
+        e = take(job, name, scale, model_id, error);
+        return e == ERR_ADAPTER ? OK : e; /* made for another model */
+    }
+    if (adapter_is_none(own)) return OK;
+    e = take(job, own, job->gen->adapter_scale, model_id, error);
+    if (e && !*error->param)
+        str_copy(error->param, sizeof error->param, job->gen->adapter ? "/adapter" : "/model");
+    return e;
+}
+
+/* ---- verbs --------------------------------------------------------------------------------- */
+
+static bool is_loaded(const struct sched_adapter_status *st, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (st[i].loaded && str_eq(st[i].name, name)) return true;
+    return false;
+}
+
+static void write_adapter(struct jw *w, const struct adapter_info *a, bool loaded)
+{
+    jw_obj(w);
+    jw_kstr(w, "name", a->name);
+    jw_kbool(w, "loaded", loaded);
+    jw_kint(w, "rank", a->rank);
+    jw_kdouble(w, "alpha", (double)a->alpha);
+    jw_kint(w, "bytes", a->bytes);
+    jw_kstr(w, "architecture", a->arch);
+    if (a->base_model[0])
+        jw_kstr(w, "model", a->base_model);
+    else
+        jw_knull(w, "model");
+    jw_kbool(w, "builtin", a->builtin);
+    if (a->error.code)
+        jw_kstr(w, "error", a->error.msg);
+    else
+        jw_knull(w, "error");
+    jw_obj_end(w);
+}
+
+enum err control_adapters(struct local *l, const json_t *args, control_fn fn, void *ctx,
+                          struct error *error)
+{
+    (void)args;
+    enum { STATUS_MAX = 256 };
+    char name[ADAPTER_NAME_MAX];
+    float scale;
+    struct adapter_info *all;
+    size_t n;
+    struct buf b;
+    struct jw w;
+    enum err e = adapters_list(l->adapters, &all, &n, error);
+    if (e) return e;
+    struct sched_adapter_status *st = xcalloc(STATUS_MAX, sizeof *st);
+    size_t n_st = sched_adapters(l->sched, st, STATUS_MAX);
+    if (n_st > STATUS_MAX) n_st = STATUS_MAX;
+    bool any = chosen_for_all(l, name, sizeof name, &scale);
+    control_answer_init(&b, &w);
+    jw_obj(&w);
+    jw_kstr(&w, "current", any ? name : "base");
+    jw_key(&w, "adapters");
+    jw_arr(&w);
+    for (size_t i = 0; i < n; i++) write_adapter(&w, &all[i], is_loaded(st, n_st, all[i].name));
+    jw_arr_end(&w);
+    jw_obj_end(&w);
+    free(st);
+    free(all);
+    return control_answer(&b, fn, ctx, error);
+}
+
+/* It must fit some model: the default one, or another that is there. */
+static enum err fits_any(struct local *l, const struct adapter_info *adapter, struct error *error)
+{
+    struct model_info model, *all;
+    size_t n;
+    enum err e = names_resolve(l, "", false, &model, error);
+    if (!e) e = check(l, adapter, &model, error);
+    if (!e || e != ERR_ADAPTER || models_list(l->models, &all, &n, NULL)) return e;
+    for (size_t i = 0; i < n && e; i++)
+        if (str_eq(all[i].arch, adapter->arch) && !check(l, adapter, &all[i], NULL)) e = OK;
+    free(all);
+    return e;
+}
+
+/* "" = none. */
+static void choose_for_all(struct local *l, const char *name, float scale)
+{
+    pthread_mutex_lock(&l->lock);
+    str_copy(l->adapter, sizeof l->adapter, name);
+    l->adapter_scale = scale;
+    pthread_mutex_unlock(&l->lock);
+}
+
+enum err control_adapter_load(struct local *l, const json_t *args, control_fn fn, void *ctx,
+                              struct error *error)
+{
+    const char *name = NULL;
+    double scale = 1;
+    struct adapter_info info = {0};
+    enum err e = json_get_string(args, "adapter_name", "", &name, error);
+    if (!e && (!name || !*name))
+        e = err_set_param(error, ERR_INVALID, "/adapter_name",
+                          "adapter_name is missing: the name of an adapter, \"default\", or "
+                          "\"base\" for none");
+    if (!e) e = json_get_double(args, "scale", "", -SCALE_MAX, SCALE_MAX, &scale, error);
+    bool none = !e && adapter_is_none(name);
+    if (!e && !none) {
+        e = resolve(l, name, &info, error);
+        if (!e) e = fits_any(l, &info, error);
+        if (e && !*error->param) str_copy(error->param, sizeof error->param, "/adapter_name");
+        if (e) names_hide_path(error, info.path);
+    }
+    if (e) return e;
+    choose_for_all(l, info.name, (float)scale);
+    struct buf b;
+    struct jw w;
+    control_answer_init(&b, &w);
+    jw_obj(&w);
+    jw_kstr(&w, "adapter", none ? "base" : info.name);
+    jw_obj_end(&w);
+    return control_answer(&b, fn, ctx, error);
+}
