@@ -315,6 +315,12 @@ void engine_sampler_accept_prompt(struct engine_sampler *s, int32_t token)
     s->ops->sampler_accept_prompt(s, token);
 }
 
+enum err engine_sampler_replay(struct engine_sampler *s, int32_t token, bool *special,
+                               struct error *error)
+{
+    return s->ops->sampler_replay(s, token, special, error);
+}
+
 enum err engine_sample(struct engine_ctx *c, struct engine_sampler *s, int32_t index,
                        struct engine_sample *out, struct error *error)
 {

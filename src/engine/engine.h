@@ -291,6 +291,12 @@ HT_MUST_CHECK enum err engine_sampler_new(const struct engine_model *m, const st
 void engine_sampler_free(struct engine_sampler *s);
 /* A prompt token, for the penalties' window. */
 void engine_sampler_accept_prompt(struct engine_sampler *s, int32_t token);
+/* A token that another sampler with the same parameters chose, in the answer that this one goes on
+ * with: penalties, grammar and random state become what they were behind it. (With a grammar the
+ * random numbers may differ: how often it made the other one choose again is not known.) *special
+ * as in engine_sample. ERR_ENGINE: the grammar does not allow the token here. */
+HT_MUST_CHECK enum err engine_sampler_replay(struct engine_sampler *s, int32_t token, bool *special,
+                                             struct error *error);
 
 struct engine_sample {
     int32_t token;

@@ -107,6 +107,7 @@ static const struct engine_ops fake_ops = {
     .sampler_new = fake_sampler_new,
     .sampler_free = fake_sampler_free,
     .sampler_accept_prompt = fake_sampler_accept_prompt,
+    .sampler_replay = fake_sampler_replay,
     .sample = fake_sample,
 };
 

@@ -73,6 +73,8 @@ struct engine_ops {
                             struct error *error);
     void (*sampler_free)(struct engine_sampler *s);
     void (*sampler_accept_prompt)(struct engine_sampler *s, int32_t token);
+    enum err (*sampler_replay)(struct engine_sampler *s, int32_t token, bool *special,
+                               struct error *error);
     enum err (*sample)(struct engine_ctx *c, struct engine_sampler *s, int32_t index,
                        struct engine_sample *out, struct error *error);
 };

@@ -54,6 +54,7 @@ static const struct engine_ops llama_ops = {
     .sampler_new = le_smp_new,
     .sampler_free = le_smp_free,
     .sampler_accept_prompt = le_smp_accept_prompt,
+    .sampler_replay = le_smp_replay,
     .sample = le_smp_sample,
 };
 

@@ -452,6 +452,16 @@ static void remember(struct fake_sampler *sm, int32_t token)
     sm->tokens[sm->n_tokens++] = token;
 }
 
+enum err fake_sampler_replay(struct engine_sampler *s, int32_t token, bool *special,
+                             struct error *error)
+{
+    if (token < 0 || token >= FAKE_N_VOCAB)
+        return err_set(error, ERR_ENGINE, "there is no token %d", token);
+    remember((struct fake_sampler *)s, token);
+    *special = false;
+    return OK;
+}
+
 enum err fake_sample(struct engine_ctx *head, struct engine_sampler *sampler, int32_t index,
                      struct engine_sample *out, struct error *error)
 {

@@ -91,6 +91,8 @@ enum err fake_sampler_new(const struct engine_model *m, const struct sampling *s
                           struct error *error);
 void fake_sampler_free(struct engine_sampler *s);
 void fake_sampler_accept_prompt(struct engine_sampler *s, int32_t token);
+enum err fake_sampler_replay(struct engine_sampler *s, int32_t token, bool *special,
+                             struct error *error);
 enum err fake_sample(struct engine_ctx *c, struct engine_sampler *s, int32_t index,
                      struct engine_sample *out, struct error *error);
 

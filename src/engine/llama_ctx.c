@@ -273,6 +273,11 @@ void le_smp_accept_prompt(struct engine_sampler *s, int32_t token)
     shim_sampler_accept_prompt(((struct le_sampler *)s)->sampler, token);
 }
 
+enum err le_smp_replay(struct engine_sampler *s, int32_t token, bool *special, struct error *error)
+{
+    return shim_sampler_replay(((struct le_sampler *)s)->sampler, token, special, error);
+}
+
 enum err le_smp_sample(struct engine_ctx *c, struct engine_sampler *s, int32_t index,
                        struct engine_sample *out, struct error *error)
 {

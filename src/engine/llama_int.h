@@ -106,6 +106,7 @@ enum err le_smp_new(const struct engine_model *m, const struct sampling *s,
                     struct error *error);
 void le_smp_free(struct engine_sampler *s);
 void le_smp_accept_prompt(struct engine_sampler *s, int32_t token);
+enum err le_smp_replay(struct engine_sampler *s, int32_t token, bool *special, struct error *error);
 enum err le_smp_sample(struct engine_ctx *c, struct engine_sampler *s, int32_t index,
                        struct engine_sample *out, struct error *error);
 

@@ -79,6 +79,8 @@ HT_MUST_CHECK enum err shim_sampler_new(const struct llama_model *model, const s
                                         struct shim_sampler **out, struct error *error);
 void shim_sampler_free(struct shim_sampler *s);
 void shim_sampler_accept_prompt(struct shim_sampler *s, int32_t token);
+HT_MUST_CHECK enum err shim_sampler_replay(struct shim_sampler *s, int32_t token, bool *special,
+                                           struct error *error);
 HT_MUST_CHECK enum err shim_sampler_sample(struct shim_sampler *s, struct llama_context *ctx,
                                            int32_t index, struct engine_sample *out,
                                            struct error *error);

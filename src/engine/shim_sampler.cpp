@@ -455,6 +455,23 @@ static void fill_logprobs(const shim_sampler *sm, const float *logits, struct en
     out->n_top = n;
 }
 
+/* Choosing draws one random number, however many candidates there are. */
+extern "C" enum err shim_sampler_replay(struct shim_sampler *s, int32_t token, bool *special,
+                                        struct error *error)
+{
+    return shim_guarded(
+        error, ERR_ENGINE, [&]() -> enum err {
+            if (token < 0 || token >= s->n_vocab)
+                return err_set(error, ERR_ENGINE, "there is no token %d", token);
+            *special = s->form->preserved.count(token) > 0;
+            llama_token_data one = {token, 0.0f, 1.0f};
+            llama_token_data_array list = {&one, 1, -1, false};
+            if (s->chain) llama_sampler_apply(s->chain.get(), &list);
+            accept(s, token);
+            return OK;
+        });
+}
+
 extern "C" enum err shim_sampler_sample(struct shim_sampler *s, llama_context *ctx, int32_t index,
                                         struct engine_sample *out, struct error *error)
 {

@@ -168,12 +168,24 @@ static void deliver_text(struct job *job, int32_t choice, const char *text, size
     emit_delta(job, choice, &raw);
 }
 
+/* Before their text, so that what was told is always covered by tokens. */
+static void emit_tokens(struct job *job, const struct note *n)
+{
+    if (!n->tokens) return;
+    struct gen_event ev = {.type = GEN_EV_TOKENS,
+                           .choice = n->choice,
+                           .tokens = n->tokens,
+                           .n_tokens = (size_t)n->n_tokens};
+    emit(job, &ev);
+}
+
 static void on_text(struct job *job, struct note *n)
 {
     struct local *l = job->l;
     struct job_choice *c = &job->choices[n->choice];
     for (struct note *p = n; p; p = p->joined) {
         c->pending_tokens += p->n_tokens;
+        emit_tokens(job, p);
         hold_logprobs(c, p);
     }
     if (!n->joined) {
@@ -194,6 +206,7 @@ static void on_choice_end(struct job *job, const struct note *n)
 {
     struct job_choice *c = &job->choices[n->choice];
     c->pending_tokens += n->n_tokens;
+    emit_tokens(job, n);
     deliver_text(job, n->choice, "", 0, true);
     struct gen_event ev = {.type = GEN_EV_CHOICE_END, .choice = n->choice, .finish = n->finish};
     if (c->has_tools && n->finish == FINISH_STOP) ev.finish = FINISH_TOOL_CALLS;

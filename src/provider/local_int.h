@@ -137,6 +137,7 @@ struct note {
     struct note_more *more; /* STARTED, last events, FAILED, CANCEL */
     struct logprob_block *logprobs;
     struct note *joined, *joined_end; /* texts of the same choice that followed directly */
+    const int32_t *tokens;            /* n_tokens of them behind the text, if they are wanted */
     size_t text_len;
     char text[];
 };

@@ -6,10 +6,25 @@
 #include "base/mem.h"
 #include "provider/local_int.h"
 
-static struct note *note_new(enum note_type type, struct job *job, size_t text_len)
+static struct note *note_new(enum note_type type, struct job *job, size_t more)
 {
-    struct note *n = xmalloc(sizeof *n + text_len);
-    *n = (struct note){.type = type, .job = job, .text_len = text_len};
+    struct note *n = xmalloc(sizeof *n + more);
+    *n = (struct note){.type = type, .job = job};
+    return n;
+}
+
+/* The tokens lie behind the text, aligned. */
+static struct note *note_copy(struct job *job, const struct sched_event *ev)
+{
+    bool wanted = ev->tokens && job->gen && job->gen->want_tokens;
+    size_t bytes = wanted ? (size_t)ev->n_tokens * sizeof *ev->tokens : 0;
+    size_t at = (ev->text_len + sizeof *ev->tokens - 1) / sizeof *ev->tokens * sizeof *ev->tokens;
+    struct note *n = note_new(NOTE_EVENT, job, at + bytes);
+    n->text_len = ev->text_len;
+    if (ev->text_len) memcpy(n->text, ev->text, ev->text_len);
+    if (!bytes) return n;
+    memcpy(n->text + at, ev->tokens, bytes);
+    n->tokens = (const int32_t *)(const void *)(n->text + at);
     return n;
 }
 
@@ -93,14 +108,13 @@ void note_event(void *ctx, const struct sched_event *ev)
 {
     struct job *job = ctx;
     struct local *l = job->l;
-    struct note *n = note_new(NOTE_EVENT, job, ev->text_len);
+    struct note *n = note_copy(job, ev);
     n->event = ev->type;
     n->choice = ev->choice;
     n->n_tokens = ev->n_tokens;
     n->position = ev->position;
     n->wait_ms = ev->wait_ms;
     n->finish = ev->finish;
-    if (ev->text_len) memcpy(n->text, ev->text, ev->text_len);
     if (ev->n_logprobs) n->logprobs = copy_logprobs(ev->logprobs, ev->n_logprobs);
     bool large = ev->type == SCHED_EV_STARTED || ev->type == SCHED_EV_DONE ||
                  ev->type == SCHED_EV_ERROR || ev->type == SCHED_EV_EMBEDDING;

@@ -82,6 +82,7 @@ static enum err generate(struct job *job, struct sched_model *m, struct engine_p
                                .deadline_ms = req->deadline_ms,
                                .deterministic = req->deterministic,
                                .overflow = req->overflow,
+                               .resume = req->resume,
                                .listener = note_event,
                                .listener_ctx = job};
     if (job->adapter) {

@@ -34,7 +34,7 @@ enum {
     SLICE_LOOK_MS = 100,
 };
 
-static bool has_tokens(struct choice *c)
+bool choice_tokens(struct choice *c)
 {
     if (c->tokens) return true;
     struct request *r = c->req;
@@ -53,7 +53,7 @@ bool start_choices(struct sched_model *m, struct request *r)
         struct choice *c = &r->choices[i];
         if (c->state != CHOICE_WAITING) continue;
         if (slots_idle(m, r) == 0) break;
-        if (!has_tokens(c)) {
+        if (!choice_tokens(c)) {
             request_fail(r, ERR_NOMEM, "no memory for a sequence of %d tokens", r->n_longest);
             return false;
         }
@@ -93,7 +93,8 @@ static void start(struct sched_model *m, struct request *r)
     bool first = !r->started;
     if (r->max_tokens != 0 && !start_choices(m, r)) return;
     if (first) tell_started(r);
-    if (r->max_tokens != 0) return;
+    if (first) resume_tell(r);
+    if (r->max_tokens != 0 || r->state == REQUEST_OVER) return;
     int32_t n = r->n;
     for (int32_t i = 0; i < n; i++) choice_end(&r->choices[i], FINISH_LENGTH);
 }

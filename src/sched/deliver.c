@@ -6,7 +6,13 @@
 #include "base/metrics.h"
 #include "sched/sched_int.h"
 
-static void emit_text(struct choice *c, bool final)
+/* The last n tokens of the choice; NULL where a shift has forgotten some of them. */
+static const int32_t *last_tokens(const struct choice *c, int32_t n)
+{
+    return n > 0 && n <= c->n_tokens ? c->tokens + c->n_tokens - n : NULL;
+}
+
+void choice_emit(struct choice *c, bool final)
 {
     struct text_piece piece;
     if (!text_take(&c->text, final, &piece)) return;
@@ -16,6 +22,7 @@ static void emit_text(struct choice *c, bool final)
                              .text_len = piece.len,
                              .logprobs = piece.logprobs,
                              .n_logprobs = piece.n_logprobs,
+                             .tokens = last_tokens(c, piece.n_tokens),
                              .n_tokens = piece.n_tokens};
     request_emit(c->req, &ev);
 }
@@ -24,10 +31,11 @@ void choice_end(struct choice *c, enum finish_reason finish)
 {
     struct request *r = c->req;
     struct sched_model *m = r->model;
-    emit_text(c, true);
+    choice_emit(c, true);
     struct sched_event ev = {.type = SCHED_EV_CHOICE_END,
                              .choice = c->index,
                              .finish = finish,
+                             .tokens = last_tokens(c, c->text.n_tokens),
                              .n_tokens = c->text.n_tokens};
     request_emit(r, &ev);
     c->state = CHOICE_ENDED;
@@ -118,7 +126,7 @@ static void sample(struct choice *c, int32_t index, int64_t now_ns)
     else if (c->n_generated == r->max_tokens || (c->n_tokens == r->n_longest && !choice_shift(c)))
         choice_end(c, FINISH_LENGTH);
     else
-        emit_text(c, false);
+        choice_emit(c, false);
 }
 
 /* The leader's prompt is complete: the others continue from the same cells and the same output. */

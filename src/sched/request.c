@@ -111,6 +111,7 @@ struct request *request_new_generate(const struct sched_generate *g, struct erro
     if (!e) e = check_deterministic(r, error);
     if (!e) e = stops_init(&r->stops, g->stop, g->n_stop, stops, n_stops, error);
     if (!e) e = make_choices(r, g, error);
+    if (!e) e = resume_take(r, g->resume, error);
     if (e) {
         request_free(r);
         return NULL;

@@ -189,10 +189,15 @@ const struct engine *sched_engine(const struct sched *s)
 
 /* ---- requests ------------------------------------------------------------------------------ */
 
-static enum err take_place(struct sched_model *m, int32_t idle, struct error *error)
+static enum err take_place(const struct request *r, int32_t idle, struct error *error)
 {
+    struct sched_model *m = r->model;
     struct sched *s = m->s;
     int32_t taken;
+    if (r->resumed) { /* it was taken once */
+        queue_room_retake(&s->room);
+        return OK;
+    }
     if (queue_room_take(&s->room, idle, &taken)) return OK;
     atomic_fetch_add(&s->n_rejected, 1);
     metric_add(METRIC_requests_rejected_total, 1);
@@ -211,7 +216,7 @@ static enum err submit(struct sched *s, struct request *r, int32_t idle, uint64_
     pthread_mutex_lock(&s->submit_lock);
     enum err e = OK;
     if (atomic_load(&s->stopping)) e = err_set(error, ERR_STOPPING, "the hub is shutting down");
-    if (!e) e = take_place(r->model, idle, error);
+    if (!e) e = take_place(r, idle, error);
     if (!e) {
         *id = r->by_id.id = atomic_fetch_add(&s->next_id, 1) + 1;
         atomic_fetch_add(&s->n_total, 1);

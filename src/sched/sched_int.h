@@ -5,6 +5,7 @@
  *   request.c  a request's life: making, events, end
  *   admit.c    which waiting requests become active, and who is paused for them
  *   forecast.c how long what waits will wait, and telling it
+ *   resume.c   requests that go on where another scheduler stopped
  *   step.c     one batch of a generating model: build, decode, deliver, and what can go wrong
  *   batch.c    which tokens go into it: rounds, budget of prompt tokens, sub-batches, classes
  *   shape.c    what steps cost, and which sub-batches follow from that
@@ -110,6 +111,8 @@ struct choice {
     uint64_t served; /* round in which it had its last turn */
     int64_t last_token_ns;
     struct text text;
+    bool resumed_over; /* it had ended already where it is resumed from */
+    enum finish_reason resumed_finish;
 };
 
 struct embed_work {
@@ -149,6 +152,7 @@ struct request {
     int32_t told_position;  /* -1 = not yet */
     bool promoted;          /* ageing let it in before more important ones */
     bool started;
+    bool resumed; /* it went on from another scheduler's tokens */
     struct usage usage;
     struct timings timings;
     struct cache_report cache;
@@ -312,7 +316,7 @@ struct inflight {
 struct sched {
     struct sched_params params;
     pthread_mutex_t status_lock;
-    struct sched_queue status; /* status_lock: what the engine thread saw last */
+    struct sched_queue status;    /* status_lock: what the engine thread saw last */
     struct shape_profile *shapes; /* = params.shapes */
     pthread_t engine_thread, loader_thread, adapters_thread;
     struct mailbox *inbox, *loads, *adapter_loads;
@@ -388,6 +392,15 @@ bool start_choices(struct sched_model *m, struct request *r);
  * make their deadline. */
 void forecast(struct sched_model *m, int64_t now_ms);
 int32_t retry_after_s(int64_t ms);
+/* The choice's array of tokens, which begins with the prompt. False: no memory. */
+bool choice_tokens(struct choice *c);
+
+/* ---- resume.c */
+/* On the caller's thread, when the choices are made; `from` may be NULL. */
+HT_MUST_CHECK enum err resume_take(struct request *r, const struct gen_resume *from,
+                                   struct error *error);
+/* Behind STARTED: tells what the choices had. The request may be over then. */
+void resume_tell(struct request *r);
 
 /* ---- step.c, embed.c: one batch if there is work; false if there was none */
 bool step_generate(struct sched_model *m);
@@ -410,6 +423,8 @@ bool choice_shift(struct choice *c);
 /* ---- deliver.c */
 /* Samples from the outputs of the batch that was decoded and emits what comes of it. */
 void deliver_batch(struct sched_model *m);
+/* Sends the text that may be sent. */
+void choice_emit(struct choice *c, bool final);
 /* The choice is over; the request too when it was the last one. */
 void choice_end(struct choice *c, enum finish_reason finish);
 
