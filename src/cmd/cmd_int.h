@@ -77,7 +77,7 @@ bool cmd_option_table(const struct cmd_verb *verb, size_t i, const struct cmd_op
                       size_t *n);
 
 extern const struct cmd_verb verb_serve, verb_chat, verb_run, verb_pull, verb_models, verb_config,
-    verb_doctor, verb_version, verb_help, verb_completion;
+    verb_doctor, verb_bench, verb_version, verb_help, verb_completion;
 
 /* ---- parsed arguments ----------------------------------------------------------------------- */
 

@@ -1,13 +1,46 @@
 /* Builds the scheduler and the local provider from the configuration. */
 #include "provider/stack.h"
 
+#include <stdlib.h>
 #include <strings.h>
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "provider/tuning.h"
+
+static bool is_chosen(const struct config *c, enum config_key key)
+{
+    return config_source_of(c, key) != CONFIG_FROM_DEFAULT;
+}
+
+/* What `hearth bench` has measured, without what the configuration chooses otherwise. */
+static size_t load_tuning(const struct config *c, const struct engine *engine,
+                          struct shape_profile *shapes, size_t max)
+{
+    char dir[FS_PATH_MAX];
+    const char *chosen = config_str(c, CONFIG_DATA_DIR);
+    if (*chosen ? !str_copy(dir, sizeof dir, chosen)
+                : fs_user_data_dir(dir, sizeof dir, NULL) != OK)
+        return 0;
+    size_t n = tuning_load(dir, engine, shapes, max);
+    for (size_t i = 0; i < n; i++) {
+        struct shape_profile *p = &shapes[i];
+        if (is_chosen(c, CONFIG_N_UBATCH)) p->n_ubatch = 0;
+        if (is_chosen(c, CONFIG_N_PARALLEL)) p->n_parallel = 0;
+        int64_t threads = config_int(c, CONFIG_N_THREADS);
+        if (!threads || threads == p->n_threads) continue;
+        struct shape_profile without = {.n_ubatch = p->n_ubatch, .n_parallel = p->n_parallel};
+        str_copy(without.model, sizeof without.model, p->model);
+        *p = without; /* its times are those of another number of threads */
+    }
+    return n;
+}
 
 static enum err open_sched(const struct config *c, struct stack *stack, struct error *error)
 {
+    struct shape_profile *shapes = xcalloc(TUNING_MAX, sizeof *shapes);
     struct sched_params params = {
         .engine = stack->engine,
         .n_ctx = (int32_t)config_int(c, CONFIG_N_CTX),
@@ -27,8 +60,12 @@ static enum err open_sched(const struct config *c, struct stack *stack, struct e
         .overflow = strcasecmp(config_str(c, CONFIG_CONTEXT_OVERFLOW), "shift") == 0
                         ? OVERFLOW_SHIFT
                         : OVERFLOW_STOP,
+        .shapes = shapes,
+        .n_shapes = load_tuning(c, stack->engine, shapes, TUNING_MAX),
     };
-    return sched_new(&params, &stack->sched, error);
+    enum err e = sched_new(&params, &stack->sched, error);
+    free(shapes);
+    return e;
 }
 
 static enum err open_local(const struct config *c, struct stack *stack, struct models *models,

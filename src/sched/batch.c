@@ -351,16 +351,21 @@ int32_t batch_requests(const struct sched_model *m, uint64_t *ids)
 
 /* ---- what was learnt ---------------------------------------------------------------------- */
 
-void pace_init(struct sched_model *m)
+const struct shape_profile *measured_profile(const struct sched_model *m)
 {
     const struct sched_params *params = &m->s->params;
     const struct shape_profile *profile = NULL;
-    if (m->pace.plan.shape) return; /* it was loaded before: what was learnt still holds */
     for (size_t i = 0; i < params->n_shapes; i++) {
         const struct shape_profile *p = &params->shapes[i];
         if (str_eq(p->model, m->id) || (!*p->model && !profile)) profile = p;
     }
-    for (int i = 0; i < 2; i++) shape_init(&m->pace.shapes[i], profile);
+    return profile;
+}
+
+void pace_init(struct sched_model *m)
+{
+    if (m->pace.plan.shape) return; /* it was loaded before: what was learnt still holds */
+    for (int i = 0; i < 2; i++) shape_init(&m->pace.shapes[i], measured_profile(m));
     m->pace.plan = (struct plan){.shape = &m->pace.shapes[0]};
 }
 

@@ -183,9 +183,9 @@ static int64_t cells_in_reason(const struct sched_model *m)
 
 /* Cells of their own for all sequences where memory has room for that. Else one pool: with a share
  * each, no request could be long, and a pool still holds a few long ones or many short ones. */
-static int32_t cells_wanted(const struct sched_model *m, int32_t longest, bool *shared)
+static int32_t cells_wanted(const struct sched_model *m, const struct sched_params *p,
+                            int32_t longest, bool *shared)
 {
-    const struct sched_params *p = &m->s->params;
     *shared = p->shared_kv;
     if (p->shared_kv && p->n_ctx > 0) return p->n_ctx;
     int64_t all = (int64_t)longest * p->n_parallel, reason = cells_in_reason(m);
@@ -194,16 +194,31 @@ static int32_t cells_wanted(const struct sched_model *m, int32_t longest, bool *
     return (int32_t)(reason > longest ? reason : longest);
 }
 
+/* As configured, and what was not, as it was measured. */
+static struct sched_params params_of(const struct sched_model *m, int32_t longest)
+{
+    struct sched_params p = m->s->params;
+    const struct shape_profile *measured = measured_profile(m);
+    if (!measured) return p;
+    log_info(sched, "%s: `hearth bench` has measured it on this machine", m->id);
+    if (measured->n_threads) p.n_threads = measured->n_threads;
+    if (measured->n_ubatch) p.n_ubatch = measured->n_ubatch;
+    /* More sequences than memory has cells for would take them from each other. */
+    if (measured->n_parallel && (int64_t)longest * measured->n_parallel <= cells_in_reason(m))
+        p.n_parallel = measured->n_parallel;
+    return p;
+}
+
 static enum err new_chat_ctx(struct sched_model *m, int32_t n_train, struct error *error)
 {
-    const struct sched_params *p = &m->s->params;
-    int32_t longest = min32(n_train, p->n_ctx > 0 ? p->n_ctx : CHAT_CTX_MAX);
+    int32_t n_ctx = m->s->params.n_ctx, longest = min32(n_train, n_ctx > 0 ? n_ctx : CHAT_CTX_MAX);
+    const struct sched_params tuned = params_of(m, longest), *p = &tuned;
     struct engine_ctx_params params = {.n_batch = p->n_batch,
                                        .n_ubatch = p->n_ubatch,
                                        .n_seq_max = p->n_parallel,
                                        .n_threads = p->n_threads,
                                        .n_threads_batch = p->n_threads};
-    params.n_ctx = cells_wanted(m, longest, &params.shared_kv);
+    params.n_ctx = cells_wanted(m, p, longest, &params.shared_kv);
     int32_t least = p->n_ctx > 0 ? longest : CHAT_CTX_LEAST; /* what was asked for is not cut */
     enum err e = engine_ctx_new(m->engine_model, &params, &m->ctx, error);
     while (e == ERR_NOMEM && params.n_ctx / 2 >= least && !(p->shared_kv && p->n_ctx > 0)) {

@@ -30,6 +30,9 @@ struct shape_profile {
     float prefill_fixed_ms, prefill_token_ms;
     float prefill_context_ms; /* a token after 1,000 others costs that much more */
     int32_t prefill_largest;  /* tokens of the largest piece that was tried; 0 = nothing known */
+    /* With what that was measured, and what is best here; each goes before the one of sched_params
+     * unless it is 0. */
+    int32_t n_threads, n_ubatch, n_parallel;
 };
 
 struct sched_params {

@@ -408,6 +408,8 @@ bool step_embed(struct sched_model *m);
 void embed_admit(struct sched_model *m);
 
 /* ---- batch.c */
+/* What was measured of m (sched_params.shapes); NULL = nothing. */
+const struct shape_profile *measured_profile(const struct sched_model *m);
 void pace_init(struct sched_model *m); /* once it is loaded */
 /* False: there is nothing to do. The batch is empty if there was no room for it; then room was
  * made, or a request has ended. */

@@ -175,7 +175,7 @@ static enum err join(struct frame_reader *r, const struct head *h, const char *p
 enum err frame_next(struct frame_reader *r, struct frame *out, struct error *error)
 {
     struct head h;
-    const char *payload;
+    const char *payload = NULL;
     if (r->handed) buf_free(&r->whole); /* seldom needed, and large */
     r->handed = false;
     for (;;) {

@@ -44,7 +44,7 @@ export async function run(b) {
   const untuned = await measure(b, "peer", {});
   const tuned = await measure(b, "peer", { args: ["-b", "64", "-ub", "64"] });
   const at = {};
-  for (const ms of [600, 230]) at[ms] = await measure(b, "hearth", { env: { HEARTH_STEP_BUDGET: String(ms) } });
+  for (const ms of [600, 230]) at[ms] = await measure(b, "hearth", { env: { HEARTH_STEP_TARGET: String(ms) } });
   const byDefault = await measure(b, "hearth", {});
   const row = (what, hearth, key, peer, goal) => b.row({ what, unit: "s", better: "less", peer: peer[key], hearth: hearth[key], goal });
   row("by default: longest gap", byDefault, "gap", untuned);
