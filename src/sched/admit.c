@@ -111,9 +111,16 @@ static int64_t ran_ms(const struct request *r, int64_t now_ns)
     return (now_ns - r->turn_ns) / 1000000;
 }
 
+/* Not one that is just being admitted; and what is computed anew is not what it was to the last
+ * bit, as a deterministic request must be. */
+static bool can_be_paused(const struct request *r)
+{
+    return r->started && !r->deterministic;
+}
+
 static bool may_be_paused(const struct request *r, int64_t now_ns)
 {
-    if (!r->started) return false; /* it is just being admitted */
+    if (!can_be_paused(r)) return false;
     bool settled = r->timings.pauses == 0 && !r->promoted;
     return settled || ran_ms(r, now_ns) >= PAUSE_LEAST_MS;
 }
@@ -175,7 +182,7 @@ static bool end_slice(struct sched_model *m, int64_t now_ns)
 {
     for (struct list_node *n = m->active.prev; n != &m->active; n = n->prev) {
         struct request *r = container_of(n, struct request, active);
-        if (!r->started || ran_ms(r, now_ns) < m->s->params.slice_ms) continue;
+        if (!can_be_paused(r) || ran_ms(r, now_ns) < m->s->params.slice_ms) continue;
         struct slice slice = {.m = m, .r = r, .running = running_of(m, r->tenant)};
         struct queue_entry *e = queue_find(&m->queue, r->priority, has_less, &slice);
         if (!e) continue;

@@ -124,6 +124,7 @@ static bool visit(struct queue_entry *e, int32_t position, void *ctx)
         if (hopeless(f, r, wait_ms) && f->n_refused < REFUSED_MAX) {
             f->refused[f->n_refused] = r;
             f->refused_ms[f->n_refused++] = wait_ms;
+            r->told_position = position; /* that is no news for it any more */
             return true;
         }
         *slot += ns;

@@ -39,6 +39,7 @@ struct client {
     int ended[GEN_N_MAX];
     int n_queued, n_started, n_last; /* events */
     int32_t position;
+    int64_t wait_ms;
     int order; /* of its start among all clients */
     int64_t started_ns, done_ns;
     bool done;
@@ -106,6 +107,7 @@ static inline void client_listen(void *ctx, const struct sched_event *ev)
         assert_int_equal(c->n_started, 0);
         c->n_queued++;
         c->position = ev->position;
+        c->wait_ms = ev->wait_ms;
         break;
     case SCHED_EV_STARTED:
         c->n_started++;
