@@ -4,8 +4,8 @@
 #include "api/route.h"
 #include "base/json.h"
 
-/* Seconds after which it is worth trying again: some of a full queue will have been answered; a hub
- * that was stopping will be up again. */
+/* Seconds after which it is worth trying again, where the error doesn't know: some of a full queue
+ * will have been answered; a hub that was stopping will be up again. */
 enum { RETRY_BUSY_S = 5, RETRY_UNAVAILABLE_S = 10 };
 
 /* OpenAI's words for a class of errors; its SDKs choose their exception by the status alone. */
@@ -45,7 +45,9 @@ void error_respond(struct sink *sink, const struct error *error, const char *req
     struct sink_header retry = {"Retry-After", NULL};
     char seconds[16];
     if (status == 429 || status == 503) {
-        snprintf(seconds, sizeof seconds, "%d", status == 429 ? RETRY_BUSY_S : RETRY_UNAVAILABLE_S);
+        int usual = status == 429 ? RETRY_BUSY_S : RETRY_UNAVAILABLE_S;
+        snprintf(seconds, sizeof seconds, "%d",
+                 error->retry_after_s > 0 ? (int)error->retry_after_s : usual);
         retry.value = seconds;
     }
     struct buf body;

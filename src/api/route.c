@@ -62,6 +62,10 @@ static bool match_pattern(const char *pattern, const char *path, struct capture 
         ht_assert(close && *n_captures < HTTP_PATH_PARAMS_MAX);
         bool rest = close - pattern > 4 && strncmp(close - 3, "...", 3) == 0;
         size_t len = rest ? strlen(path) : strcspn(path, "/");
+        if (rest) { /* what follows it is literal */
+            size_t behind = strlen(close + 1);
+            len = len > behind ? len - behind : 0;
+        }
         if (len == 0) return false;
         captures[(*n_captures)++] = (struct capture){path, len};
         path += len;

@@ -18,7 +18,7 @@ enum error_shape { ERRORS_OPENAI /* {"error":{message,type,param,code,request_id
 
 struct route {
     enum http_method method;
-    const char *path; /* "/v1/models/{id}"; a last part "{id...}" takes slashes too */
+    const char *path; /* "/v1/models/{id}"; a last parameter "{id...}" takes slashes too */
     void (*handler)(struct hub *hub, const struct http_request *req, struct sink *sink);
     unsigned flags;
     const char *tag, *summary;

@@ -58,6 +58,7 @@
     X(QUEUE_STATUS, "HEARTH_QUEUE_STATUS", MS, "60s", 0, 86400000, "ms", "scheduling", "How often the state of the queue is logged, while there is anything to say; 0 is never.") \
     X(STEP_TARGET, "HEARTH_STEP_TARGET", MS, "500ms", 10, 60000, "ms", "scheduling", "Longest pause between two tokens of a running answer while prompts of others are read; shorter is smoother, longer answers newcomers sooner.") \
     X(CONTEXT_OVERFLOW, "HEARTH_CONTEXT_OVERFLOW", STRING, "stop", 0, 0, "", "scheduling", "What happens when an answer fills its context: `stop` ends it with finish_reason `length`; `shift` forgets the older half of what follows the system prompt and goes on.") \
+    X(REQUESTS_KEPT, "HEARTH_REQUESTS_KEPT", INT, "1000", 0, 100000, "", "scheduling", "Finished requests that are remembered for `hearth explain` and GET /v1/requests.") \
     X(DEFAULT_MAX_TOKENS, "DEFAULT_MAX_TOKENS", INT, "2048", -1, 16777216, "tokens", "generation", "Longest answer of requests that say nothing; -1 is until the model ends or its context is full.") \
     X(DEFAULT_TEMPERATURE, "DEFAULT_TEMPERATURE", REAL, "0.7", 0, 100, "", "generation", "Temperature of requests that say nothing.") \
     X(DEFAULT_TOP_P, "DEFAULT_TOP_P", REAL, "0.9", 0, 1, "", "generation", "top_p of requests that say nothing.") \

@@ -8,6 +8,9 @@
 #include "provider/local.h"
 
 enum { POOL_QUEUE_MIN = 4096 };
+/* How old an answer may be, and when one is slow. What happens here expires them at once; this is
+ * for what happens elsewhere (a model unloaded when its time was over, a file in the folder). */
+enum { HEALTH_AGE_MS = 100, MODELS_AGE_MS = 250, PATIENCE_MS = 500 };
 
 static enum err open_models(struct hub *h, struct error *error)
 {
@@ -25,6 +28,24 @@ static enum err open_pool(struct hub *h, struct error *error)
                     queued > POOL_QUEUE_MIN ? queued : POOL_QUEUE_MIN, &h->pool, error);
 }
 
+/* On whichever thread it happened. */
+static void models_changed(void *hub)
+{
+    struct hub *h = hub;
+    snapshot_expire(h->health_view);
+    snapshot_expire(h->models_view);
+}
+
+/* What callers see of the provider. */
+static void open_face(struct hub *h)
+{
+    h->health_view = snapshot_new(HEALTH_AGE_MS, PATIENCE_MS);
+    h->models_view = snapshot_new(MODELS_AGE_MS, PATIENCE_MS);
+    size_t keep = (size_t)config_int(h->config, CONFIG_REQUESTS_KEPT);
+    h->recorder = recorder_new(h->local, keep, models_changed, h);
+    h->provider = recorder_provider(h->recorder);
+}
+
 /* What both kinds of hub have. */
 static enum err open_common(const struct config *config, struct hub **out, struct error *error)
 {
@@ -34,6 +55,7 @@ static enum err open_common(const struct config *config, struct hub **out, struc
     h->started_mono_ms = clock_mono_ms();
     enum err e = open_models(h, error);
     if (!e) e = open_pool(h, error);
+    if (!e) e = timers_new(&h->timers, error);
     if (e)
         hub_close(h, 0);
     else
@@ -53,6 +75,7 @@ enum err hub_open_with_engine(const struct config *config, struct engine *engine
     e = stack_open(config, engine, h->models, h->pool, NULL, &h->stack, error);
     h->local = h->stack.local;
     h->sched = h->stack.sched;
+    if (!e) open_face(h);
     if (!e) e = stack_preload(config, &h->stack, error);
     if (e)
         hub_close(h, 0);
@@ -79,6 +102,7 @@ enum err hub_open(const struct config *config, struct hub **out, struct error *e
                                    .preload = config_bool(config, CONFIG_PRELOAD)};
     e = worker_open(&params, &h->worker, error);
     h->local = h->worker;
+    if (!e) open_face(h);
     if (e)
         hub_close(h, 0);
     else
@@ -94,6 +118,10 @@ void hub_close(struct hub *h, int64_t grace_ms)
     pool_free(h->pool); /* its jobs may still call the provider, which refuses */
     stack_close(&h->stack);
     provider_close(h->worker, 0);
+    timers_free(h->timers); /* no answer is left that could set one */
+    recorder_free(h->recorder);
+    snapshot_free(h->health_view);
+    snapshot_free(h->models_view);
     models_free(h->models);
     free(h);
 }

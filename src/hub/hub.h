@@ -7,9 +7,12 @@
 
 #include "base/config.h"
 #include "base/thread.h"
+#include "base/timer.h"
 #include "engine/engine.h"
+#include "hub/snapshot.h"
 #include "models/models.h"
 #include "provider/provider.h"
+#include "provider/recorder.h"
 #include "provider/stack.h"
 #include "worker/worker.h"
 
@@ -17,7 +20,11 @@ struct hub {
     const struct config *config; /* borrowed */
     struct models *models;
     struct pool *pool;
-    struct provider *local;  /* the worker's or the stack's: everything goes through it */
+    struct timers *timers;
+    struct provider *local;    /* the worker's or the stack's */
+    struct recorder *recorder; /* in front of it */
+    struct provider *provider; /* the recorder's face: everything goes through it */
+    struct snapshot *health_view, *models_view; /* of GET /health and GET /v1/models */
     struct provider *worker; /* a process of its own; NULL with HEARTH_IN_PROCESS */
     struct stack stack;      /* with HEARTH_IN_PROCESS */
     struct sched *sched;     /* that of the stack, else NULL */

@@ -63,8 +63,9 @@ struct provider_ops {
     /* MAY (PROVIDER_EMBED) */
     enum err (*embed)(struct provider *p, struct embed_request *req, embed_listener_fn fn,
                       void *ctx, uint64_t *id, struct error *error);
-    /* MAY. args: JSON text of an object, copied. fn is called once, from any thread, if this
-     * returns OK; it must not block. */
+    /* MAY. args: JSON text of an object, copied. Returns at once, so that a thread that must not
+     * wait may call it. If it returns OK fn is called once, from any thread, also inside this call;
+     * it must not block. */
     enum err (*control)(struct provider *p, enum control what, const char *args, control_fn fn,
                         void *ctx, struct error *error);
     /* MUST */

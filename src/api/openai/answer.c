@@ -1,10 +1,11 @@
 /* Answer: see answer.h.
  *
- * A stream's status is sent as late as possible: when the first request starts (STARTED), when it
- * waits in the queue (QUEUED, as a comment) or with the first text. An error before that gets its
- * proper HTTP status, one after that comes as an event, which OpenAI's clients throw as well:
+ * A stream's status is sent as late as possible: when the first request starts (STARTED), with the
+ * first text, or when it has waited for SILENT_MS, in the queue or for its model, which it is told
+ * in comments from then on. An error before that gets its proper HTTP status, one after that comes
+ * as an event, which OpenAI's clients throw as well:
  *
- *   silent --STARTED, QUEUED, TEXT: begin()--> begun
+ *   silent --STARTED, TEXT: begin(); QUEUED, LOADING and SILENT_MS: say_note()--> begun
  *   silent, begun --last event of the last request: complete()--> over
  *   silent, begun --ERROR of any request, a full buffer: fail()--> over
  *
@@ -21,6 +22,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/str.h"
+#include "base/timer.h"
+#include "hub/hub.h"
+
+/* A refusal is there by then; a person has not begun to wonder. */
+enum { SILENT_MS = 250 };
 
 struct answer;
 
@@ -29,12 +36,13 @@ struct part {
     struct answer *answer;
     size_t index;
     _Atomic uint64_t id; /* 0 until the provider gave one */
+    size_t bytes;        /* answer.lock: written for it and not yet told to the recorder */
 };
 
 struct answer {
     atomic_int refs;
-    atomic_bool stop; /* no more requests, and cancel those there are */
-    struct provider *provider;
+    atomic_int stop; /* enum canceller: no more requests, and cancel those there are */
+    struct hub *hub;
     struct sink *sink;
     const char *what;
     char *request_id;
@@ -45,14 +53,30 @@ struct answer {
     struct writer *writer;
     struct buf out;
     bool begun, over;
+    bool timed;    /* the timer was set */
+    char note[64]; /* comment that says what is waited for */
+    struct timer timer;
     size_t left; /* requests without a last event, and one for answer_start itself */
     size_t n_parts;
     struct part parts[];
 };
 
+/* Under the lock, or when nobody else has the answer any more. */
+static void tell_bytes(struct answer *a)
+{
+    for (size_t i = 0; i < a->n_parts; i++) {
+        uint64_t id = atomic_load(&a->parts[i].id);
+        if (!id || !a->parts[i].bytes) continue;
+        recorder_wrote(a->hub->recorder, id, a->parts[i].bytes);
+        a->parts[i].bytes = 0;
+    }
+}
+
 static void answer_unref(struct answer *a)
 {
     if (atomic_fetch_sub(&a->refs, 1) != 1) return;
+    if (a->timed) timer_clear(a->hub->timers, &a->timer);
+    tell_bytes(a);
     sink_on_close(a->sink, NULL, NULL); /* waits if it is running right now */
     sink_unref(a->sink);
     writer_free(a->writer);
@@ -62,19 +86,21 @@ static void answer_unref(struct answer *a)
     free(a);
 }
 
-/* Any thread, any number of times. A request whose id isn't known yet is cancelled by submit(). */
-static void cancel_all(struct answer *a)
+/* Any thread, any number of times; the first one's reason stays. A request whose id isn't known yet
+ * is cancelled by submit(). */
+static void cancel_all(struct answer *a, enum canceller by)
 {
-    atomic_store(&a->stop, true);
+    int nobody = CANCELLED_BY_NOBODY;
+    atomic_compare_exchange_strong(&a->stop, &nobody, (int)by);
     for (size_t i = 0; i < a->n_parts; i++) {
         uint64_t id = atomic_load(&a->parts[i].id);
-        if (id) provider_cancel(a->provider, id);
+        if (id) recorder_cancel(a->hub->recorder, id, by);
     }
 }
 
 static void client_gone(void *ctx)
 {
-    cancel_all(ctx);
+    cancel_all(ctx, CANCELLED_BY_CLIENT);
 }
 
 /* ---- writing; the lock is held ------------------------------------------------------------- */
@@ -91,12 +117,13 @@ static void begin(struct answer *a)
     (void)sink_begin(a->sink, 200, "text/event-stream", headers, sizeof headers / sizeof *headers);
 }
 
-/* false: the client has gone. */
-static bool flush(struct answer *a)
+/* What was written for that part. false: the client has gone. */
+static bool flush(struct answer *a, struct part *p)
 {
     if (a->out.len == 0) return true;
     begin(a);
     enum err err = sink_write(a->sink, a->out.data, a->out.len);
+    if (err == OK) p->bytes += a->out.len;
     buf_clear(&a->out);
     return err == OK;
 }
@@ -118,7 +145,8 @@ static void fail(struct answer *a, const struct error *error)
     buf_puts(&a->out, "data: ");
     error_write(&a->out, error, a->request_id);
     buf_puts(&a->out, "\n\ndata: [DONE]\n\n");
-    (void)flush(a);
+    (void)flush(a, &a->parts[0]);
+    tell_bytes(a);
     sink_end(a->sink);
 }
 
@@ -156,41 +184,72 @@ static void complete(struct answer *a)
     a->over = true;
     log_done(a);
     if (a->stream) {
-        (void)flush(a);
+        (void)flush(a, &a->parts[0]);
+        tell_bytes(a); /* before the client can ask for it */
         sink_end(a->sink);
     } else {
+        a->parts[0].bytes += a->out.len;
+        tell_bytes(a);
         (void)sink_respond(a->sink, 200, "application/json", NULL, 0, a->out.data, a->out.len);
     }
 }
 
-static void queued(struct answer *a, int32_t position)
+/* The comment goes out, and the status before it. false: the client has gone. */
+static bool say_note(struct answer *a)
 {
-    if (a->stream) buf_printf(&a->out, ": queued position=%d\n\n", position);
+    buf_puts(&a->out, a->note);
+    a->note[0] = '\0';
+    return flush(a, &a->parts[0]);
+}
+
+/* On the clock thread. A client that has gone tells so by itself. */
+static void on_silence(void *ctx)
+{
+    struct answer *a = ctx;
+    pthread_mutex_lock(&a->lock);
+    if (!a->over && !a->begun && a->note[0]) (void)say_note(a);
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* QUEUED or LOADING. false: the client has gone. */
+static bool waiting(struct answer *a, const struct gen_event *ev)
+{
+    if (!a->stream) return true;
+    if (ev->type == GEN_EV_LOADING)
+        str_printf(a->note, sizeof a->note, ": loading %.2f\n\n", (double)ev->fraction);
+    else if (ev->wait_ms >= 0)
+        str_printf(a->note, sizeof a->note, ": queued position=%d wait_ms=%lld\n\n", ev->position,
+                   (long long)ev->wait_ms);
+    else
+        str_printf(a->note, sizeof a->note, ": queued position=%d\n\n", ev->position);
+    int64_t waited_ms = clock_mono_ms() - a->started_ms;
+    if (a->begun || waited_ms >= SILENT_MS) return say_note(a);
+    if (!a->timed) timer_set(a->hub->timers, &a->timer, SILENT_MS - waited_ms, on_silence, a);
+    a->timed = true;
+    return true;
 }
 
 /* ---- events -------------------------------------------------------------------------------- */
 
-/* Under the lock. True: what is still running is to be cancelled. */
-static bool handle(struct part *p, const struct gen_event *ev)
+/* Under the lock. Not NOBODY: what is still running is to be cancelled, and why. */
+static enum canceller handle(struct part *p, const struct gen_event *ev)
 {
     struct answer *a = p->answer;
-    if (a->over) return false;
+    if (a->over) return CANCELLED_BY_NOBODY;
     if (ev->type == GEN_EV_ERROR) {
         fail(a, ev->error);
-        return a->n_parts > 1;
+        return a->n_parts > 1 ? CANCELLED_BY_HUB : CANCELLED_BY_NOBODY;
     }
-    enum err err = OK;
-    if (ev->type == GEN_EV_QUEUED)
-        queued(a, ev->position);
-    else
-        err = writer_event(a->writer, p->index, ev, &a->out);
+    if (ev->type == GEN_EV_QUEUED || ev->type == GEN_EV_LOADING)
+        return waiting(a, ev) ? CANCELLED_BY_NOBODY : CANCELLED_BY_CLIENT;
+    enum err err = writer_event(a->writer, p->index, ev, &a->out);
     if (err) {
         fail_writing(a, err);
-        return true;
+        return CANCELLED_BY_HUB;
     }
-    if (!a->stream) return false;
+    if (!a->stream) return CANCELLED_BY_NOBODY;
     if (ev->type == GEN_EV_STARTED) begin(a);
-    return !flush(a);
+    return flush(a, p) ? CANCELLED_BY_NOBODY : CANCELLED_BY_CLIENT;
 }
 
 static void on_event(void *ctx, const struct gen_event *ev)
@@ -199,23 +258,22 @@ static void on_event(void *ctx, const struct gen_event *ev)
     struct answer *a = p->answer;
     bool last = ev->type == GEN_EV_DONE || ev->type == GEN_EV_ERROR;
     pthread_mutex_lock(&a->lock);
-    bool cancel = handle(p, ev);
+    enum canceller cancel = handle(p, ev);
     if (last && --a->left == 0 && !a->over) complete(a);
     pthread_mutex_unlock(&a->lock);
-    if (cancel) cancel_all(a);
+    if (cancel != CANCELLED_BY_NOBODY) cancel_all(a, cancel);
     if (last) answer_unref(a);
 }
 
 /* ---- start --------------------------------------------------------------------------------- */
 
-static struct answer *answer_new(struct provider *provider, struct sink *sink,
-                                 const struct call *call, struct writer *writer,
-                                 const char *request_id, const char *what)
+static struct answer *answer_new(struct hub *hub, struct sink *sink, const struct call *call,
+                                 struct writer *writer, const char *request_id, const char *what)
 {
     size_t n = call->n_requests;
     struct answer *a = xcalloc(1, sizeof *a + n * sizeof a->parts[0]);
     atomic_init(&a->refs, 1);
-    a->provider = provider;
+    a->hub = hub;
     a->sink = sink;
     a->what = what;
     a->request_id = xstrdup(request_id);
@@ -240,25 +298,26 @@ static bool submit(struct part *p, struct gen_request *request)
     pthread_mutex_lock(&a->lock);
     a->left++;
     pthread_mutex_unlock(&a->lock);
-    if (provider_generate(a->provider, request, on_event, p, &id, &error) == OK) {
+    if (provider_generate(a->hub->provider, request, on_event, p, &id, &error) == OK) {
         atomic_store(&p->id, id);
         /* Whoever stopped the call before the id was there could not cancel it. */
-        if (atomic_load(&a->stop)) provider_cancel(a->provider, id);
+        int by = atomic_load(&a->stop);
+        if (by != CANCELLED_BY_NOBODY) recorder_cancel(a->hub->recorder, id, (enum canceller)by);
         return true;
     }
     pthread_mutex_lock(&a->lock);
     a->left--;
     if (!a->over) fail(a, &error);
     pthread_mutex_unlock(&a->lock);
-    cancel_all(a);
+    cancel_all(a, CANCELLED_BY_HUB);
     answer_unref(a);
     return false;
 }
 
-void answer_start(struct provider *provider, struct sink *sink, struct call *call,
-                  struct writer *writer, const char *request_id, const char *what)
+void answer_start(struct hub *hub, struct sink *sink, struct call *call, struct writer *writer,
+                  const char *request_id, const char *what)
 {
-    struct answer *a = answer_new(provider, sink, call, writer, request_id, what);
+    struct answer *a = answer_new(hub, sink, call, writer, request_id, what);
     sink_on_close(sink, client_gone, a);
     bool all = true;
     for (size_t i = 0; i < a->n_parts && all; i++) {

@@ -6,21 +6,22 @@
  * answer: it is withdrawn before the last reference's memory goes.
  *
  * Threads: events come on the provider's delivery thread, the client's going away on the server's
- * front thread, the start on a pool thread. What they share is under the answer's lock, except the
- * requests' ids and `stop`, which are atomic so that the close callback takes no lock: no order
- * with the sink's own locks can be wrong. Nothing of the provider is called with the lock held. */
+ * front thread, its patience on the clock thread, the start on a pool thread. What they share is
+ * under the answer's lock, except the requests' ids and `stop`, which are atomic so that the close
+ * callback takes no lock: no order with the sink's own locks can be wrong. Nothing of the provider
+ * is called with the lock held. */
 #ifndef HEARTH_API_OPENAI_ANSWER_H
 #define HEARTH_API_OPENAI_ANSWER_H
 
 #include "api/http.h"
-#include "provider/provider.h"
 
 struct call;
+struct hub;
 struct writer;
 
 /* Takes over the requests of `call`, the writer and the caller's reference of the sink, and answers
  * by itself from here on. `what` names the endpoint in the log ("chat"); a constant. */
-void answer_start(struct provider *provider, struct sink *sink, struct call *call,
-                  struct writer *writer, const char *request_id, const char *what);
+void answer_start(struct hub *hub, struct sink *sink, struct call *call, struct writer *writer,
+                  const char *request_id, const char *what);
 
 #endif

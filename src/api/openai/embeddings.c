@@ -53,7 +53,7 @@ static void client_gone(void *ctx)
     struct embedding *e = ctx;
     atomic_store(&e->gone, true);
     uint64_t id = atomic_load(&e->id);
-    if (id) provider_cancel(e->hub->local, id);
+    if (id) provider_cancel(e->hub->provider, id);
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */
@@ -129,6 +129,7 @@ static void respond(const struct embedding *e, const struct embed_result *r)
         err_set(&error, body.err, "the answer became too large; send fewer inputs in one request");
         error_respond(e->sink, &error, e->request_id);
     } else {
+        recorder_wrote(e->hub->recorder, atomic_load(&e->id), body.len);
         (void)sink_respond(e->sink, 200, "application/json", NULL, 0, body.data, body.len);
     }
     buf_free(&body);
@@ -214,9 +215,9 @@ void openai_embeddings(struct hub *hub, const struct http_request *req, struct s
     e->dimensions = (size_t)call.dimensions;
     sink_on_close(sink, client_gone, e);
     uint64_t id;
-    if (provider_embed(hub->local, call.request, on_result, e, &id, &error) == OK) {
+    if (provider_embed(hub->provider, call.request, on_result, e, &id, &error) == OK) {
         atomic_store(&e->id, id);
-        if (atomic_load(&e->gone)) provider_cancel(hub->local, id);
+        if (atomic_load(&e->gone)) provider_cancel(hub->provider, id);
     } else {
         error_respond(sink, &error, e->request_id);
         embedding_unref(e);

@@ -31,7 +31,7 @@ static void generate(const struct endpoint *e, struct hub *hub, const struct htt
     struct error error;
     if (parse_body(e, hub, req, &call, &error) == OK) {
         struct writer *writer = e->writer_new(&call);
-        answer_start(hub->local, sink, &call, writer, req->request_id, e->what);
+        answer_start(hub, sink, &call, writer, req->request_id, e->what);
     } else {
         api_error(sink, req, &error);
         sink_unref(sink);

@@ -1,124 +1,293 @@
-/* GET /v1/models and /v1/models/{id}. */
+/* GET /v1/models and /v1/models/{id}: what is on disk, from the models folder, with what is in
+ * memory, from the provider. Adapters are listed behind the models, as "<model>:<adapter>", which
+ * is the name that requests may use.
+ *
+ * The list is a snapshot (hub/snapshot.h): clients that ask often get the same text. A single model
+ * is looked up each time. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/control.h"
+#include "api/error.h"
 #include "api/openai/openai_int.h"
 #include "api/route.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "hub/hub.h"
 
-enum { LOADED_MAX = 64, BODY_MAX = 16 * 1024 * 1024 };
+enum { BODY_MAX = 16 * 1024 * 1024 };
 
-/* What is in memory or on its way there. */
-struct loaded {
-    struct sched_model_status models[LOADED_MAX];
+/* One look at everything, on its way: the folder on the pool, then the provider's two answers. */
+struct look {
+    struct hub *hub;
+    struct snapshot *snapshot; /* NULL: one model, for `sink` */
+    struct sink *sink;
+    char *request_id, *id;
+    struct model_info *models; /* of the folder */
     size_t n;
+    json_t *loaded, *adapters; /* the provider's answers; NULL = it has none */
 };
 
-static struct loaded *loaded_new(const struct hub *hub)
+static void look_free(struct look *l)
 {
-    struct loaded *l = xcalloc(1, sizeof *l);
-    if (hub->sched) l->n = sched_models(hub->sched, l->models, LOADED_MAX);
-    if (l->n > LOADED_MAX) l->n = LOADED_MAX;
-    return l;
+    if (l->sink) sink_unref(l->sink);
+    json_decref(l->loaded);
+    json_decref(l->adapters);
+    free(l->models);
+    free(l->request_id);
+    free(l->id);
+    free(l);
 }
 
-static const struct sched_model_status *find_loaded(const struct loaded *l, const char *id)
+static void look_failed(struct look *l, const struct error *error)
 {
-    for (size_t i = 0; i < l->n; i++)
-        if (strcmp(l->models[i].id, id) == 0) return &l->models[i];
+    if (l->snapshot)
+        snapshot_failed(l->snapshot, error);
+    else
+        error_respond(l->sink, error, l->request_id);
+    look_free(l);
+}
+
+/* ---- writing ------------------------------------------------------------------------------- */
+
+static const json_t *find_loaded(const struct look *l, const char *id)
+{
+    const json_t *models = json_object_get(l->loaded, "models");
+    for (size_t i = 0; i < json_array_size(models); i++) {
+        const json_t *m = json_array_get(models, i);
+        const char *other = json_string_value(json_object_get(m, "id"));
+        if (other && str_eq(other, id)) return m;
+    }
     return NULL;
 }
 
-static void write_model(struct jw *w, const struct model_info *m, const struct loaded *loaded)
+/* A member of the provider's answer under another name. */
+static void pass(struct jw *w, const char *name, const json_t *value)
 {
-    const struct sched_model_status *status = find_loaded(loaded, m->id);
-    jw_obj(w);
-    jw_kstr(w, "id", m->id);
+    if (!value) return;
+    jw_key(w, name);
+    struct buf text;
+    buf_init(&text, BODY_MAX);
+    if (json_dump(value, &text) == OK)
+        jw_raw(w, buf_str(&text), text.len);
+    else
+        jw_null(w);
+    buf_free(&text);
+}
+
+static void write_memory(struct jw *w, const json_t *loaded)
+{
+    static const char *const members[] = {"slots",    "running",       "waiting",
+                                          "progress", "keep_alive_ms", "expires_in_ms",
+                                          "memory",   "loads",         "last_used_ms_ago"};
+    const char *state = json_string_value(json_object_get(loaded, "state"));
+    bool on_disk = !state || str_eq(control_state_word(state), "on_disk");
+    if (on_disk) return;
+    if (str_eq(control_state_word(state), "ready"))
+        pass(w, "context_loaded", json_object_get(loaded, "context"));
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        pass(w, members[i], json_object_get(loaded, members[i]));
+    if (!json_is_null(json_object_get(loaded, "error")))
+        pass(w, "error", json_object_get(loaded, "error"));
+}
+
+/* The adapters that belong to a model, by name. */
+static void write_adapters(struct jw *w, const struct look *l, const char *id)
+{
+    const json_t *adapters = json_object_get(l->adapters, "adapters");
+    jw_key(w, "adapters");
+    jw_arr(w);
+    for (size_t i = 0; i < json_array_size(adapters); i++) {
+        const json_t *a = json_array_get(adapters, i);
+        const char *model = json_string_value(json_object_get(a, "model"));
+        if (model && str_eq(model, id)) jw_str(w, json_string_value(json_object_get(a, "name")));
+    }
+    jw_arr_end(w);
+}
+
+static void write_head(struct jw *w, const char *id, int64_t created)
+{
+    jw_kstr(w, "id", id);
     jw_kstr(w, "object", "model");
-    jw_kint(w, "created", m->modified_s);
+    jw_kint(w, "created", created);
     jw_kstr(w, "owned_by", "hearth");
+}
+
+static void write_model(struct jw *w, const struct model_info *m, const struct look *l)
+{
+    const json_t *loaded = find_loaded(l, m->id);
+    const char *state = json_string_value(json_object_get(loaded, "state"));
+    jw_obj(w);
+    write_head(w, m->id, m->modified_s);
     jw_key(w, "meta");
     jw_obj(w);
-    jw_kstr(w, "state", model_state_name(status ? status->state : MODEL_ON_DISK));
+    jw_kstr(w, "state", control_state_word(state ? state : "on_disk"));
     jw_kstr(w, "kind", model_kind_name(m->kind));
     jw_kstr(w, "arch", m->arch);
     jw_kstr(w, "quant", m->quant);
     jw_kint(w, "context", m->n_ctx_train);
-    if (status && status->state == MODEL_READY) jw_kint(w, "context_loaded", status->n_ctx);
     jw_kint(w, "n_params", m->n_params);
     jw_kint(w, "n_embd", m->n_embd);
     jw_kint(w, "size", m->file_bytes);
     jw_kbool(w, "tools", m->has_tools);
     jw_kbool(w, "builtin", m->builtin);
+    write_adapters(w, l, m->id);
+    write_memory(w, loaded);
     jw_obj_end(w);
     jw_obj_end(w);
 }
 
-static void respond(struct sink *sink, const struct http_request *req, const struct buf *body)
+/* "<model>:<adapter>", with the model as its parent. */
+static void write_adapter_model(struct jw *w, const struct model_info *m, const json_t *adapter)
 {
-    if (body->err) {
-        struct error error;
-        err_set(&error, body->err, "listing the models failed");
-        api_error(sink, req, &error);
-    } else {
-        (void)sink_respond(sink, 200, "application/json", NULL, 0, body->data, body->len);
-    }
+    char id[2 * MODEL_ID_MAX];
+    const char *name = json_string_value(json_object_get(adapter, "name"));
+    const char *model = json_string_value(json_object_get(adapter, "model"));
+    if (!name || !model || !str_eq(model, m->id)) return;
+    str_printf(id, sizeof id, "%s:%s", m->id, name);
+    jw_obj(w);
+    write_head(w, id, m->modified_s);
+    jw_kstr(w, "parent", m->id);
+    jw_key(w, "meta");
+    jw_obj(w);
+    jw_kstr(w, "state", json_is_true(json_object_get(adapter, "loaded")) ? "ready" : "on_disk");
+    jw_kstr(w, "kind", "adapter");
+    pass(w, "rank", json_object_get(adapter, "rank"));
+    pass(w, "size", json_object_get(adapter, "bytes"));
+    jw_obj_end(w);
+    jw_obj_end(w);
 }
 
-static void write_list(struct buf *body, const struct model_info *models, size_t n,
-                       const struct loaded *loaded)
+static void write_list(struct jw *w, const struct look *l)
 {
+    const json_t *adapters = json_object_get(l->adapters, "adapters");
+    jw_obj(w);
+    jw_kstr(w, "object", "list");
+    jw_key(w, "data");
+    jw_arr(w);
+    for (size_t i = 0; i < l->n; i++) write_model(w, &l->models[i], l);
+    for (size_t i = 0; i < l->n; i++)
+        for (size_t k = 0; k < json_array_size(adapters); k++)
+            write_adapter_model(w, &l->models[i], json_array_get(adapters, k));
+    jw_arr_end(w);
+    pass(w, "memory", json_object_get(l->loaded, "memory"));
+    jw_obj_end(w);
+}
+
+static void look_done(struct look *l)
+{
+    struct buf body;
     struct jw w;
-    jw_init(&w, body);
-    jw_obj(&w);
-    jw_kstr(&w, "object", "list");
-    jw_key(&w, "data");
-    jw_arr(&w);
-    for (size_t i = 0; i < n; i++) write_model(&w, &models[i], loaded);
-    jw_arr_end(&w);
-    jw_obj_end(&w);
+    struct error error;
+    buf_init(&body, BODY_MAX);
+    jw_init(&w, &body);
+    if (l->snapshot)
+        write_list(&w, l);
+    else
+        write_model(&w, &l->models[0], l);
+    if (body.err) {
+        err_set(&error, body.err, "listing the models failed");
+        look_failed(l, &error);
+    } else if (l->snapshot) {
+        snapshot_done(l->snapshot, body.data, body.len);
+        look_free(l);
+    } else {
+        (void)sink_respond(l->sink, 200, "application/json", NULL, 0, body.data, body.len);
+        look_free(l);
+    }
+    buf_free(&body);
+}
+
+/* ---- asking -------------------------------------------------------------------------------- */
+
+/* What a provider can't say is left out: the folder's half is of use without it. */
+static json_t *parse_answer(const struct error *error, const char *answer, size_t len)
+{
+    struct error ignored;
+    json_t *root;
+    return !error && json_parse(answer, len, &root, &ignored) == OK ? root : NULL;
+}
+
+static void on_adapters(void *ctx, const struct error *error, const char *answer, size_t len)
+{
+    struct look *l = ctx;
+    l->adapters = parse_answer(error, answer, len);
+    look_done(l);
+}
+
+static void on_loaded(void *ctx, const struct error *error, const char *answer, size_t len)
+{
+    struct look *l = ctx;
+    struct error ignored;
+    l->loaded = parse_answer(error, answer, len);
+    if (provider_control(l->hub->provider, CONTROL_ADAPTERS, "{}", on_adapters, l, &ignored))
+        look_done(l);
+}
+
+/* On the pool: the folders may have to be read. */
+static void look_at_folder(void *arg)
+{
+    struct look *l = arg;
+    struct error error;
+    enum err err;
+    if (l->id) {
+        l->n = 1;
+        l->models = xcalloc(1, sizeof *l->models);
+        err = models_resolve(l->hub->models, l->id, false, l->models, &error);
+    } else {
+        err = models_list(l->hub->models, &l->models, &l->n, &error);
+    }
+    if (err)
+        look_failed(l, &error);
+    else if (provider_control(l->hub->provider, CONTROL_MODELS, "{}", on_loaded, l, &error))
+        on_loaded(l, &error, NULL, 0);
+}
+
+/* ---- handlers ------------------------------------------------------------------------------ */
+
+static void make_list(void *hub, struct snapshot *snapshot)
+{
+    struct look *l = xcalloc(1, sizeof *l);
+    struct error error;
+    l->hub = hub;
+    l->snapshot = snapshot;
+    enum err err = pool_submit(l->hub->pool, look_at_folder, l);
+    if (!err) return;
+    err_set(&error, err, "the hub is too busy to list its models; try again later");
+    look_failed(l, &error);
+}
+
+struct asked {
+    struct sink *sink;
+    char *request_id;
+};
+
+static void on_list(void *ctx, const struct error *error, const char *text, size_t len)
+{
+    struct asked *a = ctx;
+    if (error)
+        error_respond(a->sink, error, a->request_id);
+    else
+        (void)sink_respond(a->sink, 200, "application/json", NULL, 0, text, len);
+    sink_unref(a->sink);
+    free(a->request_id);
+    free(a);
 }
 
 void openai_models(struct hub *hub, const struct http_request *req, struct sink *sink)
 {
-    struct error error;
-    struct model_info *models;
-    size_t n;
-    if (models_list(hub->models, &models, &n, &error) != OK) {
-        api_error(sink, req, &error);
-        sink_unref(sink);
-        return;
-    }
-    struct loaded *loaded = loaded_new(hub);
-    struct buf body;
-    buf_init(&body, BODY_MAX);
-    write_list(&body, models, n, loaded);
-    respond(sink, req, &body);
-    buf_free(&body);
-    free(loaded);
-    free(models);
-    sink_unref(sink);
+    struct asked *a = xmalloc(sizeof *a);
+    *a = (struct asked){sink, xstrdup(req->request_id)};
+    snapshot_get(hub->models_view, make_list, hub, on_list, a);
 }
 
 void openai_model(struct hub *hub, const struct http_request *req, struct sink *sink)
 {
-    struct error error;
-    struct model_info *model = xcalloc(1, sizeof *model);
-    if (models_resolve(hub->models, req->params[0], false, model, &error) != OK) {
-        api_error(sink, req, &error);
-    } else {
-        struct loaded *loaded = loaded_new(hub);
-        struct buf body;
-        struct jw w;
-        buf_init(&body, BODY_MAX);
-        jw_init(&w, &body);
-        write_model(&w, model, loaded);
-        respond(sink, req, &body);
-        buf_free(&body);
-        free(loaded);
-    }
-    free(model);
-    sink_unref(sink);
+    struct look *l = xcalloc(1, sizeof *l);
+    l->hub = hub;
+    l->sink = sink;
+    l->request_id = xstrdup(req->request_id);
+    l->id = xstrdup(req->params[0]);
+    look_at_folder(l);
 }

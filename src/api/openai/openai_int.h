@@ -34,6 +34,7 @@ struct call_env {
     const char *priority; /* header X-Priority or NULL */
     double temperature, top_p;
     int64_t max_tokens, default_priority;
+    int64_t now_ms; /* clock_mono_ms, from which deadlines count */
 };
 /* The body as a JSON object (the caller's to decref) and what of the call is not in it. Refuses a
  * body that is not JSON by its type or its text. */
@@ -58,6 +59,11 @@ struct gen_fields {
     const json_t *stream_options, *stop, *logit_bias, *response_format, *template_kwargs;
     int64_t n, max_tokens, max_completion_tokens, seed, top_k, repeat_last_n, priority;
     double temperature, top_p, min_p, repeat_penalty, frequency_penalty, presence_penalty;
+    const char *adapter, *context_overflow;
+    double adapter_scale;
+    bool deterministic;
+    const json_t *keep_alive;
+    int64_t deadline_ms;
     /* chat */
     const json_t *messages, *tools, *tool_choice, *functions, *modalities;
     bool parallel_tool_calls, logprobs;
@@ -105,7 +111,7 @@ struct stream_options_fields {
 };
 struct embed_fields {
     const char *model, *encoding_format;
-    const json_t *input;
+    const json_t *input, *keep_alive;
     int64_t dimensions, priority;
 };
 

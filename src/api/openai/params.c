@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/control.h"
 #include "api/request.h"
+#include "base/clock.h"
 #include "base/config.h"
 #include "base/str.h"
 
@@ -20,6 +22,7 @@ enum err call_read(const struct config *config, const struct http_request *req,
         .top_p = config_double(config, CONFIG_DEFAULT_TOP_P),
         .max_tokens = config_int(config, CONFIG_DEFAULT_MAX_TOKENS),
         .default_priority = config_int(config, CONFIG_DEFAULT_PRIORITY),
+        .now_ms = clock_mono_ms(),
     };
     enum err err = request_check_type(req, error);
     return err ? err : request_parse_object(req->body, req->body_len, body, error);
@@ -71,6 +74,7 @@ void gen_fields_init(struct gen_fields *f, const struct call_env *env)
         .top_p = env->top_p,
         .min_p = DEFAULT_MIN_P,
         .repeat_penalty = 1,
+        .adapter_scale = 1,
         .parallel_tool_calls = true,
         .top_logprobs = FIELD_ABSENT,
         .logprobs_n = FIELD_ABSENT,
@@ -167,6 +171,30 @@ static enum err read_logit_bias(const json_t *map, struct gen_request *req, stru
     req->sampling.logit_bias = biases;
     req->sampling.n_logit_bias = n;
     return OK;
+}
+
+/* How it is computed: when, with which adapter, what happens to the context and to the model. */
+static enum err read_scheduling(const struct gen_fields *f, const struct call_env *env,
+                                struct gen_request *req, struct error *error)
+{
+    const char *overflow = f->context_overflow;
+    req->deterministic = f->deterministic;
+    req->adapter_scale = (float)f->adapter_scale;
+    if (f->deadline_ms) req->deadline_ms = env->now_ms + f->deadline_ms;
+    if (overflow && strcmp(overflow, "stop") == 0)
+        req->overflow = OVERFLOW_STOP;
+    else if (overflow && strcmp(overflow, "shift") == 0)
+        req->overflow = OVERFLOW_SHIFT;
+    else if (overflow)
+        return field_error(error, "", "context_overflow",
+                           "must be \"stop\" or \"shift\", got \"%.40s\"", overflow);
+    if (f->adapter && !f->adapter[0])
+        return field_error(error, "", "adapter",
+                           "must not be empty; leave it out for the default one, \"base\" is none");
+    const char *adapter = f->adapter_scale == 0 ? "base" : f->adapter;
+    enum err err = keep_alive_read(f->keep_alive, &req->keep_alive_ms, error);
+    if (!err && adapter) err = copy_text(req->arena, adapter, &req->adapter, error);
+    return err;
 }
 
 /* ---- output format ------------------------------------------------------------------------- */
@@ -297,6 +325,7 @@ static enum err fill_request(const struct gen_fields *f, const struct call_env *
     if (!err) err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
     if (!err) err = read_max_tokens(f, env, &req->max_tokens, error);
     if (!err) err = params_priority(f->priority, env, &req->priority, error);
+    if (!err) err = read_scheduling(f, env, req, error);
     if (!err) err = read_stop(f->stop, req, error);
     if (!err) err = read_logit_bias(f->logit_bias, req, error);
     if (!err) err = read_format(f, req, error);

@@ -5,38 +5,7 @@
 
 #include "api/openai/openai.h"
 #include "api/openai/openai_int.h"
-
-#define REF(name)      "{\"$ref\":\"#/components/schemas/" name "\"}"
-#define LIST(item)     "{\"type\":\"array\",\"items\":" item "}"
-#define WORDS(words)   "{\"type\":\"string\",\"enum\":[" words "]}"
-#define CONST_OF(word) "{\"type\":\"string\",\"const\":\"" word "\"}"
-#define NULLABLE(type) "{\"type\":[\"" type "\",\"null\"]}"
-#define INTEGERS       "{\"type\":\"integer\",\"minimum\":0}"
-#define REQ            FIELD_REQUIRED
-#define TOKENS_MAX     INT32_MAX
-#define END                                                                                        \
-    {                                                                                              \
-        .name = NULL                                                                               \
-    }
-
-/* A field that is read into `member` of struct `S`. */
-#define R(json, type, flags, min, max, schema, member, help)                                       \
-    {                                                                                              \
-        json, FIELD_##type, flags, min, max, schema, help, offsetof(struct S, member)              \
-    }
-/* A field that is accepted and has no effect, and one that is only written. */
-#define IGNORED(json, help)                                                                        \
-    {                                                                                              \
-        json, FIELD_IGNORE, 0, 0, 0, NULL, help, FIELD_NOWHERE                                     \
-    }
-#define W(json, type, schema, help)                                                                \
-    {                                                                                              \
-        json, FIELD_##type, FIELD_REQUIRED, 0, 0, schema, help, FIELD_NOWHERE                      \
-    }
-#define W_OPT(json, type, schema, help)                                                            \
-    {                                                                                              \
-        json, FIELD_##type, 0, 0, 0, schema, help, FIELD_NOWHERE                                   \
-    }
+#include "api/tables.h"
 
 /* clang-format off */
 
@@ -65,6 +34,12 @@
     R("response_format", OBJ, 0, 0, 0, REF("ResponseFormat"), response_format, "Constrains the answer to JSON, or to a JSON schema."), \
     R("grammar", STR, 0, 0, 0, NULL, grammar, "Constrains the answer to a grammar (GBNF); not together with response_format or tools."), \
     R("priority", INT, 0, 0, 100, NULL, priority, "Lower is served first; also as the header X-Priority. Absent: the setting HEARTH_PRIORITY."), \
+    R("deadline_ms", INT, 0, 1, 86400000, NULL, deadline_ms, "Milliseconds within which the answer must have begun, else it fails with 408 (timeout); a request that would wait longer is refused at once with 429."), \
+    R("adapter", STR, 0, 0, 0, NULL, adapter, "LoRA adapter (GET /adapters); \"base\" is none. Absent: the one chosen by POST /adapters/load. The model may also be named `<model>:<adapter>`."), \
+    R("adapter_scale", NUM, 0, -100, 100, NULL, adapter_scale, "How strongly the adapter works; absent: 1, as it was trained."), \
+    R("deterministic", BOOL, 0, 0, 0, NULL, deterministic, "The same tokens whatever else is running at the time, at the price of speed; a fixed `seed`, or temperature 0, is needed as well."), \
+    R("context_overflow", STR, 0, 0, 0, WORDS("\"stop\",\"shift\""), context_overflow, "When the context is full: stop ends the answer with `length`, shift forgets the oldest text after the system prompt and goes on. Absent: as configured."), \
+    R("keep_alive", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"string\"}]}", keep_alive, "How long the model stays in memory after this request: a duration (\"5m\"), seconds, -1 for ever, 0 not at all. Absent: as configured."), \
     R("timings", BOOL, 0, 0, 0, NULL, timings, "Add a `timings` object to the answer."), \
     IGNORED("user", "Accepted, no effect."), \
     IGNORED("cache_prompt", "Accepted, no effect: prompts are always cached.")
@@ -185,6 +160,7 @@ const struct field embed_fields[] = {
     R("encoding_format", STR, 0, 0, 0, WORDS("\"float\",\"base64\""), encoding_format, "Numbers, or base64 of little-endian 32-bit floats."),
     R("dimensions", INT, 0, 1, INT32_MAX, NULL, dimensions, "Cut the vectors to this many numbers and make their length 1 again; at most what the model gives."),
     R("priority", INT, 0, 0, 100, NULL, priority, "Lower is served first; also as the header X-Priority."),
+    R("keep_alive", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"string\"}]}", keep_alive, "How long the model stays in memory after this request: a duration (\"5m\"), seconds, -1 for ever, 0 not at all. Absent: as configured."),
     IGNORED("user", "Accepted, no effect."),
     END};
 #undef S
@@ -321,17 +297,29 @@ static const struct field embeddings_answer_fields[] = {
     END};
 
 static const struct field model_meta_fields[] = {
-    W("state", STR, WORDS("\"on_disk\",\"loading\",\"ready\",\"failed\""), "Whether it is in memory."),
-    W("kind", STR, WORDS("\"chat\",\"completion\",\"embedding\",\"rerank\""), "What it is for."),
-    W("arch", STR, NULL, "Architecture."),
-    W("quant", STR, NULL, "Quantisation."),
-    W("context", INT, NULL, "Tokens it was trained for."),
+    W("state", STR, WORDS("\"on_disk\",\"loading\",\"ready\",\"failed\",\"quarantined\""), "Whether it is in memory."),
+    W("kind", STR, WORDS("\"chat\",\"completion\",\"embedding\",\"rerank\",\"adapter\""), "What it is for."),
+    W_OPT("arch", STR, NULL, "Architecture. An adapter has only state, kind, rank and size."),
+    W_OPT("quant", STR, NULL, "Quantisation."),
+    W_OPT("context", INT, NULL, "Tokens it was trained for."),
+    W_OPT("rank", INT, NULLABLE("integer"), "Of an adapter."),
     W_OPT("context_loaded", INT, NULL, "Tokens it has room for now, when it is ready."),
-    W("n_params", INT, NULL, "Parameters."),
-    W("n_embd", INT, NULL, "Width of its embeddings."),
-    W("size", INT, NULL, "Bytes of the file."),
-    W("tools", BOOL, NULL, "Its chat template knows tools."),
-    W("builtin", BOOL, NULL, "It came with the hub."),
+    W_OPT("adapters", ARR, LIST("{\"type\":\"string\"}"), "Adapters that belong to it."),
+    W_OPT("slots", INT, NULL, "In memory: requests that it computes together."),
+    W_OPT("running", INT, NULL, "In memory: requests that it is computing."),
+    W_OPT("waiting", INT, NULL, "In memory: requests that wait for it."),
+    W_OPT("progress", NUM, NULL, "In memory or on its way there: 0 to 1."),
+    W_OPT("keep_alive_ms", INT, NULLABLE("integer"), "In memory: how long it stays after its last request; null or below 0: for ever."),
+    W_OPT("expires_in_ms", INT, NULLABLE("integer"), "In memory: when it goes if nobody asks for it; null: never."),
+    W_OPT("memory", OBJ, REF("ModelMemory"), "In memory: what it takes."),
+    W_OPT("loads", INT, NULL, "How often it was loaded."),
+    W_OPT("last_used_ms_ago", INT, NULLABLE("integer"), "Since its last request."),
+    W_OPT("error", STR, NULL, "Why it could not be loaded."),
+    W_OPT("n_params", INT, NULL, "Parameters."),
+    W_OPT("n_embd", INT, NULL, "Width of its embeddings."),
+    W_OPT("size", INT, NULL, "Bytes of the file."),
+    W_OPT("tools", BOOL, NULL, "Its chat template knows tools."),
+    W_OPT("builtin", BOOL, NULL, "It came with the hub."),
     END};
 
 static const struct field model_fields[] = {
@@ -339,12 +327,14 @@ static const struct field model_fields[] = {
     W("object", STR, CONST_OF("model"), "model"),
     W("created", INT, NULL, "Unix seconds: when its file was written."),
     W("owned_by", STR, CONST_OF("hearth"), "hearth"),
+    W_OPT("parent", STR, NULL, "Of an adapter: the model that it changes."),
     W("meta", OBJ, REF("ModelMeta"), "Details that OpenAI's API doesn't have."),
     END};
 
 static const struct field model_list_fields[] = {
     W("object", STR, CONST_OF("list"), "list"),
-    W("data", ARR, LIST(REF("Model")), "The built-in ones first."),
+    W("data", ARR, LIST(REF("Model")), "The built-in ones first, adapters last."),
+    W_OPT("memory", OBJ, "{\"type\":\"object\",\"properties\":{\"budget\":{\"type\":\"integer\"},\"used\":{\"type\":\"integer\"},\"devices\":{\"type\":\"array\"}}}", "Bytes that all models together may take and do take, and each device's."),
     END};
 
 static const struct field error_fields[] = {

@@ -49,9 +49,13 @@ static void add_usage(struct writer *w, const struct gen_event *ev)
 
 enum err writer_event(struct writer *w, size_t part, const struct gen_event *ev, struct buf *out)
 {
-    if (ev->type == GEN_EV_DONE) {
-        add_usage(w, ev);
-        return OK;
+    switch (ev->type) {
+    case GEN_EV_LOADING:
+    case GEN_EV_QUEUED:
+    case GEN_EV_TOKENS:
+    case GEN_EV_ERROR: return OK; /* no part of an answer */
+    case GEN_EV_DONE: add_usage(w, ev); return OK;
+    default: break;
     }
     /* Every chunk of a stream names the same model: the first one settles it. */
     if (ev->type == GEN_EV_STARTED && ev->model && !w->prefix.len)

@@ -43,7 +43,8 @@ struct writer {
 struct writer *chat_writer_new(const struct call *call);
 struct writer *completion_writer_new(const struct call *call);
 
-/* Wrappers. writer_event also takes DONE: it adds to usage and timings. */
+/* Wrappers. writer_event takes any event: DONE adds to usage and timings; those that are no part of
+ * an answer are skipped. */
 HT_MUST_CHECK enum err writer_event(struct writer *w, size_t part, const struct gen_event *ev,
                                     struct buf *out);
 HT_MUST_CHECK enum err writer_finish(struct writer *w, struct buf *out);

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/route.h"
 #include "base/config.h"
@@ -24,10 +25,10 @@
 
 /* ---- a provider that plays scripts ----------------------------------------------------------
  * A script is a text, one letter per step:
- *   q queued   s started   t text   r reasoning   c tool call   e end of every choice   d done
- *   x error    w wait until the test says go on, or the request is cancelled
- * Each request is played by a thread of its own: harder than one delivery thread. A cancelled one
- * ends with ERR_CANCELLED at its next step. */
+ *   l loading  q queued   s started   k tokens   t text   r reasoning   c tool call
+ *   e end of every choice   d done   x error   z sleep for 300 ms   w wait until the test says go
+ * on, or the request is cancelled Each request is played by a thread of its own: harder than one
+ * delivery thread. A cancelled one ends with ERR_CANCELLED at its next step. */
 struct fake {
     struct provider base;
     pthread_mutex_t lock;
@@ -37,6 +38,9 @@ struct fake {
     int calls, waiting, running, cancels, cancelled;
     bool go;
     size_t n_dims; /* embeddings */
+    /* control */
+    const char *answers[CONTROL_COUNT]; /* NULL: it has no such verb */
+    char asked[512];                    /* the last call: "<verb> <args>" */
 };
 
 struct play {
@@ -61,6 +65,8 @@ static inline void send(struct play *p, enum gen_event_type type, int32_t choice
                            .text = "ab",
                            .text_len = 2,
                            .position = 3,
+                           .wait_ms = 1200,
+                           .fraction = 0.42f,
                            .model = "fake",
                            .finish = FINISH_STOP,
                            .usage = {3, 1, 2, 0},
@@ -94,7 +100,10 @@ static inline void play_script(struct play *p)
             return;
         }
         switch (*step) {
+        case 'l': send(p, GEN_EV_LOADING, 0); break;
         case 'q': send(p, GEN_EV_QUEUED, 0); break;
+        case 'k': send(p, GEN_EV_TOKENS, 0); break;
+        case 'z': usleep(300000); break;
         case 's': send(p, GEN_EV_STARTED, 0); break;
         case 't':
             for (int32_t i = 0; i < p->req->n; i++) send(p, GEN_EV_TEXT, i);
@@ -223,11 +232,29 @@ static inline void fake_close(struct provider *base, int64_t grace_ms)
     (void)grace_ms;
 }
 
+static inline enum err fake_control(struct provider *base, enum control what, const char *args,
+                                    control_fn fn, void *ctx, struct error *error)
+{
+    struct fake *f = container_of(base, struct fake, base);
+    if (!f->answers[what])
+        return err_set(error, ERR_UNSUPPORTED, "fake knows no \"%s\"", control_name(what));
+    snprintf(f->asked, sizeof f->asked, "%s %s", control_name(what), args);
+    if (strcmp(f->answers[what], "fail") == 0) {
+        struct error failed;
+        err_set(&failed, ERR_NO_MODEL, "no such model");
+        fn(ctx, &failed, NULL, 0);
+    } else {
+        fn(ctx, NULL, f->answers[what], strlen(f->answers[what]));
+    }
+    return OK;
+}
+
 static const struct provider_ops fake_ops = {.name = "fake",
                                              .caps = PROVIDER_GENERATE | PROVIDER_EMBED,
                                              .generate = fake_generate,
                                              .cancel = fake_cancel,
                                              .embed = fake_embed,
+                                             .control = fake_control,
                                              .close = fake_close};
 
 /* ---- a hub around it ----------------------------------------------------------------------- */
@@ -238,6 +265,7 @@ struct rig {
     struct config *config;
     struct memsink sink;
     struct fake_request req;
+    char params[256];
 };
 
 static inline void rig_init(struct rig *r, const char *script)
@@ -252,6 +280,11 @@ static inline void rig_init(struct rig *r, const char *script)
     if (config_load(NULL, 0, &r->config, &error) != OK) fail_msg("%s", error.msg);
     r->hub.config = r->config;
     r->hub.local = &r->fake.base;
+    r->hub.recorder = recorder_new(r->hub.local, 100, NULL, NULL);
+    r->hub.provider = recorder_provider(r->hub.recorder);
+    r->hub.health_view = snapshot_new(0, 1000);
+    r->hub.models_view = snapshot_new(0, 1000);
+    assert_int_equal(timers_new(&r->hub.timers, &error), OK);
     assert_int_equal(pool_new("test", 1, 16, &r->hub.pool, &error), OK);
     memsink_init(&r->sink);
 }
@@ -263,20 +296,37 @@ static inline void rig_deinit(struct rig *r)
     while (r->fake.running) pthread_cond_wait(&r->fake.changed, &r->fake.lock);
     pthread_mutex_unlock(&r->fake.lock);
     pool_free(r->hub.pool);
+    timers_free(r->hub.timers);
+    recorder_free(r->hub.recorder);
+    snapshot_free(r->hub.health_view);
+    snapshot_free(r->hub.models_view);
     config_free(r->config);
     pthread_mutex_destroy(&r->fake.lock);
     pthread_cond_destroy(&r->fake.changed);
 }
 
-static inline void call_path(struct rig *r, const char *path, const char *body)
+static inline void call_method(struct rig *r, enum http_method method, const char *path,
+                               const char *body)
 {
     const struct route *route;
-    char buf[64], allow[64];
-    fake_request_init(&r->req, HTTP_POST, path, body);
+    char allow[64];
+    fake_request_init(&r->req, method, path, body);
     assert_int_equal(
-        route_find(HTTP_POST, path, &route, buf, sizeof buf, r->req.http.params, allow),
+        route_find(method, path, &route, r->params, sizeof r->params, r->req.http.params, allow),
         ROUTE_FOUND);
     route->handler(&r->hub, &r->req.http, &r->sink.sink);
+}
+
+static inline void call_path(struct rig *r, const char *path, const char *body)
+{
+    call_method(r, HTTP_POST, path, body);
+}
+
+/* Ready for the next call. */
+static inline void rig_next(struct rig *r)
+{
+    memsink_deinit(&r->sink);
+    memsink_init(&r->sink);
 }
 
 #define CHAT   "/v1/chat/completions"

@@ -42,19 +42,85 @@ static void streamed_answer(void **state)
     rig_deinit(&r);
 }
 
+static const char *body_so_far(struct rig *r, enum memsink_state *state)
+{
+    static char copy[4096];
+    pthread_mutex_lock(&r->sink.lock);
+    str_copy(copy, sizeof copy, buf_str(&r->sink.body));
+    *state = r->sink.state;
+    pthread_mutex_unlock(&r->sink.lock);
+    return copy;
+}
+
+/* One who waits is told so, but not before there was time for a refusal with a status. */
 static void waiting_in_the_queue_is_a_comment(void **state)
+{
+    (void)state;
+    struct rig r;
+    enum memsink_state s;
+    rig_init(&r, "qwzqsted");
+    call_path(&r, CHAT, STREAM);
+    wait_until_waiting(&r, 1);
+    assert_string_equal(body_so_far(&r, &s), "");
+    assert_int_equal(s, MEMSINK_OPEN);
+    for (int i = 0; i < 500 && s == MEMSINK_OPEN; i++) { /* the event came once only */
+        usleep(10000);
+        body_so_far(&r, &s);
+    }
+    assert_string_equal(body_so_far(&r, &s), ": queued position=3 wait_ms=1200\n\n");
+    assert_int_equal(s, MEMSINK_STREAMING);
+    go(&r);
+    memsink_wait(&r.sink);
+    assert_true(str_starts(buf_str(&r.sink.body), ": queued position=3 wait_ms=1200\n\n"
+                                                  ": queued position=3 wait_ms=1200\n\n"
+                                                  "data: {"));
+    rig_deinit(&r);
+}
+
+static void loading_is_a_comment(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_init(&r, "lzlsted");
+    call_path(&r, CHAT, STREAM);
+    memsink_wait(&r.sink);
+    assert_true(str_starts(buf_str(&r.sink.body), ": loading 0.42\n\n: loading 0.42\n\ndata: {"));
+    rig_deinit(&r);
+}
+
+/* What is no part of an answer makes no chunk and no choice. */
+static void only_answers_are_chunks(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_init(&r, "lqskted");
+    call_path(&r, "/v1/completions", "{\"prompt\":\"a\",\"stream\":true}");
+    memsink_wait(&r.sink);
+    int chunks = 0;
+    for (const char *at = buf_str(&r.sink.body); (at = strstr(at, "data: {")); at++) chunks++;
+    assert_int_equal(chunks, 2); /* a text and the end */
+    rig_deinit(&r);
+    rig_init(&r, "lqskted");
+    call_path(&r, CHAT, WHOLE);
+    json_t *v = body_of(&r);
+    const json_t *message =
+        json_object_get(json_array_get(json_object_get(v, "choices"), 0), "message");
+    assert_string_equal(json_string_value(json_object_get(message, "content")), "ab");
+    json_decref(v);
+    rig_deinit(&r);
+}
+
+/* A client that waits and goes away before the comment was due. */
+static void gone_before_the_comment(void **state)
 {
     (void)state;
     struct rig r;
     rig_init(&r, "qwsted");
     call_path(&r, CHAT, STREAM);
     wait_until_waiting(&r, 1);
-    pthread_mutex_lock(&r.sink.lock);
-    assert_int_equal(r.sink.state, MEMSINK_STREAMING);
-    assert_string_equal(buf_str(&r.sink.body), ": queued position=3\n\n");
-    pthread_mutex_unlock(&r.sink.lock);
-    go(&r);
+    memsink_close(&r.sink);
     rig_deinit(&r);
+    assert_int_equal(r.fake.cancelled, 1);
 }
 
 /* The stream's status must not go out before the request started. */
@@ -121,12 +187,16 @@ static void errors_before_the_stream_have_a_status(void **state)
     call_path(&r, CHAT, STREAM);
     check_error(&r, 500, "server_error", "engine_error");
     rig_deinit(&r);
+    rig_init(&r, "lqx"); /* it waited, but not for long */
+    call_path(&r, CHAT, STREAM);
+    check_error(&r, 500, "server_error", "engine_error");
+    rig_deinit(&r);
 }
 
 static void errors_in_the_stream_are_events(void **state)
 {
     (void)state;
-    static const char *const scripts[] = {"qx", "sx", "stx", "strx", "stex"};
+    static const char *const scripts[] = {"qzx", "sx", "stx", "strx", "stex"};
     for (size_t i = 0; i < 5; i++) {
         struct rig r;
         rig_init(&r, scripts[i]);
@@ -379,6 +449,9 @@ int main(void)
         cmocka_unit_test(whole_answer),
         cmocka_unit_test(streamed_answer),
         cmocka_unit_test(waiting_in_the_queue_is_a_comment),
+        cmocka_unit_test(loading_is_a_comment),
+        cmocka_unit_test(only_answers_are_chunks),
+        cmocka_unit_test(gone_before_the_comment),
         cmocka_unit_test(silence_until_the_start),
         cmocka_unit_test(a_completion_begins_with_the_start),
         cmocka_unit_test(a_full_queue_is_429),
