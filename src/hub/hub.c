@@ -8,9 +8,15 @@
 #include "provider/local.h"
 
 enum { POOL_QUEUE_MIN = 4096 };
-/* How old an answer may be, and when one is slow. What happens here expires them at once; this is
- * for what happens elsewhere (a model unloaded when its time was over, a file in the folder). */
-enum { HEALTH_AGE_MS = 100, MODELS_AGE_MS = 250, PATIENCE_MS = 500 };
+/* How old an answer may be: what happens here expires it at once; this is for what happens
+ * elsewhere (a model unloaded when its time was over, a file in the folder). And when one is slow:
+ * a probe of the hub's health must not depend on its worker. */
+enum {
+    HEALTH_AGE_MS = 100,
+    HEALTH_PATIENCE_MS = 30,
+    MODELS_AGE_MS = 250,
+    MODELS_PATIENCE_MS = 10000
+};
 
 static enum err open_models(struct hub *h, struct error *error)
 {
@@ -39,8 +45,8 @@ static void models_changed(void *hub)
 /* What callers see of the provider. */
 static void open_face(struct hub *h)
 {
-    h->health_view = snapshot_new(HEALTH_AGE_MS, PATIENCE_MS);
-    h->models_view = snapshot_new(MODELS_AGE_MS, PATIENCE_MS);
+    h->health_view = snapshot_new(h->timers, HEALTH_AGE_MS, HEALTH_PATIENCE_MS);
+    h->models_view = snapshot_new(h->timers, MODELS_AGE_MS, MODELS_PATIENCE_MS);
     size_t keep = (size_t)config_int(h->config, CONFIG_REQUESTS_KEPT);
     h->recorder = recorder_new(h->local, keep, models_changed, h);
     h->provider = recorder_provider(h->recorder);
@@ -118,10 +124,10 @@ void hub_close(struct hub *h, int64_t grace_ms)
     pool_free(h->pool); /* its jobs may still call the provider, which refuses */
     stack_close(&h->stack);
     provider_close(h->worker, 0);
-    timers_free(h->timers); /* no answer is left that could set one */
     recorder_free(h->recorder);
     snapshot_free(h->health_view);
     snapshot_free(h->models_view);
+    timers_free(h->timers);
     models_free(h->models);
     free(h);
 }

@@ -17,6 +17,9 @@ struct text {
     char data[];
 };
 
+static const struct error slow_error = {.code = ERR_TIMEOUT,
+                                        .msg = "the answer takes too long; try again later"};
+
 struct waiter {
     struct waiter *next;
     snapshot_fn fn;
@@ -24,6 +27,8 @@ struct waiter {
 };
 
 struct snapshot {
+    struct timers *timers;
+    struct timer timer; /* set while one is being made */
     int64_t max_age_ms, patience_ms;
     pthread_mutex_t lock;
     snapshot_make_fn make; /* of the one that is being made */
@@ -35,9 +40,10 @@ struct snapshot {
     struct waiter *waiters, **waiters_end;
 };
 
-struct snapshot *snapshot_new(int64_t max_age_ms, int64_t patience_ms)
+struct snapshot *snapshot_new(struct timers *timers, int64_t max_age_ms, int64_t patience_ms)
 {
     struct snapshot *s = xcalloc(1, sizeof *s);
+    s->timers = timers;
     s->max_age_ms = max_age_ms;
     s->patience_ms = patience_ms;
     pthread_mutex_init(&s->lock, NULL);
@@ -59,6 +65,7 @@ static struct text *text_ref(struct text *t)
 void snapshot_free(struct snapshot *s)
 {
     if (!s) return;
+    timer_clear(s->timers, &s->timer);
     ht_assert(!s->making && !s->waiters);
     text_unref(s->text);
     pthread_mutex_destroy(&s->lock);
@@ -91,18 +98,26 @@ static void add_waiter(struct snapshot *s, snapshot_fn fn, void *ctx)
     s->waiters_end = &w->next;
 }
 
+static void out_of_patience(void *ctx)
+{
+    struct snapshot *s = ctx;
+    pthread_mutex_lock(&s->lock);
+    struct waiter *waiters = s->making ? take_waiters(s) : NULL;
+    struct text *text = s->text ? text_ref(s->text) : NULL;
+    pthread_mutex_unlock(&s->lock);
+    answer(waiters, text ? NULL : &slow_error, text);
+    text_unref(text);
+}
+
 void snapshot_get(struct snapshot *s, snapshot_make_fn make, void *make_ctx, snapshot_fn fn,
                   void *ctx)
 {
     int64_t now = clock_mono_ms();
-    struct waiter *late = NULL;
     pthread_mutex_lock(&s->lock);
     bool fresh = s->text && !s->expired && now < s->made_ms + s->max_age_ms;
-    bool hangs = s->text && s->making && now > s->making_since_ms + s->patience_ms;
-    struct text *text = fresh || hangs ? text_ref(s->text) : NULL;
-    bool start = !text && !s->making;
-    if (hangs) late = take_waiters(s);
-    if (!text) add_waiter(s, fn, ctx);
+    bool slow = s->making && now >= s->making_since_ms + s->patience_ms;
+    struct text *text = (fresh || slow) && s->text ? text_ref(s->text) : NULL;
+    bool start = !fresh && !s->making;
     if (start) {
         s->making = true;
         s->expired = false;
@@ -110,11 +125,16 @@ void snapshot_get(struct snapshot *s, snapshot_make_fn make, void *make_ctx, sna
         s->make = make;
         s->make_ctx = make_ctx;
     }
+    if (!fresh && !slow) add_waiter(s, fn, ctx);
     pthread_mutex_unlock(&s->lock);
-    answer(late, NULL, text);
-    if (text) fn(ctx, NULL, text->data, text->len);
+    if (text)
+        fn(ctx, NULL, text->data, text->len);
+    else if (slow)
+        fn(ctx, &slow_error, NULL, 0);
     text_unref(text);
-    if (start) make(make_ctx, s);
+    if (!start) return;
+    timer_set(s->timers, &s->timer, s->patience_ms, out_of_patience, s);
+    make(make_ctx, s);
 }
 
 void snapshot_expire(struct snapshot *s)

@@ -3,8 +3,8 @@
  * however many ask meanwhile: they wait for the same one. So its price does not grow with the
  * number of those who ask, nobody gets an old one, and while nobody asks it costs nothing.
  *
- * Any thread. No function here waits; a text that is slow to come (the worker is busy or hangs)
- * keeps whoever asked first waiting, later ones get the last text as long as there is one. */
+ * Any thread. No function here waits. When a text is slow to come (the worker is starting, busy or
+ * hangs), those who wait get the last one instead, or an error if there is none yet. */
 #ifndef HEARTH_HUB_SNAPSHOT_H
 #define HEARTH_HUB_SNAPSHOT_H
 
@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/timer.h"
 
 struct snapshot;
 
@@ -22,11 +23,12 @@ typedef void (*snapshot_fn)(void *ctx, const struct error *error, const char *te
  * thread. */
 typedef void (*snapshot_make_fn)(void *ctx, struct snapshot *s);
 
-/* patience_ms: after that long a text that is being made counts as slow. */
-struct snapshot *snapshot_new(int64_t max_age_ms, int64_t patience_ms);
-void snapshot_free(struct snapshot *s); /* nobody waits and nothing is being made; NULL is fine */
+/* patience_ms: after that long a text that is being made counts as slow. timers: borrowed. */
+struct snapshot *snapshot_new(struct timers *timers, int64_t max_age_ms, int64_t patience_ms);
+void snapshot_free(struct snapshot *s); /* nothing is being made; NULL is fine */
 
-/* fn is called exactly once: inside this call, or from where the text is made. make: the same at
+/* fn is called exactly once: inside this call, from where the text is made, or on the clock thread
+ * (ERR_TIMEOUT when there is no text at all). make: the same at
  * every call; called again only after the one before has ended. */
 void snapshot_get(struct snapshot *s, snapshot_make_fn make, void *make_ctx, snapshot_fn fn,
                   void *ctx);

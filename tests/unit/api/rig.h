@@ -282,9 +282,9 @@ static inline void rig_init(struct rig *r, const char *script)
     r->hub.local = &r->fake.base;
     r->hub.recorder = recorder_new(r->hub.local, 100, NULL, NULL);
     r->hub.provider = recorder_provider(r->hub.recorder);
-    r->hub.health_view = snapshot_new(0, 1000);
-    r->hub.models_view = snapshot_new(0, 1000);
     assert_int_equal(timers_new(&r->hub.timers, &error), OK);
+    r->hub.health_view = snapshot_new(r->hub.timers, 0, 1000);
+    r->hub.models_view = snapshot_new(r->hub.timers, 0, 1000);
     assert_int_equal(pool_new("test", 1, 16, &r->hub.pool, &error), OK);
     memsink_init(&r->sink);
 }
@@ -296,10 +296,10 @@ static inline void rig_deinit(struct rig *r)
     while (r->fake.running) pthread_cond_wait(&r->fake.changed, &r->fake.lock);
     pthread_mutex_unlock(&r->fake.lock);
     pool_free(r->hub.pool);
-    timers_free(r->hub.timers);
     recorder_free(r->hub.recorder);
     snapshot_free(r->hub.health_view);
     snapshot_free(r->hub.models_view);
+    timers_free(r->hub.timers);
     config_free(r->config);
     pthread_mutex_destroy(&r->fake.lock);
     pthread_cond_destroy(&r->fake.changed);

@@ -17,6 +17,22 @@
 #include "base/str.h"
 #include "hub/snapshot.h"
 
+static struct timers *timers;
+
+static int open_timers(void **state)
+{
+    (void)state;
+    struct error error;
+    return timers_new(&timers, &error) == OK ? 0 : -1;
+}
+
+static int close_timers(void **state)
+{
+    (void)state;
+    timers_free(timers);
+    return 0;
+}
+
 struct maker {
     atomic_int made;
     bool later; /* the test ends it */
@@ -32,7 +48,7 @@ static void make_text(void *ctx, struct snapshot *s)
 }
 
 struct asked {
-    int n;
+    atomic_int n;
     enum err code;
     char text[32];
 };
@@ -58,13 +74,13 @@ static void test_a_fresh_one_is_not_made_again(void **state)
 {
     (void)state;
     struct maker m = {0};
-    struct snapshot *s = snapshot_new(100000, 1000);
+    struct snapshot *s = snapshot_new(timers, 100000, 1000);
     check(s, &m, "text 1");
     check(s, &m, "text 1");
     snapshot_expire(s);
     check(s, &m, "text 2");
     snapshot_free(s);
-    s = snapshot_new(0, 1000); /* always too old */
+    s = snapshot_new(timers, 0, 1000); /* always too old */
     check(s, &m, "text 3");
     check(s, &m, "text 4");
     snapshot_free(s);
@@ -74,7 +90,7 @@ static void test_all_who_wait_get_the_same(void **state)
 {
     (void)state;
     struct maker m = {.later = true};
-    struct snapshot *s = snapshot_new(100000, 100000);
+    struct snapshot *s = snapshot_new(timers, 100000, 100000);
     struct asked a[3] = {0};
     for (int i = 0; i < 3; i++) snapshot_get(s, make_text, &m, on_text, &a[i]);
     assert_int_equal(m.made, 1);
@@ -90,7 +106,7 @@ static void test_expired_while_being_made(void **state)
 {
     (void)state;
     struct maker m = {.later = true};
-    struct snapshot *s = snapshot_new(100000, 100000);
+    struct snapshot *s = snapshot_new(timers, 100000, 100000);
     struct asked a = {0};
     snapshot_get(s, make_text, &m, on_text, &a);
     snapshot_expire(s);
@@ -107,7 +123,7 @@ static void test_a_failure_is_told_and_tried_again(void **state)
 {
     (void)state;
     struct maker m = {.later = true};
-    struct snapshot *s = snapshot_new(100000, 100000);
+    struct snapshot *s = snapshot_new(timers, 100000, 100000);
     struct asked a = {0};
     struct error error;
     err_set(&error, ERR_ENGINE, "no");
@@ -127,25 +143,43 @@ static void test_a_failure_is_told_and_tried_again(void **state)
     snapshot_free(s);
 }
 
-/* One who asks first waits; when it has taken too long, the last text is given out. */
+/* Nobody waits longer than their patience: they get the last text. */
 static void test_a_maker_that_hangs(void **state)
 {
     (void)state;
     struct maker m = {0};
-    struct snapshot *s = snapshot_new(0, 20);
+    struct snapshot *s = snapshot_new(timers, 0, 20);
     check(s, &m, "text 1");
     m.later = true;
     struct asked first = {0};
     snapshot_get(s, make_text, &m, on_text, &first);
     assert_int_equal(first.n, 0);
-    usleep(40000);
-    check(s, &m, "text 1");
+    usleep(100000);
     assert_int_equal(first.n, 1);
     assert_string_equal(first.text, "text 1");
+    check(s, &m, "text 1");
     assert_int_equal(m.made, 2); /* no second one is started */
     snapshot_done(s, "at last", 7);
     m.later = false;
     check(s, &m, "text 3");
+    snapshot_free(s);
+}
+
+static void test_no_text_in_time(void **state)
+{
+    (void)state;
+    struct maker m = {.later = true};
+    struct snapshot *s = snapshot_new(timers, 100000, 20);
+    struct asked a = {0}, b = {0};
+    snapshot_get(s, make_text, &m, on_text, &a);
+    usleep(100000);
+    assert_int_equal(a.n, 1);
+    assert_int_equal(a.code, ERR_TIMEOUT);
+    snapshot_get(s, make_text, &m, on_text, &b); /* at once */
+    assert_int_equal(b.code, ERR_TIMEOUT);
+    snapshot_done(s, "at last", 7);
+    check(s, &m, "at last");
+    assert_int_equal(m.made, 1);
     snapshot_free(s);
 }
 
@@ -172,7 +206,7 @@ static void test_many_threads(void **state)
     (void)state;
     struct maker m = {0};
     pthread_t threads[4];
-    shared = snapshot_new(1, 100000);
+    shared = snapshot_new(timers, 1, 100000);
     for (int i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, ask_often, &m), 0);
     for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
@@ -188,7 +222,8 @@ int main(void)
         cmocka_unit_test(test_expired_while_being_made),
         cmocka_unit_test(test_a_failure_is_told_and_tried_again),
         cmocka_unit_test(test_a_maker_that_hangs),
+        cmocka_unit_test(test_no_text_in_time),
         cmocka_unit_test(test_many_threads),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_timers, close_timers);
 }
