@@ -3,6 +3,7 @@
 
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 600
 TEST_JOBS ?= 2
 
 # SAN=address test: the same tests under a sanitizer, in a build folder of its own.
@@ -18,7 +19,7 @@ $(error SAN=$(SAN) is not known; it may be address, undefined, thread or address
 endif
 
 .DEFAULT_GOAL := all
-.PHONY: all run test check setup bench fuzz install format generate clean help
+.PHONY: all run test check setup bench soak fuzz install format generate clean help
 
 all: ## Build Hearth (release) into build/; the default
 	@tools/setup
@@ -45,6 +46,12 @@ bench: setup ## Measure: start-up, HTTP layer, and speed beside llama-server on 
 	@tools/setup bench
 	@tools/build release bench
 	@tools/bench/run $(ARGS)
+
+soak: ## Let 64 clients use everything at once for SOAK_SECONDS (600), on a ThreadSanitizer build
+	@tools/setup test
+	@tools/build tsan hearth
+	@HEARTH_BIN=build-tsan/hearth TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp:second_deadlock_stack=1:print_suppressions=0 \
+	    node tests/soak/soak.mjs --seconds $(SOAK_SECONDS)
 
 fuzz: ## Fuzz each parser for FUZZ_SECONDS (60); FUZZ=<name> picks one
 	@tools/setup fuzz
