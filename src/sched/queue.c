@@ -256,15 +256,13 @@ static void pay(struct queue_flow *f, int64_t tokens)
     *deficit = clamped(*deficit - tokens, -QUEUE_DEBT_MAX, QUEUE_COST_MAX);
 }
 
-static struct queue_entry *pick(struct queue *q, int view);
-
 void queue_take(struct queue *q, struct queue_entry *e, int64_t now_ms)
 {
     ht_assert(e->queued);
     see(q, now_ms);
     for (int p = 0; p < e->priority; p++)
         if (q->levels[p].n_entries) {
-            q->promotions += pick(q, QUEUE_REAL) == e;
+            q->promotions += queue_first(q) == e;
             break;
         }
     e->taken_ms = q->now_ms;
@@ -389,7 +387,11 @@ static struct queue_entry *pick(struct queue *q, int view)
 
 struct queue_entry *queue_first(struct queue *q)
 {
-    return pick(q, QUEUE_REAL);
+    if (q->first_changes != q->changes) {
+        q->first = pick(q, QUEUE_REAL);
+        q->first_changes = q->changes;
+    }
+    return q->first;
 }
 
 struct queue_entry *queue_urgent(struct queue *q)

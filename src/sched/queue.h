@@ -99,7 +99,9 @@ struct queue {
     int64_t now_ms;    /* the latest time seen */
     int64_t promotions;
     uint64_t turns, walks;
-    uint64_t changes; /* counts whatever may change a position */
+    uint64_t changes;          /* counts whatever may change a position */
+    struct queue_entry *first; /* as of first_changes */
+    uint64_t first_changes;
 };
 
 void queue_init(struct queue *q, int64_t ageing_ms);
