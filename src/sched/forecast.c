@@ -88,8 +88,14 @@ static int64_t request_ns(const struct forecast *f, const struct request *r)
 {
     const struct rates *rates = &f->m->rates;
     if (r->embedding) return rates_duration_ns(rates, r->usage.prompt_tokens, 0);
-    int32_t answer = rates_answer_left(rates, 0, r->max_tokens);
-    return rates_duration_ns(rates, r->n_prompt, answer) * r->n;
+    /* Of a paused one what is missing; its tokens are in the cache. */
+    int32_t prompt = r->started ? 0 : r->n_prompt, answers = 0;
+    for (int32_t i = 0; i < r->n; i++) {
+        const struct choice *c = &r->choices[i];
+        if (c->state != CHOICE_ENDED)
+            answers += rates_answer_left(rates, c->n_generated, r->max_tokens);
+    }
+    return rates_duration_ns(rates, prompt, answers);
 }
 
 /* ---- telling -----------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ struct client {
     } calls[CALLS_MAX];
     int n_calls;
     enum finish_reason finish[GEN_N_MAX];
+    int64_t wait_ms; /* as told last */
     int n_queued, n_started, n_ends, n_last, n_texts;
     char model[MODEL_ID_MAX];
     struct error error;
@@ -123,7 +124,10 @@ static inline void client_listen(void *ctx, const struct gen_event *ev)
     switch (ev->type) {
     case GEN_EV_LOADING:
     case GEN_EV_TOKENS: break;
-    case GEN_EV_QUEUED: c->n_queued++; break;
+    case GEN_EV_QUEUED:
+        c->n_queued++;
+        c->wait_ms = ev->wait_ms;
+        break;
     case GEN_EV_STARTED:
         c->n_started++;
         c->usage = ev->usage;
