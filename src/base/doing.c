@@ -50,7 +50,6 @@ void doing_begin(enum doing what, const char *model)
 
 void doing_end(enum doing what)
 {
-    mine[0] = '\0';
     atomic_store_explicit(&page->now[what].active, 0, memory_order_relaxed);
 }
 

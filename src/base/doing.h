@@ -1,6 +1,6 @@
 /* What this process is doing with which model, in memory that outlives it: so that whoever started
- * it can say which model it died of. Until doing_share it writes into memory of its own, which costs
- * next to nothing.
+ * it can say which model it died of. Until doing_share it writes into memory of its own, which
+ * costs next to nothing.
  *
  * Two threads are watched by name (the one that loads, the one that decodes). Any thread may say
  * which model it works for; if it crashes, doing_crashed puts that first. */
@@ -16,7 +16,7 @@ enum { DOING_MODEL_MAX = 128, DOING_PAGE = 4096 };
 /* Zeroed memory of DOING_PAGE bytes; NULL = its own again. */
 void doing_share(void *page);
 
-/* This thread works for the model, until the next call; "" = for none. */
+/* This thread works for the model, until the next call. */
 void doing_for(const char *model);
 /* The same, and what it does is seen in the page. */
 void doing_begin(enum doing what, const char *model);

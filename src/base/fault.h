@@ -14,7 +14,9 @@
     X(write, "a write to a file (as ENOSPC)")                                                      \
     X(thread, "starting a thread")                                                                 \
     X(decode, "decoding a batch in the engine")                                                    \
-    X(load, "loading a model")
+    X(load, "loading a model")                                                                     \
+    X(crash_load, "loading a model: the process aborts")                                           \
+    X(crash_decode, "decoding a batch: the process aborts")
 
 enum fault_point {
 #define X(name, what) FAULT_##name,

@@ -74,30 +74,67 @@ struct series_state {
     struct cell cells[N_IN_SERIES];
 };
 
-static struct metrics_table {
+struct metrics_table {
     struct cell cells[METRIC_COUNT];
     /* The last three are those of model="other". */
     struct series_state series[METRIC_SERIES_MAX + CLASSES];
-} table;
+    /* What a child process counts in its gauges, so that they can be taken back when it ends. */
+    atomic_int_fast64_t child_gauges[METRIC_COUNT];
+};
+
+static struct metrics_table private_table;
+static _Atomic(struct metrics_table *) shared; /* NULL: private_table */
+static bool in_child;                          /* written before threads exist */
+
+static struct metrics_table *table(void)
+{
+    struct metrics_table *t = atomic_load_explicit(&shared, memory_order_acquire);
+    return t ? t : &private_table;
+}
+
+size_t metrics_size(void)
+{
+    return sizeof private_table;
+}
+
+/* What was counted while this copies may be lost. */
+void metrics_move(void *memory, bool child)
+{
+    in_child = child;
+    if (!child) memcpy(memory, &private_table, sizeof private_table);
+    atomic_store_explicit(&shared, memory, memory_order_release);
+}
+
+void metrics_child_ended(void)
+{
+    for (int m = 0; m < METRIC_COUNT; m++)
+        atomic_store_explicit(&table()->child_gauges[m], 0, memory_order_relaxed);
+}
+
+/* A gauge's value is the sum of both processes'. */
+static atomic_int_fast64_t *gauge_of(enum metric m)
+{
+    return in_child ? &table()->child_gauges[m] : &table()->cells[m].value;
+}
 
 static struct cell *get(enum metric m)
 {
     ht_assert((unsigned)m < METRIC_COUNT);
-    return &table.cells[m];
+    return &table()->cells[m];
 }
 
 void metric_add(enum metric m, int64_t n)
 {
     struct cell *c = get(m);
     ht_assert(metrics[m].kind == gauge || (metrics[m].kind == counter && n >= 0));
-    atomic_fetch_add_explicit(&c->value, n, memory_order_relaxed);
+    atomic_fetch_add_explicit(metrics[m].kind == gauge ? gauge_of(m) : &c->value, n,
+                              memory_order_relaxed);
 }
 
 void metric_set(enum metric m, int64_t value)
 {
-    struct cell *c = get(m);
-    ht_assert(metrics[m].kind == gauge);
-    atomic_store_explicit(&c->value, value, memory_order_relaxed);
+    ht_assert((unsigned)m < METRIC_COUNT && metrics[m].kind == gauge);
+    atomic_store_explicit(gauge_of(m), value, memory_order_relaxed);
 }
 
 static void observe(struct cell *c, int64_t ns)
@@ -157,11 +194,11 @@ int metric_series(const char *model, int32_t priority)
     char name[METRIC_LABEL_MAX]; /* as it is kept: a long one is cut */
     str_copy(name, sizeof name, model);
     for (int i = 0; i < METRIC_SERIES_MAX; i++) {
-        struct series_state *s = &table.series[i];
+        struct series_state *s = &table()->series[i];
         if (atomic_load(&s->state) == SERIES_FREE && series_claim(s, name, class)) return i;
         if (series_ready(s) && s->class == class && str_eq(s->model, name)) return i;
     }
-    if (!series_ready(&table.series[last])) series_claim(&table.series[last], "other", class);
+    if (!series_ready(&table()->series[last])) series_claim(&table()->series[last], "other", class);
     return last;
 }
 
@@ -169,7 +206,7 @@ void metric_observe_series_ns(enum metric m, int number, int64_t ns)
 {
     ht_assert((unsigned)m < METRIC_COUNT && metrics[m].kind == series);
     ht_assert(number >= 0 && number < METRIC_SERIES_MAX + CLASSES);
-    observe(&table.series[number].cells[in_series[m]], ns);
+    observe(&table()->series[number].cells[in_series[m]], ns);
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */
@@ -186,10 +223,12 @@ int64_t metric_value(enum metric m)
 {
     const struct cell *c = get(m);
     if (metrics[m].kind == histogram) return cell_count(c);
-    if (metrics[m].kind != series) return atomic_load_explicit(&c->value, memory_order_relaxed);
+    if (metrics[m].kind != series)
+        return atomic_load_explicit(&c->value, memory_order_relaxed) +
+               atomic_load_explicit(&table()->child_gauges[m], memory_order_relaxed);
     int64_t n = 0;
     for (int i = 0; i < METRIC_SERIES_MAX + CLASSES; i++)
-        n += cell_count(&table.series[i].cells[in_series[m]]);
+        n += cell_count(&table()->series[i].cells[in_series[m]]);
     return n;
 }
 
@@ -228,12 +267,12 @@ static void label_value(char *dst, size_t size, const char *s)
 static void render_series(enum metric m, struct buf *out)
 {
     for (int i = 0; i < METRIC_SERIES_MAX + CLASSES; i++) {
-        const struct series_state *s = &table.series[i];
+        const struct series_state *s = &table()->series[i];
         char model[2 * METRIC_LABEL_MAX], labels[2 * METRIC_LABEL_MAX + 48];
         if (atomic_load_explicit(&s->state, memory_order_acquire) != SERIES_READY) continue;
         label_value(model, sizeof model, s->model);
         str_printf(labels, sizeof labels, "model=\"%s\",priority=\"%s\",", model,
-                   class_names[s->class]);
+                   class_names[(unsigned)s->class % CLASSES]); /* a child may have written it */
         render_histogram(metrics[m].name, labels, &s->cells[in_series[m]], out);
     }
 }
@@ -242,7 +281,7 @@ enum err metrics_render(struct buf *out)
 {
     static const char *const kinds[] = {"counter", "gauge", "histogram", "histogram"};
     for (size_t i = 0; i < METRIC_COUNT; i++) {
-        const struct cell *c = &table.cells[i];
+        const struct cell *c = &table()->cells[i];
         const char *name = metrics[i].name;
         buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, metrics[i].help, name,
                    kinds[metrics[i].kind]);
@@ -251,8 +290,7 @@ enum err metrics_render(struct buf *out)
         } else if (metrics[i].kind == series) {
             render_series((enum metric)i, out);
         } else {
-            int64_t v = atomic_load_explicit(&c->value, memory_order_relaxed);
-            buf_printf(out, "%s %lld\n", name, (long long)v);
+            buf_printf(out, "%s %lld\n", name, (long long)metric_value((enum metric)i));
         }
     }
     return out->err;

@@ -23,8 +23,8 @@
     X(requests_total, counter, "generations finished, whatever the reason")                        \
     X(requests_cancelled_total, counter, "generations cancelled or left by their client")          \
     X(requests_rejected_total, counter, "generations refused because the queue was full")          \
-    X(promotions_total, counter, "requests that waiting let go before more important ones")       \
-    X(pauses_total, counter, "times that a generation was paused for others")                     \
+    X(promotions_total, counter, "requests that waiting let go before more important ones")        \
+    X(pauses_total, counter, "times that a generation was paused for others")                      \
     X(prompt_tokens_total, counter, "prompt tokens taken in")                                      \
     X(prompt_tokens_cached_total, counter, "prompt tokens found in the cache")                     \
     X(generated_tokens_total, counter, "tokens generated")                                         \
@@ -49,6 +49,12 @@ void metric_set(enum metric m, int64_t value);     /* gauge */
 void metric_observe_ns(enum metric m, int64_t ns); /* histogram */
 int64_t metric_value(enum metric m); /* counter, gauge; a histogram's count, of all its series */
 enum err metrics_render(struct buf *out);
+
+/* For memory that processes share (shared.h): zeroed, metrics_size() bytes, never unmapped. A child
+ * counts there, too; what it has in its gauges is taken back when it ends. */
+size_t metrics_size(void);
+void metrics_move(void *memory, bool child);
+void metrics_child_ended(void);
 
 /* ---- series --------------------------------------------------------------------------------
  * A series is a model and a class of priorities; it lives as long as the table, which bounds how

@@ -27,6 +27,7 @@ enum err engine_model_load(struct engine *e, const struct engine_model_params *p
 {
     ht_assert(params->path && *params->path);
     *out = NULL;
+    if (!params->measure_only && fault_hit(FAULT_crash_load)) abort();
     if (!params->measure_only && fault_hit(FAULT_load))
         return err_set(error, ERR_MODEL_FILE, "loading the model failed (injected fault)");
     return e->ops->model_load(e, params, out, error);
@@ -227,6 +228,7 @@ enum err engine_decode(struct engine_ctx *c, const struct engine_batch_token *to
                        struct error *error)
 {
     ht_assert(n > 0 && n <= c->n_batch && !c->model->measure_only);
+    if (fault_hit(FAULT_crash_decode)) abort();
     if (fault_hit(FAULT_decode))
         return err_set(error, ERR_ENGINE, "decoding a batch failed (injected fault)");
     return c->ops->decode(c, tokens, n, error);

@@ -167,6 +167,7 @@ static void local_free(struct local *l)
     buf_free(&l->text);
     free(l->logprobs);
     adapters_free(l->adapters);
+    quarantine_free(l);
     free(l->default_model);
     free(l->default_embedding_model);
     free(l);
@@ -214,6 +215,7 @@ enum err local_open(const struct local_params *params, struct provider **out, st
     l->sched = params->sched;
     l->models = params->models;
     l->pool = params->pool;
+    quarantine_init(l, params->quarantined, params->n_quarantined);
     l->on_drained = params->on_drained;
     l->drained_ctx = params->drained_ctx;
     l->fake_engine = str_starts(engine_library_version(sched_engine(params->sched)), "fake");

@@ -21,6 +21,8 @@ struct local_params {
     const char *default_embedding_model;             /* copied; "" = the built-in one */
     const char *adapters_dir, *builtin_adapters_dir; /* copied; NULL = none */
     const char *default_adapter;                     /* copied; NULL, "" or "base" = none */
+    const char *const *quarantined;                  /* ids, copied: not loaded unless forced */
+    size_t n_quarantined;
     /* Called on the delivery thread when it has told all that it was given; may be NULL. */
     void (*on_drained)(void *ctx);
     void *drained_ctx;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/doing.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "provider/local_int.h"
@@ -293,6 +294,7 @@ static void deliver(struct local *l, struct note *n)
     switch (n->type) {
     case NOTE_EVENT:
         job->tail = NULL;
+        doing_for(job->model_id);
         if (on_event(job, n)) leave_table(job);
         break;
     case NOTE_FAILED:

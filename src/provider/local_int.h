@@ -85,6 +85,8 @@ struct local {
     struct pool *pool;
     char *default_model, *default_embedding_model;
     bool fake_engine;
+    char **quarantined; /* lock */
+    size_t n_quarantined;
     void (*on_drained)(void *ctx);
     void *drained_ctx;
     pthread_t delivery;
@@ -167,6 +169,13 @@ enum err local_control(struct provider *p, enum control what, const char *args, 
 void control_answer_init(struct buf *b, struct jw *w);
 /* Hands the answer to fn and frees it. */
 enum err control_answer(struct buf *b, control_fn fn, void *ctx, struct error *error);
+
+/* local_quarantine.c; the last three take the lock */
+void quarantine_init(struct local *l, const char *const *ids, size_t n);
+void quarantine_free(struct local *l);
+bool quarantine_has(struct local *l, const char *id);
+HT_MUST_CHECK enum err quarantine_check(struct local *l, const char *id, struct error *error);
+void quarantine_lift(struct local *l, const char *id);
 
 /* local_names.c */
 HT_MUST_CHECK enum err names_resolve(struct local *l, const char *name, bool embedding,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/doing.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "provider/local_int.h"
@@ -179,6 +180,7 @@ static void submit(struct job *job, struct sched_model *m)
     struct error error = {0};
     enum err e = OK;
     str_copy(job->model_id, sizeof job->model_id, sched_model_id(m));
+    doing_for(job->model_id);
     hold(job);
     switch (job->kind) {
     case JOB_GENERATE: e = submit_generate(job, m, &error); break;
@@ -233,10 +235,11 @@ static enum err load(struct job *job, const struct model_info *info, struct erro
 {
     struct local *l = job->l;
     struct sched_load_listener listener = {.on_done = loaded, .ctx = job};
+    enum err e = quarantine_check(l, info->id, error);
+    if (e) return e;
     str_copy(job->model_id, sizeof job->model_id, info->id);
     job->model_path = xstrdup(info->path);
     pthread_mutex_lock(&l->lock);
-    enum err e = OK;
     if (job->cancelled) e = err_set(error, ERR_CANCELLED, "the request was cancelled");
     if (!e) {
         job->loading = true;

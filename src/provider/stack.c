@@ -85,9 +85,13 @@ static enum err open_local(const struct config *c, struct stack *stack, struct m
         .pool = pool,
         .default_model = config_str(c, CONFIG_DEFAULT_MODEL),
         .default_embedding_model = config_str(c, CONFIG_DEFAULT_EMBED_MODEL),
-        .on_drained = hooks ? hooks->on_drained : NULL,
-        .drained_ctx = hooks ? hooks->ctx : NULL,
     };
+    if (hooks) {
+        params.on_drained = hooks->on_drained;
+        params.drained_ctx = hooks->ctx;
+        params.quarantined = hooks->quarantined;
+        params.n_quarantined = hooks->n_quarantined;
+    }
     return local_open(&params, &stack->local, error);
 }
 

@@ -12,10 +12,12 @@ struct stack {
     struct provider *local;
 };
 
-/* What the process around it wants to hear of. May be NULL. */
+/* What the process around it has to say; see local_params. May be NULL. */
 struct stack_hooks {
-    void (*on_drained)(void *ctx); /* local_params */
+    void (*on_drained)(void *ctx);
     void *ctx;
+    const char *const *quarantined;
+    size_t n_quarantined;
 };
 
 /* models and pool are borrowed; the engine is owned from here on, also when this fails. */

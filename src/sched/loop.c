@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/doing.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/str.h"
@@ -60,8 +61,11 @@ enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids, 
     set_inflight(s, m->ctx, ids, n_ids);
     int64_t start_ns = clock_mono_ns();
     enum err e = ERR_BUSY;
-    if (atomic_load(&s->cancels_sent) == s->cancels_seen && !atomic_load(&s->stop_now))
+    if (atomic_load(&s->cancels_sent) == s->cancels_seen && !atomic_load(&s->stop_now)) {
+        doing_begin(DOING_DECODE, m->id);
         e = engine_decode(m->ctx, m->batch, m->n_batched, error);
+        doing_end(DOING_DECODE);
+    }
     set_inflight(s, NULL, NULL, 0);
     engine_ctx_abort_clear(m->ctx);
     if (e == OK) measure(m, clock_mono_ns() - start_ns);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/doing.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -300,7 +301,9 @@ static void load(struct sched_model *m)
     int64_t start_ns = clock_mono_ns();
     enum err e = OK;
     if (atomic_load(&m->s->stopping)) e = err_set(&error, ERR_STOPPING, "the hub is shutting down");
+    doing_begin(DOING_LOAD, m->id);
     if (!e) e = load_engine_model(m, &error);
+    doing_end(DOING_LOAD);
     if (e) {
         unload(m);
         if (e == ERR_CANCELLED) err_set(&error, ERR_STOPPING, "the hub is shutting down");

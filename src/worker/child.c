@@ -20,9 +20,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/doing.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/shared.h"
 #include "base/str.h"
 #include "models/models.h"
 #include "provider/stack.h"
@@ -310,7 +312,7 @@ static enum err take_settings(struct child *c, const struct greeting *g, struct 
     return e;
 }
 
-static enum err open_parts(struct child *c, struct error *error)
+static enum err open_parts(struct child *c, const struct greeting *g, struct error *error)
 {
     struct engine *engine;
     const char *lib_dir = config_str(c->config, CONFIG_LIB_DIR);
@@ -322,10 +324,11 @@ static enum err open_parts(struct child *c, struct error *error)
         e = pool_new("pool", (int)config_int(c->config, CONFIG_POOL_THREADS), queued, &c->pool,
                      error);
     if (!e) e = engine_open_llama(*lib_dir ? lib_dir : NULL, &engine, error);
-    if (!e)
-        e = stack_open(c->config, engine, c->models, c->pool,
-                       &(struct stack_hooks){.on_drained = on_drained, .ctx = c}, &c->stack, error);
-    return e;
+    struct stack_hooks hooks = {.on_drained = on_drained,
+                                .ctx = c,
+                                .quarantined = g->quarantined,
+                                .n_quarantined = g->n_quarantined};
+    return e ? e : stack_open(c->config, engine, c->models, c->pool, &hooks, &c->stack, error);
 }
 
 static void answer_greeting(struct child *c, const struct error *error)
@@ -350,7 +353,7 @@ static enum err be_greeted(struct child *c, struct error *error)
     if (e == ERR_CLOSED) leave_at_once(0, NULL);
     if (!e) e = codec_read_greeting(f.payload, f.len, arena, &g, error);
     if (!e) e = take_settings(c, &g, error);
-    if (!e) e = open_parts(c, error);
+    if (!e) e = open_parts(c, &g, error);
     bool preload = !e && g.preload;
     answer_greeting(c, e ? error : NULL);
     if (preload) e = stack_preload(c->config, &c->stack, error);
@@ -367,6 +370,29 @@ static void close_parts(struct child *c)
     config_free(c->config);
 }
 
+/* Signals of a crash, and who handled them before (a sanitizer, or nobody). */
+static const int crashes[] = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSYS, SIGTRAP};
+enum { N_CRASHES = sizeof crashes / sizeof *crashes };
+static struct sigaction before[N_CRASHES];
+
+/* The thread that it came to, and so the model, goes into the shared memory. A fault comes again
+ * when this returns; what was sent has to be sent again. */
+static void on_crash(int sig, siginfo_t *info, void *ctx)
+{
+    (void)ctx;
+    doing_crashed();
+    for (int i = 0; i < N_CRASHES; i++)
+        if (crashes[i] == sig) sigaction(sig, &before[i], NULL);
+    if (info->si_code <= 0) raise(sig);
+}
+
+static void watch_crashes(void)
+{
+    struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigemptyset(&action.sa_mask);
+    for (int i = 0; i < N_CRASHES; i++) sigaction(crashes[i], &action, &before[i]);
+}
+
 static void settle_in(struct child *c)
 {
     prctl(PR_SET_NAME, "hearth-worker");
@@ -381,6 +407,7 @@ static void settle_in(struct child *c)
     pthread_mutex_init(&c->lock, NULL);
     c->reader = frame_reader_new(CHILD_MESSAGE_MAX);
     c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    watch_crashes();
 }
 
 int worker_main(void)
@@ -394,7 +421,8 @@ int worker_main(void)
         return 2;
     }
     settle_in(&child);
-    enum err e = be_greeted(&child, &error);
+    enum err e = shared_attach(WORKER_SHARED_FD, &error);
+    if (!e) e = be_greeted(&child, &error);
     if (e) {
         log_error(worker, "the model worker can't start: %s", error.msg);
         return 1;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,14 +11,32 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/doing.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/shared.h"
 #include "base/str.h"
 #include "worker/client_int.h"
 
 extern char **environ;
 
-enum { BURY_MS = 200 /* it may take to end by itself */, ABOVE = 16 /* what the child gets */ };
+enum {
+    BURY_MS = 200, /* it may take to end by itself */
+    N_FDS = 3,     /* socket, log, shared memory */
+    ABOVE = 16,
+};
+
+/* How often the kernel has killed for want of memory; -1 = not known. */
+static int64_t count_oom_kills(void)
+{
+    char line[128];
+    long long n = -1;
+    FILE *f = fopen("/proc/vmstat", "re");
+    while (f && n < 0 && fgets(line, sizeof line, f))
+        if (sscanf(line, "oom_kill %lld", &n) != 1) n = -1;
+    if (f) fclose(f);
+    return n;
+}
 
 /* ---- starting ------------------------------------------------------------------------------ */
 
@@ -41,15 +60,16 @@ static char **child_environment(void)
     return env;
 }
 
-static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr, int fd, int log)
+static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr, const int *fds)
 {
     sigset_t none, ours;
     sigemptyset(&none);
     sigemptyset(&ours);
     sigaddset(&ours, SIGPIPE);
-    int rc = posix_spawn_file_actions_adddup2(actions, fd, WORKER_FD);
-    if (!rc) rc = posix_spawn_file_actions_adddup2(actions, log, WORKER_LOG_FD);
-    if (!rc) rc = posix_spawn_file_actions_addclosefrom_np(actions, WORKER_LOG_FD + 1);
+    int rc = 0;
+    for (int i = 0; i < N_FDS && !rc; i++)
+        rc = posix_spawn_file_actions_adddup2(actions, fds[i], WORKER_FD + i);
+    if (!rc) rc = posix_spawn_file_actions_addclosefrom_np(actions, WORKER_FD + N_FDS);
     if (!rc) rc = posix_spawnattr_setsigmask(attr, &none);
     if (!rc) rc = posix_spawnattr_setsigdefault(attr, &ours);
     if (!rc) rc = posix_spawnattr_setpgroup(attr, 0); /* Ctrl-C is meant for the hub */
@@ -58,7 +78,7 @@ static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr,
     return rc;
 }
 
-static int spawn(const char *program, int fd, int log, pid_t *pid)
+static int spawn(const char *program, const int *fds, pid_t *pid)
 {
     char *argv[] = {"hearth", "worker", NULL};
     char **env = child_environment();
@@ -66,7 +86,7 @@ static int spawn(const char *program, int fd, int log, pid_t *pid)
     posix_spawnattr_t attr;
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attr);
-    int rc = prepare(&actions, &attr, fd, log);
+    int rc = prepare(&actions, &attr, fds);
     if (!rc) rc = posix_spawn(pid, program, &actions, &attr, argv, env);
     posix_spawnattr_destroy(&attr);
     posix_spawn_file_actions_destroy(&actions);
@@ -74,22 +94,41 @@ static int spawn(const char *program, int fd, int log, pid_t *pid)
     return rc;
 }
 
+/* Copies of what the child gets, above the numbers that it gets them as, so that no dup2 closes
+ * what another one needs. */
+static int copy_fds(const int *from, int *to)
+{
+    int rc = 0;
+    for (int i = 0; i < N_FDS; i++) {
+        to[i] = fcntl(from[i], F_DUPFD_CLOEXEC, ABOVE);
+        if (to[i] < 0) rc = errno;
+    }
+    return rc;
+}
+
+static void close_fds(const int *fds)
+{
+    for (int i = 0; i < N_FDS; i++)
+        if (fds[i] >= 0) close(fds[i]);
+}
+
 enum err child_start(struct client *c, int *fd, struct error *error)
 {
-    int pair[2];
+    int pair[2], shared, fds[N_FDS];
     pid_t pid;
     if (getenv("HEARTH_WORKER"))
         return err_set(error, ERR_CONFLICT, "a model worker starts no model worker");
+    enum err e = shared_open(&shared, error);
+    if (e) return e;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
         return err_set_errno(error, errno, "no socket for the model worker");
-    /* Above what the child gets, so that no dup2 closes what another needs. */
-    int theirs = fcntl(pair[1], F_DUPFD_CLOEXEC, ABOVE);
-    int log = fcntl(log_fd(), F_DUPFD_CLOEXEC, ABOVE);
     const char *program = c->params.program ? c->params.program : "/proc/self/exe";
-    int rc = theirs < 0 || log < 0 ? EMFILE : spawn(program, theirs, log, &pid);
+    shared_child_starts();
+    c->oom_kills = count_oom_kills();
+    int rc = copy_fds((int[N_FDS]){pair[1], log_fd(), shared}, fds);
+    if (!rc) rc = spawn(program, fds, &pid);
     close(pair[1]);
-    if (theirs >= 0) close(theirs);
-    if (log >= 0) close(log);
+    close_fds(fds);
     if (rc) {
         close(pair[0]);
         return err_set_errno(error, rc, "the model worker can't be started");
@@ -120,27 +159,66 @@ static bool is_crash(int sig)
            sig == SIGSYS || sig == SIGTRAP;
 }
 
-void child_bury(struct client *c, bool *own_fault, char *how, size_t size)
+/* One more death of a model's. True: it is in quarantine now. */
+static bool blame(struct client *c, const char *id)
 {
-    pid_t pid = atomic_load(&c->pid);
-    if (!pid) {
-        str_copy(how, size, "it never ran");
+    int64_t now = clock_mono_ms();
+    struct suspect *s = NULL;
+    pthread_mutex_lock(&c->lock);
+    for (size_t i = 0; i < c->n_suspects && !s; i++)
+        if (str_eq(c->suspects[i].id, id)) s = &c->suspects[i];
+    if (!s && c->n_suspects < SUSPECTS_MAX) {
+        s = &c->suspects[c->n_suspects++];
+        *s = (struct suspect){0};
+        str_copy(s->id, sizeof s->id, id);
+    }
+    if (s && s->last_death_ms && now - s->last_death_ms <= QUARANTINE_WINDOW_MS)
+        s->quarantined = true;
+    if (s) s->last_death_ms = now;
+    bool quarantined = s && s->quarantined;
+    pthread_mutex_unlock(&c->lock);
+    return quarantined;
+}
+
+/* How it ended, in words; sets *own_fault if it brought it upon itself. */
+static void describe(const struct client *c, int status, bool *own_fault, char *how, size_t size)
+{
+    if (!WIFSIGNALED(status)) {
+        str_printf(how, size, "exit status %d", WEXITSTATUS(status));
+        if (WEXITSTATUS(status)) *own_fault = true;
         return;
     }
-    int status = wait_for(pid);
+    int sig = WTERMSIG(status);
+    bool oom = sig == SIGKILL && c->oom_kills >= 0 && count_oom_kills() > c->oom_kills;
+    str_printf(how, size, "signal %d, %s", sig,
+               oom ? "the machine ran out of memory" : strsignal(sig));
+    if (oom || is_crash(sig)) *own_fault = true;
+}
+
+void child_bury(struct client *c, bool *own_fault, char *how, size_t size)
+{
+    char model[DOING_MODEL_MAX];
+    const char *what;
+    pid_t pid = atomic_load(&c->pid);
+    str_copy(how, size, "it never ran");
+    if (!pid) return;
+    describe(c, wait_for(pid), own_fault, how, size);
     atomic_store(&c->pid, 0);
-    if (WIFSIGNALED(status)) {
-        str_printf(how, size, "signal %d, %s", WTERMSIG(status), strsignal(WTERMSIG(status)));
-        if (is_crash(WTERMSIG(status))) *own_fault = true;
-    } else {
-        str_printf(how, size, "exit status %d", WEXITSTATUS(status));
-        *own_fault = true;
-    }
+    shared_child_doing(model, sizeof model, &what);
+    shared_child_ended();
+    if (!*own_fault || !*model) return;
+    size_t len = strlen(how);
+    str_printf(how + len, size - len, ", %s %s", what, model);
+    if (blame(c, model))
+        log_error(worker,
+                  "%s has ended the model worker twice within a minute and is in "
+                  "quarantine now",
+                  model);
 }
 
 /* ---- quarantine ---------------------------------------------------------------------------- */
 
-void quarantine_lift(struct client *c, const char *id)
+void suspects_lift(struct client *c, const char *id)
 {
     for (size_t i = 0; i < c->n_suspects; i++) {
         if (id && !str_eq(id, c->suspects[i].id)) continue;
@@ -149,7 +227,7 @@ void quarantine_lift(struct client *c, const char *id)
     }
 }
 
-size_t quarantine_list(const struct client *c, const char **out, size_t max)
+size_t suspects_quarantined(const struct client *c, const char **out, size_t max)
 {
     size_t n = 0;
     for (size_t i = 0; i < c->n_suspects; i++) {

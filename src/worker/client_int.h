@@ -30,11 +30,10 @@ enum {
     CLIENT_QUIT_MS = 5000,          /* from QUIT to its end, then it is killed */
     CLIENT_BACKOFF_MS = 100,        /* after a start that failed; doubles with each */
     CLIENT_BACKOFF_MAX_MS = 10000,
-    CLIENT_STARTS_MAX = 3,   /* failed starts until waiting tasks are told */
-    CLIENT_TRIES_MAX = 3,    /* workers that may die by their own fault with a task */
-    CLIENT_LIVES_MAX = 1000, /* workers that may die at all with it */
-    QUARANTINE_DEATHS = 2,   /* a model's, within ... */
-    QUARANTINE_WINDOW_MS = 60000,
+    CLIENT_STARTS_MAX = 3,        /* failed starts until waiting tasks are told */
+    CLIENT_TRIES_MAX = 3,         /* workers that may die by their own fault with a task */
+    CLIENT_LIVES_MAX = 1000,      /* workers that may die at all with it */
+    QUARANTINE_WINDOW_MS = 60000, /* a model's second death within it is one too many */
     SUSPECTS_MAX = 64,
 };
 
@@ -65,8 +64,7 @@ enum client_state { CLIENT_DOWN, CLIENT_STARTING, CLIENT_UP };
 /* A model that the worker died of. */
 struct suspect {
     char id[MODEL_ID_MAX];
-    int64_t deaths_ms[QUARANTINE_DEATHS]; /* the last ones, clock_mono_ms */
-    int n_deaths;
+    int64_t last_death_ms; /* clock_mono_ms */
     bool quarantined;
 };
 
@@ -96,8 +94,7 @@ struct client {
     int64_t started_ms, start_at_ms; /* STARTING since; DOWN: not before */
     int failed_starts;               /* in a row */
     bool preload;
-    uint64_t oom_kills;       /* the system's, when the child was started */
-    struct worker_page *page; /* what the child says that it is doing */
+    int64_t oom_kills; /* the system's, when the child was started; -1 = not known */
 };
 
 /* ---- client.c */
@@ -128,8 +125,8 @@ HT_MUST_CHECK enum err child_start(struct client *c, int *fd, struct error *erro
 /* Sees it off (it is killed if it still lives); how it ended goes into `how`. */
 void child_bury(struct client *c, bool *own_fault, char *how, size_t size);
 /* Lifts the quarantine of a model, or of all with NULL. The lock is held. */
-void quarantine_lift(struct client *c, const char *id);
+void suspects_lift(struct client *c, const char *id);
 /* Fills at most max ids; returns how many there are. The lock is held. */
-size_t quarantine_list(const struct client *c, const char **out, size_t max);
+size_t suspects_quarantined(const struct client *c, const char **out, size_t max);
 
 #endif

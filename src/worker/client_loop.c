@@ -51,7 +51,7 @@ static enum err greet(struct client *c, struct error *error)
                          .quarantined = quarantined};
     if (c->params.config) g.n_settings = list_settings(c->params.config, settings);
     pthread_mutex_lock(&c->lock);
-    g.n_quarantined = quarantine_list(c, quarantined, SUSPECTS_MAX);
+    g.n_quarantined = suspects_quarantined(c, quarantined, SUSPECTS_MAX);
     size_t begin = frame_begin(&c->channel.out, FRAME_HELLO, 0);
     codec_write_greeting(&c->channel.out, &g);
     enum err e = frame_end(&c->channel.out, begin);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -146,7 +147,9 @@ static bool survives(struct task *t, bool own_fault, const char *how, struct err
     t->lives++;
     if (own_fault) t->tries++;
     const char *why = NULL;
-    if (t->tries >= CLIENT_TRIES_MAX || t->lives >= CLIENT_LIVES_MAX)
+    if (own_fault && t->kind == TASK_CONTROL && t->what == CONTROL_LOAD)
+        why = " while it loaded";
+    else if (t->tries >= CLIENT_TRIES_MAX || t->lives >= CLIENT_LIVES_MAX)
         why = ", and so did those before it";
     else if (t->kind == TASK_GENERATE && !told_again(&t->told))
         why = " while it answered with log probabilities";
@@ -243,15 +246,28 @@ enum err task_result(struct client *c, const struct frame *f, struct error *erro
 }
 
 /* What has to be so again in the next worker. */
-static void remember(struct client *c, const struct task *t)
+static void remember_adapter(struct client *c, const struct task *t)
 {
-    if (t->what != CONTROL_ADAPTER_LOAD) return;
     char *args = xstrdup(t->args);
     pthread_mutex_lock(&c->lock);
     char *old = c->adapter_args;
     c->adapter_args = args;
     pthread_mutex_unlock(&c->lock);
     free(old);
+}
+
+/* A person has had a model loaded that was in quarantine: its past is forgotten. */
+static void forgive(struct client *c, const struct control_answer *a)
+{
+    json_t *answer;
+    const char *model = NULL;
+    if (json_parse(a->answer, a->len, &answer, NULL)) return;
+    if (!json_get_string(answer, "model", "", &model, NULL) && model) {
+        pthread_mutex_lock(&c->lock);
+        suspects_lift(c, model);
+        pthread_mutex_unlock(&c->lock);
+    }
+    json_decref(answer);
 }
 
 enum err task_answer(struct client *c, const struct frame *f, struct error *error)
@@ -263,7 +279,8 @@ enum err task_answer(struct client *c, const struct frame *f, struct error *erro
     struct task *t = find(c, f->id, TASK_CONTROL, &wrong);
     if (!t) return OK;
     if (wrong) return wrong_kind(f, error);
-    if (!a.error && t->control_fn) remember(c, t);
+    if (!a.error && t->what == CONTROL_ADAPTER_LOAD) remember_adapter(c, t);
+    if (!a.error && t->what == CONTROL_LOAD) forgive(c, &a);
     if (t->control_fn) t->control_fn(t->ctx, a.error, a.answer, a.len);
     leave(c, t);
     return OK;

@@ -16,7 +16,7 @@
 #include "base/config.h"
 #include "provider/provider.h"
 
-enum { WORKER_FD = 3 /* the socket, in the child */, WORKER_LOG_FD = 4 };
+enum { WORKER_FD = 3 /* the socket, in the child */, WORKER_LOG_FD = 4, WORKER_SHARED_FD = 5 };
 
 struct worker_params {
     const struct config *config; /* borrowed */
