@@ -142,7 +142,7 @@ static void client_free(struct client *c)
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->all_gone);
     if (c->wake_fd >= 0) close(c->wake_fd);
-    free(c->adapter_args);
+    wishes_free(c);
     free(c);
 }
 

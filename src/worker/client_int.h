@@ -3,6 +3,7 @@
  *   client.c        the face: taking, cancelling, stopping (any thread)
  *   client_task.c   a task's life: sending it, telling its listener, what the worker's death means
  *   client_loop.c   the `worker` thread: socket, frames, the child's start
+ *   client_wishes.c what has to be so again in the next worker
  *   client_child.c  the process: starting it, how it ended, whose fault that was
  *
  * States of a connection: DOWN --spawn--> STARTING --READY frame--> UP --death--> DOWN. Tasks are
@@ -35,6 +36,7 @@ enum {
     CLIENT_LIVES_MAX = 1000,      /* workers that may die at all with it */
     QUARANTINE_WINDOW_MS = 60000, /* a model's second death within it is one too many */
     SUSPECTS_MAX = 64,
+    WISHES_MAX = 64,
 };
 
 enum task_kind { TASK_GENERATE, TASK_EMBED, TASK_CONTROL };
@@ -84,13 +86,14 @@ struct client {
     bool stopping; /* nothing is taken */
     bool quit;     /* provider_close */
     bool quit_sent;
-    char *adapter_args; /* of the last CONTROL_ADAPTER_LOAD that worked */
     struct suspect suspects[SUSPECTS_MAX];
     size_t n_suspects;
     atomic_int pid;
     /* worker thread */
     struct frame_reader *reader;
-    struct arena *arena;             /* of the event at hand */
+    struct arena *arena; /* of the event at hand */
+    struct wish *wishes; /* client_wishes.c */
+    size_t n_wishes;
     int64_t started_ms, start_at_ms; /* STARTING since; DOWN: not before */
     int failed_starts;               /* in a row */
     bool preload;
@@ -115,6 +118,16 @@ void tasks_orphaned(struct client *c, bool own_fault, const char *how);
 HT_MUST_CHECK enum err task_event(struct client *c, const struct frame *f, struct error *error);
 HT_MUST_CHECK enum err task_result(struct client *c, const struct frame *f, struct error *error);
 HT_MUST_CHECK enum err task_answer(struct client *c, const struct frame *f, struct error *error);
+
+/* Asks the worker that is UP, without a listener. */
+void task_ask(struct client *c, enum control what, const char *args);
+
+/* ---- client_wishes.c */
+/* A control call has worked. */
+void wishes_heard(struct client *c, enum control what, const char *args, const char *answer,
+                  size_t len);
+void wishes_send(struct client *c);
+void wishes_free(struct client *c);
 
 /* ---- client_loop.c */
 void *client_main(void *client);

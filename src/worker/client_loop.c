@@ -129,7 +129,8 @@ static enum err on_ready(struct client *c, const struct frame *f, struct error *
     log_info(worker, "the model worker runs (process %d, %lld ms); %s", atomic_load(&c->pid),
              (long long)(clock_mono_ms() - c->started_ms), g.rights ? g.rights : "");
     c->failed_starts = 0;
-    set_state(c, CLIENT_UP);
+    wishes_send(c);
+    set_state(c, CLIENT_UP); /* from here on callers send for themselves */
     tasks_send_all(c);
     return OK;
 }

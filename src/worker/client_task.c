@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -119,6 +118,20 @@ static struct task **tasks_list(struct client *c, size_t *n)
     return list;
 }
 
+void task_ask(struct client *c, enum control what, const char *args)
+{
+    struct error error;
+    struct task *t = xcalloc(1, sizeof *t);
+    *t = (struct task){.kind = TASK_CONTROL, .what = what};
+    t->args = xstrdup(args);
+    list_init(&t->in_cancels);
+    pthread_mutex_lock(&c->lock);
+    idmap_put(&c->tasks, &t->by_id, ++c->next_id);
+    enum err e = task_send(c, t, &error);
+    pthread_mutex_unlock(&c->lock);
+    if (e) leave(c, t);
+}
+
 void tasks_send_all(struct client *c)
 {
     size_t n;
@@ -147,7 +160,9 @@ static bool survives(struct task *t, bool own_fault, const char *how, struct err
     t->lives++;
     if (own_fault) t->tries++;
     const char *why = NULL;
-    if (own_fault && t->kind == TASK_CONTROL && t->what == CONTROL_LOAD)
+    if (t->kind == TASK_CONTROL && !t->control_fn)
+        why = ""; /* the next one is asked anew */
+    else if (own_fault && t->kind == TASK_CONTROL && t->what == CONTROL_LOAD)
         why = " while it loaded";
     else if (t->tries >= CLIENT_TRIES_MAX || t->lives >= CLIENT_LIVES_MAX)
         why = ", and so did those before it";
@@ -245,31 +260,6 @@ enum err task_result(struct client *c, const struct frame *f, struct error *erro
     return OK;
 }
 
-/* What has to be so again in the next worker. */
-static void remember_adapter(struct client *c, const struct task *t)
-{
-    char *args = xstrdup(t->args);
-    pthread_mutex_lock(&c->lock);
-    char *old = c->adapter_args;
-    c->adapter_args = args;
-    pthread_mutex_unlock(&c->lock);
-    free(old);
-}
-
-/* A person has had a model loaded that was in quarantine: its past is forgotten. */
-static void forgive(struct client *c, const struct control_answer *a)
-{
-    json_t *answer;
-    const char *model = NULL;
-    if (json_parse(a->answer, a->len, &answer, NULL)) return;
-    if (!json_get_string(answer, "model", "", &model, NULL) && model) {
-        pthread_mutex_lock(&c->lock);
-        suspects_lift(c, model);
-        pthread_mutex_unlock(&c->lock);
-    }
-    json_decref(answer);
-}
-
 enum err task_answer(struct client *c, const struct frame *f, struct error *error)
 {
     struct control_answer a;
@@ -279,8 +269,9 @@ enum err task_answer(struct client *c, const struct frame *f, struct error *erro
     struct task *t = find(c, f->id, TASK_CONTROL, &wrong);
     if (!t) return OK;
     if (wrong) return wrong_kind(f, error);
-    if (!a.error && t->what == CONTROL_ADAPTER_LOAD) remember_adapter(c, t);
-    if (!a.error && t->what == CONTROL_LOAD) forgive(c, &a);
+    if (!a.error && t->control_fn) wishes_heard(c, t->what, t->args, a.answer, a.len);
+    if (a.error && !t->control_fn)
+        log_warn(worker, "%s could not be done again: %s", control_name(t->what), a.error->msg);
     if (t->control_fn) t->control_fn(t->ctx, a.error, a.answer, a.len);
     leave(c, t);
     return OK;

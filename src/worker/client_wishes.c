@@ -1,0 +1,89 @@
+/* What people have asked for that has to be so in the next worker, too: the adapter for all, and
+ * the models that they had loaded. Each is the control call that brought it about, asked again by
+ * the client itself before anything else is sent. Worker thread only. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "worker/client_int.h"
+
+struct wish {
+    enum control what;
+    char model[MODEL_ID_MAX]; /* LOAD */
+    char *args;
+};
+
+static void forget(struct client *c, enum control what, const char *model)
+{
+    for (size_t i = 0; i < c->n_wishes; i++) {
+        if (c->wishes[i].what != what || !str_eq(c->wishes[i].model, model)) continue;
+        free(c->wishes[i].args);
+        memmove(&c->wishes[i], &c->wishes[i + 1], (--c->n_wishes - i) * sizeof *c->wishes);
+        i--;
+    }
+}
+
+static void add(struct client *c, enum control what, const char *model, const char *args)
+{
+    forget(c, what, model);
+    if (c->n_wishes == WISHES_MAX) return;
+    if (!c->wishes) c->wishes = xcalloc(WISHES_MAX, sizeof *c->wishes);
+    struct wish *w = &c->wishes[c->n_wishes++];
+    *w = (struct wish){.what = what, .args = xstrdup(args)};
+    str_copy(w->model, sizeof w->model, model);
+}
+
+void wishes_heard(struct client *c, enum control what, const char *args, const char *answer,
+                  size_t len)
+{
+    json_t *v;
+    const char *model = NULL;
+    if (what == CONTROL_ADAPTER_LOAD) add(c, what, "", args);
+    if (what != CONTROL_LOAD && what != CONTROL_UNLOAD) return;
+    if (json_parse(answer, len, &v, NULL)) return;
+    if (!json_get_string(v, "model", "", &model, NULL) && model) {
+        if (what == CONTROL_LOAD) {
+            add(c, what, model, args);
+            pthread_mutex_lock(&c->lock);
+            suspects_lift(c, model); /* a person wanted it, and it can be loaded */
+            pthread_mutex_unlock(&c->lock);
+        } else {
+            forget(c, CONTROL_LOAD, model);
+        }
+    }
+    json_decref(v);
+}
+
+/* Nobody may wait for a load, and nobody overrules a quarantine again. */
+static char *quietly(const char *args)
+{
+    struct buf out;
+    json_t *v;
+    buf_init(&out, 1 << 20);
+    if (json_parse(args, strlen(args), &v, NULL)) return xstrdup(args);
+    json_object_set_new(v, "wait", json_false());
+    json_object_del(v, "force");
+    enum err e = json_dump(v, &out);
+    json_decref(v);
+    char *text = e ? xstrdup(args) : xstrdup(buf_str(&out));
+    buf_free(&out);
+    return text;
+}
+
+void wishes_send(struct client *c)
+{
+    for (size_t i = 0; i < c->n_wishes; i++) {
+        const struct wish *w = &c->wishes[i];
+        char *args = w->what == CONTROL_LOAD ? quietly(w->args) : xstrdup(w->args);
+        task_ask(c, w->what, args);
+        free(args);
+    }
+}
+
+void wishes_free(struct client *c)
+{
+    for (size_t i = 0; i < c->n_wishes; i++) free(c->wishes[i].args);
+    free(c->wishes);
+}
