@@ -16,7 +16,7 @@ export class Bench {
     Object.assign(this, { build: path.resolve(build), peer, threads, quick, keep, rows: [], raw: {} });
     this.hearth = path.join(this.build, "hearth");
     this.modelName = model;
-    this.vocab = model.startsWith("tiny") ? 4000 : 100000; // ids of prompts are below
+    this.vocab = /tiny/.test(path.basename(model)) ? 4000 : 100000; // ids of prompts are below
   }
 
   // ---- files
@@ -56,27 +56,29 @@ export class Bench {
 
   // ---- servers
 
-  // options: slots, ctx (of one slot), model, env (Hearth), args (peer), home, ready
+  // options: slots, ctx (of one slot), model, env and hearthArgs (of a Hearth), args (of llama-server),
+  // home, ready. The peer may be another Hearth (a binary of that name): this one shows the noise.
   async start(kind, { slots = 4, ctx = 2048, model, env = {}, args = [], hearthArgs = [], home, ready } = {}) {
     const file = model ?? this.model;
+    const speaks = kind === "hearth" || path.basename(this.peer) === "hearth" ? "hearth" : "llama-server";
     const command = {
       hearth: (port, folder) => ({
-        command: this.hearth,
+        command: kind === "hearth" ? this.hearth : this.peer,
         args: ["serve", "--host", "127.0.0.1", "--port", String(port), "--model", file, ...hearthArgs],
         env: {
           ...process.env, HEARTH_DATA: folder, HEARTH_ENGINE_THREADS: String(this.threads), LLAMA_CPP_N_CTX: String(ctx),
           HEARTH_PARALLEL: String(slots), LOG_LEVEL: process.env.LOG_LEVEL ?? "WARNING", ...env,
         },
       }),
-      peer: (port) => ({
+      "llama-server": (port) => ({
         command: this.peer,
         args: ["-m", file, "--host", "127.0.0.1", "--port", String(port), "-t", String(this.threads), "-tb", String(this.threads),
           "-c", String(ctx * slots), "-np", String(slots), "--jinja", ...args],
         env: process.env,
       }),
-    }[kind];
-    const server = await startServer(command, { home, ready: ready ?? { check: kind === "hearth" ? modelReady : healthy } });
-    server.kind = kind;
+    }[speaks];
+    const server = await startServer(command, { home, ready: ready ?? { check: speaks === "hearth" ? modelReady : healthy } });
+    Object.assign(server, { kind, speaks });
     server.complete = (n, predict, more = {}) => this.complete(server, n, predict, more);
     return server;
   }

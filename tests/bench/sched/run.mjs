@@ -1,6 +1,7 @@
 // The scheduler's scenarios, Hearth beside llama-server on the same file with the same threads.
 //
 //   node tests/bench/sched/run.mjs --build build --peer <llama-server> [S1 S4 ...]
+//        (or, to see the noise or to compare two versions, --peer <another hearth>)
 //        [--model 0.5b-q4_k_m | file.gguf] [--threads 2] [--quick] [--json results.json]
 //
 // Prints a line for each result as it comes and a table at the end; exits with 1 if a scenario

@@ -7,11 +7,11 @@ import { median, sum } from "../support/stats.mjs";
 
 export const title = "two adapters of rank 16 on four streams";
 
-const pick = { hearth: (i) => ({ adapter: ["a", "b"][i] }), peer: (i) => ({ lora: [{ id: i, scale: 1 }] }) };
+const pick = { hearth: (i) => ({ adapter: ["a", "b"][i] }), "llama-server": (i) => ({ lora: [{ id: i, scale: 1 }] }) };
 
 async function four(b, server, adapters) {
   const t0 = performance.now();
-  const all = await Promise.all(adapters.map((i) => server.complete(64, b.size(64, 16), pick[server.kind](i)).done));
+  const all = await Promise.all(adapters.map((i) => server.complete(64, b.size(64, 16), pick[server.speaks](i)).done));
   return {
     speed: sum(all.map((m) => m.predicted)) / ((Math.max(...all.map((m) => m.last)) - t0) / 1000), slowest: Math.max(...all.map((m) => m.ttft)) / 1000,
   };
@@ -20,7 +20,7 @@ async function four(b, server, adapters) {
 // A server that ignores the field would be very fast.
 async function mustDiffer(b, server) {
   const prompt = b.tokens(64);
-  const [first, second] = await Promise.all([0, 1].map((i) => server.complete(prompt, 16, pick[server.kind](i)).done));
+  const [first, second] = await Promise.all([0, 1].map((i) => server.complete(prompt, 16, pick[server.speaks](i)).done));
   if (first.text === second.text) throw new Error(`${server.kind}: both adapters give the same answer`);
 }
 
