@@ -28,10 +28,11 @@ void link_close(struct link *link)
     if (link) link->ops->close(link);
 }
 
-enum err link_get(struct link *link, const char *path, struct buf *out, struct error *error)
+static enum err whole(struct link *link, const char *path, const char *body, struct buf *out,
+                      struct error *error)
 {
     struct reply *reply = reply_new();
-    enum err err = link_start(link, path, NULL, 0, reply, error);
+    enum err err = link_start(link, path, body, body ? strlen(body) : 0, reply, error);
     if (err == OK) {
         struct reply_end end;
         const char *text;
@@ -48,6 +49,17 @@ enum err link_get(struct link *link, const char *path, struct buf *out, struct e
     }
     reply_free(reply);
     return err;
+}
+
+enum err link_get(struct link *link, const char *path, struct buf *out, struct error *error)
+{
+    return whole(link, path, NULL, out, error);
+}
+
+enum err link_post(struct link *link, const char *path, const char *body, struct buf *out,
+                   struct error *error)
+{
+    return whole(link, path, body, out, error);
 }
 
 /* ---- which hub ------------------------------------------------------------------------------ */

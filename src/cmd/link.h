@@ -49,13 +49,15 @@ HT_MUST_CHECK enum err link_start(struct link *link, const char *path, const cha
 void link_cancel(struct link *link);
 void link_close(struct link *link); /* NULL is fine */
 
-/* A whole GET: the JSON document's text into *out. */
+/* A whole GET, or POST of JSON: the JSON document's text into *out. */
 HT_MUST_CHECK enum err link_get(struct link *link, const char *path, struct buf *out,
                                 struct error *error);
+HT_MUST_CHECK enum err link_post(struct link *link, const char *path, const char *body,
+                                 struct buf *out, struct error *error);
 
 /* ---- which hub ------------------------------------------------------------------------------ */
 
-enum { LINK_URL_MAX = 256 };
+enum { LINK_URL_MAX = 256, LINK_PATH_MAX = 640 };
 
 /* The URL of a hub that runs for this person and answers: the one that hub.json in the data folder
  * names, else whatever of Hearth answers at HOST and PORT. false = there is none. */

@@ -42,9 +42,9 @@ static enum err remote_start(struct link *link, const char *path, const char *bo
 {
     struct remote *remote = (struct remote *)link;
     static const char *const headers[] = {"Content-Type: application/json"};
-    char url[LINK_URL_MAX + 128];
+    char url[LINK_URL_MAX + LINK_PATH_MAX];
     if (!str_printf(url, sizeof(url), "%s%s", remote->url, path))
-        return err_set(error, ERR_INVALID, "the URL %s is too long", remote->url);
+        return err_set(error, ERR_INVALID, "the URL %s%s is too long", remote->url, path);
     remote->reply = reply;
     struct httpc_request req = {
         .method = body ? "POST" : "GET",

@@ -114,11 +114,17 @@ struct embed_fields {
     const json_t *input, *keep_alive;
     int64_t dimensions, priority;
 };
+struct rerank_fields {
+    const char *model, *query;
+    const json_t *documents, *keep_alive;
+    int64_t top_n, priority;
+    bool return_documents, raw_scores;
+};
 
 /* schemas.c */
 extern const struct field chat_fields[], completion_fields[], message_fields[], part_fields[],
     tool_call_fields[], tool_call_function_fields[], tool_fields[], function_fields[],
-    format_fields[], json_schema_fields[], stream_options_fields[], embed_fields[];
+    format_fields[], json_schema_fields[], stream_options_fields[], embed_fields[], rerank_fields[];
 
 /* Bytes that the parsed form of a body may take: the worst there is, a list of tiny messages, takes
  * three times its text. */
@@ -171,11 +177,21 @@ struct embed_call {
 HT_MUST_CHECK enum err embed_parse(const json_t *body, size_t text_len, const struct call_env *env,
                                    struct embed_call *out, struct error *error);
 
+struct rerank_call {
+    struct embed_request *request;
+    size_t top_n; /* 0 = all */
+    bool return_documents;
+    bool raw_scores;
+};
+HT_MUST_CHECK enum err rerank_parse(const json_t *body, size_t text_len, const struct call_env *env,
+                                    struct rerank_call *out, struct error *error);
+
 /* ---- handlers ------------------------------------------------------------------------------ */
 
 void openai_chat(struct hub *hub, const struct http_request *req, struct sink *sink);
 void openai_completions(struct hub *hub, const struct http_request *req, struct sink *sink);
 void openai_embeddings(struct hub *hub, const struct http_request *req, struct sink *sink);
+void openai_rerank(struct hub *hub, const struct http_request *req, struct sink *sink);
 void openai_models(struct hub *hub, const struct http_request *req, struct sink *sink);
 void openai_model(struct hub *hub, const struct http_request *req, struct sink *sink);
 

@@ -165,6 +165,21 @@ const struct field embed_fields[] = {
     END};
 #undef S
 
+#define S rerank_fields
+const struct field rerank_fields[] = {
+    R("query", STR, REQ, 0, 0, NULL, query, "What is looked for."),
+    R("documents", ARR, REQ, 0, 0, "{\"type\":\"array\",\"minItems\":1,\"maxItems\":2048,\"items\":{\"oneOf\":[{\"type\":\"string\",\"minLength\":1},{\"type\":\"object\",\"required\":[\"text\"],\"properties\":{\"text\":{\"type\":\"string\"}}}]}}", documents, "Texts, or objects with a `text`; at most 2048, none empty."),
+    R("model", STR, 0, 0, 0, NULL, model, "Rerank model; absent or \"\" is the default one."),
+    R("top_n", INT, 0, 1, INT32_MAX, NULL, top_n, "Return only this many, the best ones; absent: all."),
+    R("return_documents", BOOL, 0, 0, 0, NULL, return_documents, "Repeat the documents in the answer."),
+    R("raw_scores", BOOL, 0, 0, 0, NULL, raw_scores, "Scores as the model gives them (logits), instead of 0 to 1."),
+    R("priority", INT, 0, 0, 100, NULL, priority, "Lower is served first; also as the header X-Priority."),
+    R("keep_alive", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"string\"}]}", keep_alive, "How long the model stays in memory after this request: a duration (\"5m\"), seconds, -1 for ever, 0 not at all. Absent: as configured."),
+    IGNORED("max_tokens_per_doc", "Accepted, no effect."),
+    IGNORED("rank_fields", "Accepted, no effect."),
+    END};
+#undef S
+
 static const struct field named_choice_fields[] = {
     W("type", STR, CONST_OF("function"), "function"),
     W("function", OBJ, "{\"type\":\"object\",\"required\":[\"name\"],\"properties\":{\"name\":{\"type\":\"string\"}}}", "The tool that must be called."),
@@ -296,6 +311,21 @@ static const struct field embeddings_answer_fields[] = {
     W("usage", OBJ, "{\"type\":\"object\",\"properties\":{\"prompt_tokens\":{\"type\":\"integer\"},\"total_tokens\":{\"type\":\"integer\"}}}", "Tokens."),
     END};
 
+static const struct field rerank_result_fields[] = {
+    W("index", INT, NULL, "Which document of the request."),
+    W("relevance_score", NUM, NULL, "How well it answers the query: 0 to 1, or the model's own scale with `raw_scores`."),
+    W_OPT("document", OBJ, "{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\"}}}", "With `return_documents`."),
+    END};
+
+static const struct field rerank_answer_fields[] = {
+    W("id", STR, NULL, "Of this answer."),
+    W("object", STR, CONST_OF("list"), "list"),
+    W("model", STR, NULL, "The model that answered."),
+    W("results", ARR, LIST(REF("RerankResult")), "The best first."),
+    W("usage", OBJ, "{\"type\":\"object\",\"properties\":{\"prompt_tokens\":{\"type\":\"integer\"},\"total_tokens\":{\"type\":\"integer\"}}}", "Tokens."),
+    W("meta", OBJ, NULL, "What Cohere's clients look for; nothing is billed."),
+    END};
+
 static const struct field model_meta_fields[] = {
     W("state", STR, WORDS("\"on_disk\",\"loading\",\"ready\",\"failed\",\"quarantined\""), "Whether it is in memory."),
     W("kind", STR, WORDS("\"chat\",\"completion\",\"embedding\",\"rerank\",\"adapter\""), "What it is for."),
@@ -377,6 +407,9 @@ const struct schema openai_schemas[] = {
     {"CompletionLogprobs", "Log probabilities in the shape of raw completions.", completion_logprobs_fields, NULL},
     {"EmbeddingAnswer", "Embeddings of all inputs.", embeddings_answer_fields, NULL},
     {"Embedding", "One embedding.", embedding_fields, NULL},
+    {"RerankRequest", "Body of a rerank request.", rerank_fields, NULL},
+    {"RerankAnswer", "The documents in order.", rerank_answer_fields, NULL},
+    {"RerankResult", "One document's score.", rerank_result_fields, NULL},
     {"ModelList", "All models.", model_list_fields, NULL},
     {"Model", "A model.", model_fields, NULL},
     {"ModelMeta", "What is known about a model.", model_meta_fields, NULL},
