@@ -308,7 +308,8 @@ static void publish(struct sched *s, int64_t now_ns)
     atomic_store_explicit(&s->oldest_ms, st.oldest_ms, memory_order_relaxed);
 }
 
-/* Once more after the last request, so that the log says that it was the last. */
+/* Once more after the last request, so that the log says that it was the last. depth: places taken;
+ * waiting: those of them that have reached their queue. */
 static void log_status(struct sched *s, int64_t now_ms)
 {
     if (!s->params.status_ms || now_ms < s->status_ms + s->params.status_ms) return;
@@ -319,7 +320,7 @@ static void log_status(struct sched *s, int64_t now_ms)
     if (quiet && s->status_quiet) return;
     s->status_quiet = quiet;
     log_info(sched, "Queue status | depth=%d running=%d waiting=%d oldest_wait_ms=%lld",
-             st.running + st.waiting, st.running, st.waiting, (long long)st.oldest_wait_ms);
+             st.waiting, st.running, s->status.waiting, (long long)st.oldest_wait_ms);
 }
 
 /* How long the engine thread may sleep when there is nothing to decode. */

@@ -30,7 +30,7 @@ static const struct field queue_fields[] = {
     W("oldest_wait_ms", INT, NULL, "How long the first one has waited."),
     W_OPT("promotions", INT, NULL, "How often waiting has raised a priority, since the start."),
     W("rejected", INT, NULL, "Refused, since the start."),
-    W_OPT("by_priority", ARR, LIST("{\"type\":\"object\",\"properties\":{\"priority\":{\"type\":\"integer\"},\"waiting\":{\"type\":\"integer\"}}}"), "Those that wait, by their priority now."),
+    W_OPT("by_priority", ARR, LIST("{\"type\":\"object\",\"properties\":{\"priority\":{\"type\":\"integer\"},\"waiting\":{\"type\":\"integer\"}}}"), "Those that wait, by the priority they came with."),
     W_OPT("tenants", INT, NULL, "Tenants with requests in the queue."),
     W_OPT("models", ARR, LIST(REF("QueueModel")), "Model by model."),
     END};

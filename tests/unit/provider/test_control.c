@@ -86,7 +86,7 @@ static void test_queue_with_requests(void **state)
     assert_true(waiting[1]->wait_ms >= 0);
     sleep_ms(30);
     assert_int_equal(provider_control(f.local, CONTROL_QUEUE, "{}", on_answer, &a, &error), OK);
-    assert_int_equal(number(&a, "depth"), 4);
+    assert_int_equal(number(&a, "depth"), 3);
     assert_int_equal(number(&a, "running"), 1);
     assert_int_equal(number(&a, "waiting"), 3);
     assert_int_equal(number(&a, "tenants"), 1);
