@@ -331,7 +331,8 @@ static enum err entry_submitted(struct entry *e, enum err code, uint64_t inner_i
     bool cancel = e->cancel && !code;
     if (code) {
         finish_failed(e, error);
-        unref(e); /* the listener's: it is never called */
+        ht_assert(e->refs > 1);
+        e->refs--; /* the listener's: it is never called */
     }
     unref(e);
     pthread_mutex_unlock(&r->lock);

@@ -26,7 +26,7 @@ static const struct field queue_fields[] = {
     W("depth", INT, NULL, "Requests in the queue."),
     W("capacity", INT, NULL, "Most of them; more are refused with 429."),
     W("running", INT, NULL, "Requests that are being computed."),
-    W("waiting", INT, NULL, "The same as `depth`."),
+    W("waiting", INT, NULL, "And those that wait for their model to be loaded."),
     W("oldest_wait_ms", INT, NULL, "How long the first one has waited."),
     W_OPT("promotions", INT, NULL, "How often waiting has raised a priority, since the start."),
     W("rejected", INT, NULL, "Refused, since the start."),
