@@ -40,8 +40,8 @@ struct client {
     int n_queued, n_started, n_last; /* events */
     int32_t position;
     int64_t wait_ms;
-    int order; /* of its start among all clients */
-    int64_t started_ns, done_ns;
+    int order;                             /* of its start among all clients */
+    int64_t started_ns, first_ns, done_ns; /* first_ns: its first text */
     bool done;
     struct error error; /* code OK when it ended well */
     struct usage usage;
@@ -118,6 +118,7 @@ static inline void client_listen(void *ctx, const struct sched_event *ev)
     case SCHED_EV_TEXT:
         assert_int_equal(c->n_started, 1);
         assert_int_equal(c->ended[ev->choice], 0);
+        if (!c->first_ns) c->first_ns = clock_mono_ns();
         buf_append(&c->text[ev->choice], ev->text, ev->text_len);
         c->n_tokens += ev->n_tokens;
         c->n_logprobs += ev->n_logprobs;
@@ -249,7 +250,9 @@ struct ask {
     const char *stop;
     int32_t n, max_tokens, priority; /* 0 = 1, -1, PRIORITY_DEFAULT; max_tokens -2 = really 0 */
     int64_t deadline_ms;
-    bool ignore_eos, logprobs;
+    bool ignore_eos, logprobs, deterministic;
+    enum overflow overflow;
+    int32_t n_keep;
 };
 
 static inline struct engine_prompt *make_prompt(const struct sched_model *m, const char *text)
@@ -287,6 +290,9 @@ static inline enum err try_ask_model(struct fixture *f, struct sched_model *m, s
                                                                  : a.max_tokens,
                                .priority = a.priority ? a.priority : PRIORITY_DEFAULT,
                                .deadline_ms = a.deadline_ms,
+                               .deterministic = a.deterministic,
+                               .overflow = a.overflow,
+                               .n_keep = a.n_keep,
                                .listener = client_listen,
                                .listener_ctx = c};
     enum err e = sched_generate(f->sched, &g, &c->id, error);
