@@ -247,15 +247,23 @@ static int32_t count_rows(const struct sched_model *m)
     return n;
 }
 
+static int32_t least(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
 static int32_t piece_size(struct sched_model *m, const struct choice *c, double ms)
 {
-    int32_t left = prompt_left(c), most = left < m->n_ubatch ? left : m->n_ubatch;
+    int32_t left = prompt_left(c), most = least(left, m->n_ubatch);
     if (c->req->deterministic) {
         int32_t even = DETERMINISTIC_PIECE - c->slot->n_kv % DETERMINISTIC_PIECE;
-        return even < left ? even : left;
+        return least(even, left);
     }
-    int32_t n = shape_prefill_fit(shape_of(m, c), ms, c->slot->n_kv, most);
-    if (n < PIECE_LEAST) n = PIECE_LEAST < most ? PIECE_LEAST : most;
+    const struct shape *shape = shape_of(m, c);
+    int32_t n = shape_prefill_fit(shape, ms, c->slot->n_kv, most);
+    if (!shape->n_prefills && !count_rows(m)) /* not known how long it takes, but nobody waits */
+        n = least(most, SHAPE_GROWTH * SHAPE_FIRST_PIECE);
+    if (n < PIECE_LEAST) n = least(PIECE_LEAST, most);
     if (n < left && n > 2 * PIECE_EVEN) n -= n % PIECE_EVEN;
     return n;
 }
@@ -294,7 +302,7 @@ static bool add_piece(struct sched_model *m, enum pace_class class)
     set_plan(m, class, c);
     m->pace.plan.prefill = true;
     m->pace.overtaken = overtakes;
-    add_part(m, c, n < room ? n : room);
+    add_part(m, c, least(n, room));
     c->served = round->id;
     return true;
 }

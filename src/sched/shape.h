@@ -34,7 +34,7 @@ enum { SHAPE_SAMPLES = 7, SHAPE_KNOWN = 2 /* samples that make a width known */ 
 #define SHAPE_GROWTH      4    /* largest next piece, in pieces tried */
 #define SHAPE_FORGET      0.95 /* weight of a prefill when the next one is seen */
 #define SHAPE_OUTLIER     3.0  /* a sample further off counts as this far off */
-#define SHAPE_FIRST_PIECE 32   /* tokens, while nothing is known */
+#define SHAPE_FIRST_PIECE 16   /* tokens, while nothing is known */
 
 struct shape_width {
     float samples[SHAPE_SAMPLES]; /* ms; ring */

@@ -78,7 +78,7 @@ static void test_first_piece_is_small(void **state)
     struct client *c = ask_long(&f, 'p', 500, (struct ask){.max_tokens = 1});
     client_wait(c);
     int64_t batches = metric_value(METRIC_batches_total) - before;
-    assert_in_range(batches, 3, 4); /* 32, 128, the rest */
+    assert_in_range(batches, 3, 4); /* 64, 256, the rest */
     client_free(c);
     before = metric_value(METRIC_batches_total);
     c = ask_long(&f, 'q', 500, (struct ask){.max_tokens = 1});
