@@ -328,3 +328,9 @@ bool config_is_secret(enum config_key key)
     ht_assert((unsigned)key < CONFIG_KEY_COUNT);
     return config_infos[key].type == CONFIG_SECRET;
 }
+
+bool config_is_path(enum config_key key)
+{
+    ht_assert((unsigned)key < CONFIG_KEY_COUNT);
+    return config_infos[key].type == CONFIG_PATH;
+}

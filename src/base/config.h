@@ -57,6 +57,7 @@ enum config_source config_source_of(const struct config *c, enum config_key key)
 bool config_find(const char *name, enum config_key *out);
 const char *config_name(enum config_key key);
 bool config_is_secret(enum config_key key);
+bool config_is_path(enum config_key key);
 
 /* Generated views. Secrets are shown as "(set)". */
 enum err config_render_effective(const struct config *c, bool json, struct buf *out);

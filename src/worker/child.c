@@ -20,7 +20,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/doing.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -29,6 +28,7 @@
 #include "models/models.h"
 #include "provider/stack.h"
 #include "sched/idmap.h"
+#include "worker/child_int.h"
 #include "worker/frame.h"
 #include "worker/worker.h"
 
@@ -55,6 +55,7 @@ struct child {
     struct models *models;
     struct pool *pool;
     struct stack stack;
+    char rights[RIGHTS_MAX]; /* what was taken from it, in words */
     struct frame_reader *reader;
     int wake_fd; /* something waits to be sent */
     pthread_mutex_t lock;
@@ -312,18 +313,31 @@ static enum err take_settings(struct child *c, const struct greeting *g, struct 
     return e;
 }
 
+/* The libraries with their back ends, then without rights. */
+static enum err open_engine(struct child *c, struct engine **out, struct error *error)
+{
+    struct engine_description d;
+    const char *lib_dir = config_str(c->config, CONFIG_LIB_DIR);
+    enum err e = engine_open_llama(*lib_dir ? lib_dir : NULL, out, error);
+    if (!e) e = engine_describe(*out, &d, error);
+    if (!e && config_bool(c->config, CONFIG_SANDBOX))
+        child_drop_rights(c->config, c->rights, sizeof c->rights);
+    else
+        str_copy(c->rights, sizeof c->rights, "its rights are NOT restricted (HEARTH_SANDBOX)");
+    return e;
+}
+
 static enum err open_parts(struct child *c, const struct greeting *g, struct error *error)
 {
     struct engine *engine;
-    const char *lib_dir = config_str(c->config, CONFIG_LIB_DIR);
     size_t queued = (size_t)config_int(c->config, CONFIG_QUEUE_CAPACITY) +
                     (size_t)config_int(c->config, CONFIG_MAX_CONNECTIONS) + POOL_QUEUE_MORE;
     enum err e = models_open(config_str(c->config, CONFIG_MODELS_DIR),
                              config_str(c->config, CONFIG_BUILTIN_DIR), &c->models, error);
+    if (!e) e = open_engine(c, &engine, error); /* before there are threads */
     if (!e)
         e = pool_new("pool", (int)config_int(c->config, CONFIG_POOL_THREADS), queued, &c->pool,
                      error);
-    if (!e) e = engine_open_llama(*lib_dir ? lib_dir : NULL, &engine, error);
     struct stack_hooks hooks = {.on_drained = on_drained,
                                 .ctx = c,
                                 .quarantined = g->quarantined,
@@ -333,7 +347,7 @@ static enum err open_parts(struct child *c, const struct greeting *g, struct err
 
 static void answer_greeting(struct child *c, const struct error *error)
 {
-    struct greeting_answer g = {.build = codec_build(), .rights = "", .error = error};
+    struct greeting_answer g = {.build = codec_build(), .rights = c->rights, .error = error};
     pthread_mutex_lock(&c->lock);
     size_t begin = frame_begin(&c->channel.out, FRAME_READY, 0);
     codec_write_greeting_answer(&c->channel.out, &g);
@@ -370,29 +384,6 @@ static void close_parts(struct child *c)
     config_free(c->config);
 }
 
-/* Signals of a crash, and who handled them before (a sanitizer, or nobody). */
-static const int crashes[] = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSYS, SIGTRAP};
-enum { N_CRASHES = sizeof crashes / sizeof *crashes };
-static struct sigaction before[N_CRASHES];
-
-/* The thread that it came to, and so the model, goes into the shared memory. A fault comes again
- * when this returns; what was sent has to be sent again. */
-static void on_crash(int sig, siginfo_t *info, void *ctx)
-{
-    (void)ctx;
-    doing_crashed();
-    for (int i = 0; i < N_CRASHES; i++)
-        if (crashes[i] == sig) sigaction(sig, &before[i], NULL);
-    if (info->si_code <= 0) raise(sig);
-}
-
-static void watch_crashes(void)
-{
-    struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    sigemptyset(&action.sa_mask);
-    for (int i = 0; i < N_CRASHES; i++) sigaction(crashes[i], &action, &before[i]);
-}
-
 static void settle_in(struct child *c)
 {
     prctl(PR_SET_NAME, "hearth-worker");
@@ -407,7 +398,7 @@ static void settle_in(struct child *c)
     pthread_mutex_init(&c->lock, NULL);
     c->reader = frame_reader_new(CHILD_MESSAGE_MAX);
     c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    watch_crashes();
+    child_watch_crashes();
 }
 
 int worker_main(void)

@@ -28,20 +28,16 @@ static size_t list_settings(const struct config *config, struct setting *out)
 {
     size_t n = 0;
     for (int key = 0; key < CONFIG_KEY_COUNT; key++) {
-        if (config_is_secret(key) || config_source_of(config, key) == CONFIG_FROM_DEFAULT) continue;
+        bool chosen = config_source_of(config, key) != CONFIG_FROM_DEFAULT;
+        if (config_is_secret(key) || (!chosen && !config_is_path(key))) continue;
         out[n++] = (struct setting){config_name(key), config_str(config, key)};
     }
-    static const enum config_key found[] = {CONFIG_DATA_DIR, CONFIG_MODELS_DIR, CONFIG_BUILTIN_DIR,
-                                            CONFIG_LIB_DIR};
-    for (size_t i = 0; i < sizeof found / sizeof *found; i++) /* defaults that depend on the hub */
-        if (config_source_of(config, found[i]) == CONFIG_FROM_DEFAULT)
-            out[n++] = (struct setting){config_name(found[i]), config_str(config, found[i])};
     return n;
 }
 
 static enum err greet(struct client *c, struct error *error)
 {
-    struct setting settings[SETTINGS_MAX + 4];
+    struct setting settings[SETTINGS_MAX];
     const char *quarantined[SUSPECTS_MAX];
     struct greeting g = {.build = codec_build(),
                          .log_level = log_threshold(),

@@ -1,0 +1,19 @@
+/* Inside the worker's process: what its files share. */
+#ifndef HEARTH_WORKER_CHILD_INT_H
+#define HEARTH_WORKER_CHILD_INT_H
+
+#include <stddef.h>
+
+#include "base/config.h"
+
+enum { RIGHTS_MAX = 256 };
+
+/* ---- child_rights.c */
+/* On the only thread, when the libraries are loaded. */
+void child_drop_rights(const struct config *config, char *report, size_t size);
+
+/* ---- child_crash.c */
+/* From here on a crash puts the model of its thread into the shared memory. */
+void child_watch_crashes(void);
+
+#endif

@@ -1,0 +1,102 @@
+/* Which files the worker may read and write: what the configuration names for models, adapters and
+ * libraries, and where links in the models folders lead; the cache folder. */
+#include <dirent.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "worker/child_int.h"
+#include "worker/sandbox.h"
+
+enum { PATHS_MAX = 4096, LINK_DEPTH = 2 /* as models.h says */ };
+
+struct paths {
+    char *items[PATHS_MAX];
+    size_t n;
+};
+
+static void add(struct paths *p, const char *path)
+{
+    if (*path && p->n < PATHS_MAX) p->items[p->n++] = xstrdup(path);
+}
+
+/* Landlock looks at where a link leads, not at where it lies. */
+static void add_links(struct paths *p, const char *dir, int depth)
+{
+    DIR *d = opendir(dir);
+    if (!d) return;
+    for (struct dirent *e; (e = readdir(d));) {
+        char path[FS_PATH_MAX], real[PATH_MAX];
+        struct stat st;
+        if (e->d_name[0] == '.' || fs_join(path, sizeof path, dir, e->d_name, NULL)) continue;
+        if (lstat(path, &st) != 0) continue;
+        if (S_ISLNK(st.st_mode) && realpath(path, real)) add(p, real);
+        if (depth > 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) add_links(p, path, depth - 1);
+    }
+    closedir(d);
+}
+
+/* A model outside of the folders, with what lies beside it: it may come in parts. */
+static void add_model(struct paths *p, const char *name)
+{
+    char real[PATH_MAX];
+    if (!strchr(name, '/') || !realpath(name, real)) return;
+    char *slash = strrchr(real, '/');
+    if (slash != real) *slash = '\0';
+    add(p, real);
+}
+
+static void list_read(const struct config *c, struct paths *p)
+{
+    static const enum config_key kept[] = {CONFIG_DATA_DIR, CONFIG_LOG_FILE};
+    for (int key = 0; key < CONFIG_KEY_COUNT; key++) {
+        bool other = false;
+        for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) other |= key == (int)kept[i];
+        if (other || !config_is_path(key)) continue;
+        add(p, config_str(c, key));
+        add_links(p, config_str(c, key), LINK_DEPTH);
+    }
+    add_model(p, config_str(c, CONFIG_DEFAULT_MODEL));
+    add_model(p, config_str(c, CONFIG_DEFAULT_EMBED_MODEL));
+    add_model(p, config_str(c, CONFIG_RERANK_MODEL));
+    char lib[FS_PATH_MAX];
+    if (fs_exe_dir(lib, sizeof lib, NULL) == OK) { /* libraries beside the binary */
+        size_t len = strlen(lib);
+        str_copy(lib + len, sizeof lib - len, "/lib");
+        add(p, lib);
+        str_copy(lib + len, sizeof lib - len, "/../lib");
+        add(p, lib);
+    }
+}
+
+/* Made here, since a rule needs a folder that exists. */
+static void list_write(const struct config *c, struct paths *p)
+{
+    char dir[FS_PATH_MAX];
+    if (fs_join(dir, sizeof dir, config_str(c, CONFIG_DATA_DIR), "cache", NULL)) return;
+    if (fs_mkdirs(dir, 0700, NULL) == OK) add(p, dir);
+}
+
+static void free_paths(struct paths *p)
+{
+    for (size_t i = 0; i < p->n; i++) free(p->items[i]);
+    free(p);
+}
+
+void child_drop_rights(const struct config *config, char *report, size_t size)
+{
+    struct paths *read = xcalloc(1, sizeof *read), *write = xcalloc(1, sizeof *write);
+    list_read(config, read);
+    list_write(config, write);
+    struct sandbox_params params = {.read = (const char *const *)read->items,
+                                    .n_read = read->n,
+                                    .write = (const char *const *)write->items,
+                                    .n_write = write->n};
+    sandbox_apply(&params, report, size);
+    free_paths(read);
+    free_paths(write);
+}
