@@ -241,7 +241,9 @@ static enum err find_folders(struct config *c, struct error *error)
     static const struct {
         enum config_key key;
         const char *name;
-    } in_data[] = {{CONFIG_MODELS_DIR, "models"}, {CONFIG_ADAPTERS_DIR, "adapters"}};
+    } in_data[] = {{CONFIG_MODELS_DIR, "models"},
+                   {CONFIG_ADAPTERS_DIR, "adapters"},
+                   {CONFIG_CACHE_DIR, "cache"}};
     for (size_t i = 0; i < sizeof in_data / sizeof *in_data; i++) {
         if (*config_str(c, in_data[i].key)) continue;
         enum err err =

@@ -60,6 +60,10 @@
     X(STEP_TARGET, "HEARTH_STEP_TARGET", MS, "500ms", 10, 60000, "ms", "scheduling", "Longest pause between two tokens of a running answer while prompts of others are read; shorter is smoother, longer answers newcomers sooner.") \
     X(CONTEXT_OVERFLOW, "HEARTH_CONTEXT_OVERFLOW", STRING, "stop", 0, 0, "", "scheduling", "What happens when an answer fills its context: `stop` ends it with finish_reason `length`; `shift` forgets the older half of what follows the system prompt and goes on.") \
     X(REQUESTS_KEPT, "HEARTH_REQUESTS_KEPT", INT, "1000", 0, 100000, "", "scheduling", "Finished requests that are remembered for `hearth explain` and GET /v1/requests.") \
+    X(CACHE_MEMORY, "HEARTH_CACHE_MEMORY", BYTES, "512M", 0, 1099511627776, "bytes", "cache", "Memory for the states of prompts that have left the KV cells, at most an eighth of the machine's; 0 is off.") \
+    X(CACHE_DISK, "HEARTH_CACHE_DISK", BYTES, "2G", 0, 1125899906842624, "bytes", "cache", "Size of the folder with states of prompts, which survive a restart; 0 is off.") \
+    X(CACHE_DIR, "HEARTH_CACHE_DIR", PATH, "", 0, 0, "", "cache", "That folder; empty is `cache` in the data folder. It holds tokens of prompts: only you should be able to read it.") \
+    X(SHARED_PREFIXES, "HEARTH_SHARED_PREFIXES", PATH, "", 0, 0, "", "cache", "System prompts that tenants share, so that one's cached prompt helps another: a text file, or a folder of them. All else is never shared.") \
     X(DEFAULT_MAX_TOKENS, "DEFAULT_MAX_TOKENS", INT, "2048", -1, 16777216, "tokens", "generation", "Longest answer of requests that say nothing; -1 is until the model ends or its context is full.") \
     X(DEFAULT_TEMPERATURE, "DEFAULT_TEMPERATURE", REAL, "0.7", 0, 100, "", "generation", "Temperature of requests that say nothing.") \
     X(DEFAULT_TOP_P, "DEFAULT_TOP_P", REAL, "0.9", 0, 1, "", "generation", "top_p of requests that say nothing.") \

@@ -26,6 +26,15 @@
     X(promotions_total, counter, "requests that waiting let go before more important ones")        \
     X(pauses_total, counter, "times that a generation was paused for others")                      \
     X(prompt_tokens_total, counter, "prompt tokens taken in")                                      \
+    X(cache_sequence_hits_total, counter, "prompts whose beginning was found in the KV cells")     \
+    X(cache_memory_hits_total, counter, "prompts whose beginning was found in memory")             \
+    X(cache_disk_hits_total, counter, "prompts whose beginning was found on disk")                 \
+    X(cache_misses_total, counter, "prompts of which nothing was found")                           \
+    X(cache_evictions_total, counter, "states evicted from memory or disk for others")             \
+    X(cache_corrupt_total, counter, "files of the prefix cache that were damaged and removed")     \
+    X(cache_memory_bytes, gauge, "states kept in memory")                                          \
+    X(cache_disk_bytes, gauge, "states kept on disk")                                              \
+    X(cache_written_bytes_total, counter, "bytes of states written to disk")                       \
     X(prompt_tokens_cached_total, counter, "prompt tokens found in the cache")                     \
     X(generated_tokens_total, counter, "tokens generated")                                         \
     X(embedding_tokens_total, counter, "tokens embedded")                                          \

@@ -145,11 +145,43 @@ static enum err control_models(struct local *l, const json_t *args, control_fn f
     return control_answer(&b, fn, ctx, error);
 }
 
+static void write_tier(struct jw *w, const char *name, const int64_t *tier)
+{
+    static const char *const keys[] = {"entries", "bytes", "limit", "hits"};
+    jw_key(w, name);
+    jw_obj(w);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) jw_kint(w, keys[i], tier[i]);
+    jw_obj_end(w);
+}
+
+static enum err control_cache(struct local *l, const json_t *args, control_fn fn, void *ctx,
+                              struct error *error)
+{
+    (void)args;
+    struct sched_cache_stats st;
+    struct buf b;
+    struct jw w;
+    sched_cache_stats(l->sched, &st);
+    control_answer_init(&b, &w);
+    jw_obj(&w);
+    write_tier(&w, "memory",
+               (int64_t[]){st.memory.entries, st.memory.bytes, st.memory.limit, st.memory.hits});
+    write_tier(&w, "disk",
+               (int64_t[]){st.disk.entries, st.disk.bytes, st.disk.limit, st.disk.hits});
+    jw_kint(&w, "sequence_hits", st.sequence_hits);
+    jw_kint(&w, "misses", st.misses);
+    jw_kint(&w, "evictions", st.evictions);
+    jw_kint(&w, "corrupt", st.corrupt);
+    jw_obj_end(&w);
+    return control_answer(&b, fn, ctx, error);
+}
+
 static const control_verb_fn verbs[CONTROL_COUNT] = {
     [CONTROL_MODELS] = control_models,
     [CONTROL_QUEUE] = control_queue,
     [CONTROL_ADAPTERS] = control_adapters,
     [CONTROL_ADAPTER_LOAD] = control_adapter_load,
+    [CONTROL_CACHE] = control_cache,
 };
 
 enum err local_control(struct provider *p, enum control what, const char *args, control_fn fn,

@@ -35,6 +35,21 @@ static void fail(struct job *job, const struct error *error)
     job->over = true;
 }
 
+static void on_error(struct job *job, const struct note *n)
+{
+    if (job->over || job->kind != JOB_GENERATE) {
+        fail(job, &n->more->error);
+        return;
+    }
+    struct gen_event ev = {.type = GEN_EV_ERROR,
+                           .error = &n->more->error,
+                           .usage = n->more->usage,
+                           .timings = n->more->timings,
+                           .cache = &n->more->cache};
+    emit(job, &ev);
+    job->over = true;
+}
+
 static void leave_table(struct job *job)
 {
     struct local *l = job->l;
@@ -221,7 +236,8 @@ static void on_started(struct job *job, const struct note *n)
     struct gen_event ev = {.type = GEN_EV_STARTED,
                            .model = job->model_id,
                            .adapter = job->adapter ? job->adapter->name : NULL,
-                           .usage = n->more->usage};
+                           .usage = n->more->usage,
+                           .cache = &n->more->cache};
     emit(job, &ev);
     for (int32_t i = 0; job->echo && i < job->n_choices; i++) {
         struct gen_event echo = {
@@ -235,7 +251,8 @@ static void on_done(struct job *job, const struct note *n)
     struct gen_event ev = {.type = GEN_EV_DONE,
                            .model = job->model_id,
                            .usage = n->more->usage,
-                           .timings = n->more->timings};
+                           .timings = n->more->timings,
+                           .cache = &n->more->cache};
     ev.usage.reasoning_tokens = job->reasoning_tokens;
     emit(job, &ev);
     job->over = true;
@@ -266,7 +283,7 @@ static bool on_event(struct job *job, struct note *n)
     case SCHED_EV_TEXT: on_text(job, n); return false;
     case SCHED_EV_CHOICE_END: on_choice_end(job, n); return false;
     case SCHED_EV_DONE: on_done(job, n); return true;
-    case SCHED_EV_ERROR: fail(job, &n->more->error); return true;
+    case SCHED_EV_ERROR: on_error(job, n); return true;
     case SCHED_EV_EMBEDDING:
         if (n->more->failed)
             fail(job, &n->more->error);

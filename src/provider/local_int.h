@@ -121,6 +121,7 @@ enum note_type {
 struct note_more {
     struct usage usage;
     struct timings timings;
+    struct cache_report cache;
     bool failed;
     struct error error;
     float *vectors;

@@ -90,6 +90,7 @@ static struct note_more *copy_end(const struct sched_event *ev)
     struct note_more *more = more_new(ev->error);
     more->usage = ev->usage;
     more->timings = ev->timings;
+    if (ev->cache) more->cache = *ev->cache;
     if (ev->type != SCHED_EV_EMBEDDING) return more;
     size_t n = ev->n_vectors * ev->n_dims;
     more->n_vectors = ev->n_vectors;

@@ -3,11 +3,13 @@
 
 #include <stdlib.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "provider/shared.h"
 #include "provider/tuning.h"
 
 static bool is_chosen(const struct config *c, enum config_key key)
@@ -38,6 +40,13 @@ static size_t load_tuning(const struct config *c, const struct engine *engine,
     return n;
 }
 
+static uint64_t cache_memory(const struct config *c)
+{
+    uint64_t limit = (uint64_t)config_int(c, CONFIG_CACHE_MEMORY);
+    uint64_t most = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 8;
+    return limit < most ? limit : most;
+}
+
 static enum err open_sched(const struct config *c, struct stack *stack, struct error *error)
 {
     struct shape_profile *shapes = xcalloc(TUNING_MAX, sizeof *shapes);
@@ -62,8 +71,16 @@ static enum err open_sched(const struct config *c, struct stack *stack, struct e
                         : OVERFLOW_STOP,
         .shapes = shapes,
         .n_shapes = load_tuning(c, stack->engine, shapes, TUNING_MAX),
+        .cache_memory = cache_memory(c),
+        .cache_disk = (uint64_t)config_int(c, CONFIG_CACHE_DISK),
+        .cache_dir = config_str(c, CONFIG_CACHE_DIR),
     };
-    enum err e = sched_new(&params, &stack->sched, error);
+    struct shared_texts shared = {0};
+    enum err e = shared_read(config_str(c, CONFIG_SHARED_PREFIXES), &shared, error);
+    params.shared = (const char *const *)shared.texts;
+    params.n_shared = shared.n;
+    if (!e) e = sched_new(&params, &stack->sched, error);
+    shared_free(&shared);
     free(shapes);
     return e;
 }

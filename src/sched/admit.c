@@ -45,6 +45,29 @@ bool choice_tokens(struct choice *c)
     return true;
 }
 
+static void tell_started(struct request *r)
+{
+    r->started = true;
+    metric_add(METRIC_prompt_tokens_total, r->n_prompt);
+    metric_add(METRIC_prompt_tokens_cached_total, r->usage.cached_tokens);
+    struct sched_event ev = {.type = SCHED_EV_STARTED,
+                             .usage = r->usage,
+                             .cache = &r->cache,
+                             .adapter = r->adapter ? r->adapter->name : NULL};
+    request_emit(r, &ev);
+}
+
+bool choice_begins(struct choice *c, int32_t n_cached)
+{
+    struct request *r = c->req;
+    c->state = CHOICE_RUNNING;
+    if (r->started) return false;
+    r->usage.cached_tokens = n_cached < r->n_prompt ? n_cached : r->n_prompt;
+    r->timings.prefill_tokens = r->n_prompt - r->usage.cached_tokens;
+    tell_started(r);
+    return true;
+}
+
 /* Gives idle slots to the waiting choices. False: no memory, the request has ended. */
 bool start_choices(struct sched_model *m, struct request *r)
 {
@@ -62,37 +85,33 @@ bool start_choices(struct sched_model *m, struct request *r)
             c->state = CHOICE_SHARING;
             continue;
         }
+        if (c->n_generated == 0) leader = c;
         int32_t cached = 0;
         if (r->deterministic)
             slot_attach_empty(m, c); /* what is cached was computed in other steps */
         else
             cached = slot_attach(m, c);
-        c->state = CHOICE_RUNNING;
-        if (c->n_generated == 0) leader = c;
-        if (r->started) continue;
-        r->usage.cached_tokens = cached;
-        r->timings.prefill_tokens = r->n_prompt - cached;
+        if (cached < 0) continue;
+        choice_begins(c, cached);
     }
     return true;
 }
 
-static void tell_started(struct request *r)
+static bool waits_for_prefix(const struct request *r)
 {
-    r->started = true;
-    metric_add(METRIC_prompt_tokens_total, r->n_prompt);
-    metric_add(METRIC_prompt_tokens_cached_total, r->usage.cached_tokens);
-    struct sched_event ev = {.type = SCHED_EV_STARTED,
-                             .usage = r->usage,
-                             .adapter = r->adapter ? r->adapter->name : NULL};
-    request_emit(r, &ev);
+    for (int32_t i = 0; i < r->n; i++)
+        if (r->choices[i].state == CHOICE_FETCHING) return true;
+    return false;
 }
 
 static void start(struct sched_model *m, struct request *r)
 {
     request_started(r);
     bool first = !r->started;
+    if (first) request_respell(m, r);
     if (r->max_tokens != 0 && !start_choices(m, r)) return;
-    if (first) tell_started(r);
+    if (!r->started && waits_for_prefix(r)) return; /* choice_begins follows */
+    if (!r->started) tell_started(r);
     if (first) resume_tell(r);
     if (r->max_tokens != 0 || r->state == REQUEST_OVER) return;
     int32_t n = r->n;

@@ -137,8 +137,8 @@ static void share_prompt(struct sched_model *m, const struct choice *leader, int
     for (int32_t i = 0; i < r->n; i++) {
         struct choice *c = &r->choices[i];
         if (c->state != CHOICE_SHARING) continue;
-        slot_share(m, leader->slot, c->slot);
         c->state = CHOICE_RUNNING;
+        if (!slot_share(m, leader->slot, c->slot)) continue; /* it decodes the prompt itself */
         sample(c, index, now_ns);
         if (r->state != REQUEST_ACTIVE) return;
     }

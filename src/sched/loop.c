@@ -148,6 +148,7 @@ static void admit(struct sched *s)
 static void hear(struct sched *s, int64_t timeout_ms)
 {
     struct mail *m = mailbox_receive(s->inbox, timeout_ms);
+    cache_poll(s->cache);
     if (!m) return;
     for (struct mail *next; m; m = next) {
         next = m->next;
@@ -324,11 +325,13 @@ static void log_status(struct sched *s, int64_t now_ms)
 }
 
 /* How long the engine thread may sleep when there is nothing to decode. */
-static int64_t sleep_ms(const struct sched *s, int64_t now_ms)
+static int64_t sleep_ms(struct sched *s, int64_t now_ms)
 {
     if (s->requests.count) return LOOK_MS;
-    if (!s->params.status_ms || s->status_quiet) return -1;
+    int64_t keep_ms = slots_tend(s);
+    if (!s->params.status_ms || s->status_quiet) return keep_ms;
     int64_t ms = s->status_ms + s->params.status_ms - now_ms;
+    if (keep_ms >= 0 && keep_ms < ms) ms = keep_ms;
     return ms > 0 ? ms : 0;
 }
 

@@ -61,6 +61,12 @@ static enum err make_choices(struct request *r, const struct sched_generate *g, 
     return OK;
 }
 
+static void set_longest(struct request *r)
+{
+    int32_t left = r->model->n_seq_ctx - r->n_prompt;
+    r->n_longest = r->n_prompt + (r->max_tokens < 0 || r->max_tokens > left ? left : r->max_tokens);
+}
+
 static enum err check_lengths(struct request *r, const struct sched_generate *g,
                               struct error *error)
 {
@@ -75,10 +81,19 @@ static enum err check_lengths(struct request *r, const struct sched_generate *g,
                        n, most, r->model->id);
     r->n_prompt = (int32_t)n;
     r->max_tokens = g->max_tokens;
-    int32_t left = r->model->n_seq_ctx - r->n_prompt;
-    r->n_longest = r->n_prompt + (g->max_tokens < 0 || g->max_tokens > left ? left : g->max_tokens);
+    set_longest(r);
     r->n_keep = g->n_keep < r->n_prompt ? g->n_keep : r->n_prompt;
     return OK;
+}
+
+void request_set_prompt(struct request *r, int32_t *tokens, int32_t n)
+{
+    ht_assert(!r->started && n > 0 && n < r->model->n_seq_ctx);
+    free(r->respelled);
+    r->prompt_tokens = r->respelled = tokens;
+    r->n_prompt = r->usage.prompt_tokens = n;
+    if (r->n_keep > n) r->n_keep = n;
+    set_longest(r);
 }
 
 static enum err check_deterministic(const struct request *r, struct error *error)
@@ -193,6 +208,7 @@ void request_free(struct request *r)
     }
     free(r->choices);
     stops_free(&r->stops);
+    free(r->respelled);
     engine_prompt_free(r->prompt);
     free(r->embed.tokens);
     free(r->embed.offsets);
@@ -360,7 +376,8 @@ void request_end(struct request *r, const struct error *error)
     }
     idmap_del(&s->requests, r->by_id.id);
     count_end(r, error);
-    struct sched_event ev = {.usage = r->usage, .timings = r->timings, .error = error};
+    struct sched_event ev = {
+        .usage = r->usage, .timings = r->timings, .cache = &r->cache, .error = error};
     ev.type = error ? SCHED_EV_ERROR : r->embedding ? SCHED_EV_EMBEDDING : SCHED_EV_DONE;
     if (ev.type == SCHED_EV_EMBEDDING) {
         ev.vectors = r->embed.vectors;

@@ -11,7 +11,7 @@
 #include "base/metrics.h"
 #include "sched/sched_int.h"
 
-enum { TOKEN_TEXT_MAX = 4 << 20 };
+enum { TOKEN_TEXT_MAX = 4 << 20, CACHE_GRACE_MS = 3000 };
 
 /* ---- starting and stopping ----------------------------------------------------------------- */
 
@@ -29,9 +29,31 @@ static void init_locks(struct sched *s)
     pthread_mutex_init(&s->inflight.lock, NULL);
 }
 
+/* On the cache's thread. */
+static void wake(void *sched)
+{
+    mailbox_wake(((struct sched *)sched)->inbox);
+}
+
+static void open_cache(struct sched *s, const struct sched_params *p)
+{
+    struct cache_params params = {.memory = p->cache_memory,
+                                  .disk = p->cache_disk,
+                                  .dir = p->cache_dir,
+                                  .wake = wake,
+                                  .ctx = s};
+    s->shared = xcalloc(p->n_shared + 1, sizeof *s->shared);
+    for (; s->n_shared < p->n_shared; s->n_shared++)
+        s->shared[s->n_shared] = xstrdup(p->shared[s->n_shared]);
+    s->cache = cache_new(&params);
+}
+
 static void sched_destroy(struct sched *s)
 {
-    models_unload(s);
+    models_unload(s); /* saves what is worth it */
+    cache_free(s->cache, CACHE_GRACE_MS);
+    for (size_t i = 0; i < s->n_shared; i++) free(s->shared[i]);
+    free(s->shared);
     mailbox_free(s->inbox);
     mailbox_free(s->loads);
     mailbox_free(s->adapter_loads);
@@ -119,6 +141,7 @@ enum err sched_new(const struct sched_params *params, struct sched **out, struct
     s->status.oldest_ms = -1;
     s->status_quiet = true;
     s->status_ms = clock_mono_ms();
+    open_cache(s, params);
     enum err e = start_threads(s, error);
     if (e) {
         sched_destroy(s);
@@ -282,6 +305,11 @@ void sched_queue(struct sched *s, struct sched_queue *out)
     pthread_mutex_lock(&s->status_lock);
     *out = s->status;
     pthread_mutex_unlock(&s->status_lock);
+}
+
+void sched_cache_stats(struct sched *s, struct sched_cache_stats *out)
+{
+    cache_stats(s->cache, out);
 }
 
 void sched_stats(struct sched *s, struct sched_stats *out)

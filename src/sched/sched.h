@@ -56,6 +56,12 @@ struct sched_params {
     enum overflow overflow; /* of requests that say OVERFLOW_DEFAULT; that itself = stop */
     const struct shape_profile *shapes; /* measured before; copied */
     size_t n_shapes;
+    /* The prefix cache beside the KV cells: limits in bytes, 0 = off; the folder is copied. */
+    uint64_t cache_memory, cache_disk;
+    const char *cache_dir;
+    /* Beginnings of prompts that tenants share (system prompts); copied. */
+    const char *const *shared;
+    size_t n_shared;
 };
 
 HT_MUST_CHECK enum err sched_new(const struct sched_params *params, struct sched **out,
@@ -191,6 +197,15 @@ HT_MUST_CHECK enum err sched_embed(struct sched *s, const struct sched_embed *e,
 /* Leaves at once, queued or running: the last event is ERROR with ERR_CANCELLED. An id that is
  * finished or unknown is ignored, so a late cancel is harmless. */
 void sched_cancel(struct sched *s, uint64_t id);
+
+/* The prefix cache's tiers, and the KV cells' share in its work. */
+struct sched_cache_stats {
+    struct {
+        int64_t entries, bytes, limit, hits;
+    } memory, disk;
+    int64_t sequence_hits, misses, evictions, corrupt;
+};
+void sched_cache_stats(struct sched *s, struct sched_cache_stats *out);
 
 struct sched_stats {
     int32_t running, waiting, capacity;

@@ -11,11 +11,15 @@
  *   shape.c    what steps cost, and which sub-batches follow from that
  *   shift.c    making room in a sequence whose context is full
  *   deliver.c  what comes out of it: sampling, text, events, the end of a choice
- *   slots.c    sequences: which slot a request gets, prefix reuse, KV cells, making room
+ *   slots.c    sequences: KV cells, keeping what they hold, making room
+ *   reuse.c    which slot a choice gets, and where the beginning of its tokens comes from
+ *   respell.c  prompts whose text was generated here with other tokens
+ *   declared.c prefixes that tenants share
  *   embed.c    one batch of an embedding model
  *   models.c   the models: registry, loader thread
  *   adapters.c LoRA adapters of the models, their thread
- *   queue.c expiry.c rates.c idmap.c text.c   pure data structures
+ *   cache*.c   states of sequences in memory and on disk
+ *   queue.c expiry.c rates.c idmap.c text.c prefix.c   pure data structures
  *
  * A request's life (the function that makes the transition):
  *
@@ -26,7 +30,8 @@
  *   Memory of an OVER request goes back at the end of the iteration (requests_bury).
  *
  * A choice's: WAITING --start_choices--> RUNNING --choice_end--> ENDED. A choice that waits for the
- * prompt of another choice of its request is SHARING.
+ * prompt of another choice of its request is SHARING; one that has a slot and waits for its prefix,
+ * which another request is decoding or which is being read from disk, is FETCHING (reuse.c).
  *
  * Invariants:
  *  1. Everything in struct sched_model below "engine thread" is touched by the engine thread only,
@@ -51,6 +56,7 @@
 #include "base/list.h"
 #include "base/mailbox.h"
 #include "base/thread.h"
+#include "sched/cache.h"
 #include "sched/idmap.h"
 #include "sched/queue.h"
 #include "sched/rates.h"
@@ -95,13 +101,13 @@ struct model_command { /* a load has ended */
 
 enum request_state { REQUEST_QUEUED, REQUEST_ACTIVE, REQUEST_OVER };
 
-enum choice_state { CHOICE_WAITING, CHOICE_SHARING, CHOICE_RUNNING, CHOICE_ENDED };
+enum choice_state { CHOICE_WAITING, CHOICE_SHARING, CHOICE_FETCHING, CHOICE_RUNNING, CHOICE_ENDED };
 
 struct choice {
     struct request *req;
     int32_t index;
     enum choice_state state;
-    struct slot *slot; /* RUNNING and SHARING only */
+    struct slot *slot; /* RUNNING, SHARING and FETCHING only */
     struct engine_sampler *sampler;
     int32_t *tokens; /* the prompt, then what was generated; room for n_longest */
     int32_t n_tokens;
@@ -109,6 +115,8 @@ struct choice {
     int32_t
         n_dropped; /* tokens forgotten by context shifts: then `tokens` is no prefix of anything */
     uint64_t served; /* round in which it had its last turn */
+    int64_t fetching_since_ms;
+    bool fetched; /* what it waited for came from disk */
     int64_t last_token_ns;
     struct text text;
     bool resumed_over; /* it had ended already where it is resumed from */
@@ -161,6 +169,8 @@ struct request {
     const int32_t *prompt_tokens;
     int32_t n_prompt, n_longest; /* most tokens of a sequence at a time */
     int32_t n_keep;              /* of those at the start, what a context shift leaves in place */
+    int32_t *respelled;          /* prompt_tokens when they are not the prompt's own */
+    int32_t n_declared;          /* of them, a prefix that tenants share */
     struct stops stops;
     bool logprobs, ignore_eos;
     int32_t n_top, max_tokens;
@@ -208,7 +218,19 @@ struct slot {
     int32_t n_kv;           /* tokens in the KV cache */
     int32_t n_shared;       /* of those, in cells that are counted for another slot */
     char *tenant;           /* whose tokens these are; NULL when empty */
+    uint64_t adapter;       /* as in struct prefix, of what is in the cells */
+    int32_t n_declared;     /* as in struct prefix */
+    bool whole;             /* restored: a prefix only with all of its tokens (engine.h) */
+    bool paused;            /* idle, but its choice will go on */
+    bool kept;              /* idle, and looked at whether its state is worth keeping */
+    int64_t idle_since_ms;
     uint64_t last_used;
+};
+
+/* The beginning of a prompt that the configuration declares as shared, in a model's tokens. */
+struct declared {
+    int32_t *tokens;
+    int32_t n_tokens;
 };
 
 /* A choice's tokens within a batch. */
@@ -277,6 +299,9 @@ struct sched_model {
     struct engine_ctx *ctx;
     bool embedding, shared_kv;
     int32_t n_cells, n_seq_ctx, n_batch, n_ubatch, n_slots;
+    uint64_t fingerprint; /* of its states; 0: they can't be kept */
+    struct declared *declared;
+    size_t n_declared;
     /* engine thread */
     struct list_node ready; /* in sched.ready */
     struct queue queue;
@@ -346,6 +371,10 @@ struct sched {
     int64_t n_pauses;
     bool draining, quit;   /* CMD_STOP, CMD_QUIT were seen */
     struct buf token_text; /* scratch of deliver.c */
+    struct cache *cache;
+    /* immutable */
+    char **shared; /* texts that tenants share as the beginning of their prompts */
+    size_t n_shared;
 };
 
 /* ---- request.c */
@@ -363,6 +392,8 @@ void request_pause(struct request *r);
 void request_refused(struct request *r, const struct error *error);
 /* Last event: DONE, EMBEDDING, or ERROR when error is given. Frees its slots. */
 void request_end(struct request *r, const struct error *error);
+/* Its tokens become these (owned), which spell the same. */
+void request_set_prompt(struct request *r, int32_t *tokens, int32_t n);
 void request_fail(struct request *r, enum err code, const char *fmt, ...) HT_PRINTF(3, 4);
 void requests_bury(struct sched *s);
 
@@ -386,6 +417,9 @@ enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids,
 void step_admit(struct sched_model *m); /* waiting requests that fit become active */
 /* Gives idle slots to the waiting choices. False: no memory, the request has ended. */
 bool start_choices(struct sched_model *m, struct request *r);
+/* The choice runs, with n tokens of its beginning in its slot. True: its request has started with it.
+ */
+bool choice_begins(struct choice *c, int32_t n_cached);
 
 /* ---- forecast.c */
 /* Tells the waiting requests of m where they stand, and refuses those that have just come and can't
@@ -430,16 +464,45 @@ void choice_emit(struct choice *c, bool final);
 /* The choice is over; the request too when it was the last one. */
 void choice_end(struct choice *c, enum finish_reason finish);
 
-/* ---- slots.c */
-int32_t slots_idle(const struct sched_model *m, const struct request *r);
-bool slots_fit(const struct sched_model *m, const struct request *r);
-/* Gives the choice the best idle slot; returns how many of its tokens are in the cache already. */
+/* ---- declared.c */
+void declared_init(struct sched_model *m); /* once its vocabulary is there */
+void declared_free(struct sched_model *m);
+/* Tokens at the start of a prompt that are a declared prefix. */
+int32_t declared_length(const struct sched_model *m, const int32_t *tokens, int32_t n);
+
+/* ---- respell.c */
+/* Takes the tokens that were generated or cached for a text into the prompt, where those of the
+ * prompt spell the same bytes. Before r has choices with tokens. */
+void request_respell(struct sched_model *m, struct request *r);
+
+/* ---- reuse.c */
+/* Gives the choice a slot with as much of its tokens as is there; returns how many those are. -1:
+ * its beginning comes soon, slots_follow goes on. */
 int32_t slot_attach(struct sched_model *m, struct choice *c);
 /* An empty idle slot for a choice that will share a prompt. */
 void slot_attach_empty(struct sched_model *m, struct choice *c);
-/* keep: its tokens stay as a cached prefix. */
+/* Choices whose beginning has come start to run. */
+void slots_follow(struct sched_model *m);
+
+/* ---- slots.c */
+bool slot_is_idle(const struct slot *slot, const struct request *r);
+struct prefix slot_prefix(const struct sched_model *m, const struct slot *slot);
+struct prefix choice_prefix(const struct sched_model *m, const struct choice *c);
+/* Saves what is in the slot's cells if it is worth it; lost: it will be gone otherwise. */
+void slot_keep(struct sched_model *m, struct slot *slot, bool lost);
+void slot_forget(struct sched_model *m, struct slot *slot);
+void slot_own(struct sched_model *m, struct slot *slot, struct choice *c);
+int32_t slots_free_cells(const struct sched_model *m);
+/* While there is nothing to do: saves what has been idle for a while. Returns the time in ms until
+ * it wants to be called again, -1 = there is nothing to save. */
+int64_t slots_tend(struct sched *s);
+int32_t slots_idle(const struct sched_model *m, const struct request *r);
+bool slots_fit(const struct sched_model *m, const struct request *r);
+/* keep: its tokens stay as a cached prefix. A choice that is not ENDED keeps its tokens, too: it is
+ * paused. */
 void slot_release(struct sched_model *m, struct slot *slot, bool keep);
-void slot_share(struct sched_model *m, struct slot *from, struct slot *to);
+/* False: no memory; `to` is still empty. */
+bool slot_share(struct sched_model *m, struct slot *from, struct slot *to);
 void slots_unhold(struct sched_model *m, const struct request *r);
 /* Drops positions from n on; false when all had to go. */
 bool slot_truncate(struct sched_model *m, struct slot *slot, int32_t n);

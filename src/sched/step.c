@@ -23,11 +23,20 @@ static void failed(struct sched_model *m, const struct error *error)
     for (int32_t i = 0; i < m->n_parts; i++) request_end(m->parts[i].choice->req, error);
 }
 
+/* Choices that wait for a file of the prefix cache leave nothing to do; its coming is heard. */
+static bool runs(const struct sched_model *m)
+{
+    for (int32_t i = 0; i < m->n_slots; i++)
+        if (m->slots[i].owner && m->slots[i].owner->state == CHOICE_RUNNING) return true;
+    return false;
+}
+
 bool step_generate(struct sched_model *m)
 {
     int64_t began_ns = clock_mono_ns();
     step_admit(m);
-    if (list_empty(&m->active) || !batch_build(m)) return false;
+    slots_follow(m);
+    if (!runs(m) || !batch_build(m)) return false;
     if (!m->n_batched) return true;
     const struct plan *plan = &m->pace.plan;
     uint64_t ids[SLOTS_MAX];
