@@ -23,7 +23,7 @@
 #include "sched/cache.h"
 #include "sched/cache_file.h"
 
-enum { N = 96, STATE = 64, WAIT_MS = 10000, WEIGHT = 1000 };
+enum { N = 96, STATE = 64, WAIT_MS = 60000, WEIGHT = 1000 };
 
 static char dir[64];
 static int32_t tokens[16][N];
