@@ -55,6 +55,7 @@
     X(ERR_NETWORK, 502, "network_error", "an outgoing connection failed")                          \
     X(ERR_UPSTREAM, 502, "upstream_error", "another server answered with an error")                \
     X(ERR_CHECKSUM, 502, "checksum_mismatch", "downloaded data does not have the promised hash")   \
+    X(ERR_DATABASE, 503, "database_unavailable", "the database can't be reached, or is locked")    \
     X(ERR_STOPPING, 503, "stopping", "the hub is shutting down")                                   \
     X(ERR_CLOSED, 499, "closed", "the other side closed the stream")                               \
     X(ERR_DISK_FULL, 507, "disk_full", "not enough free disk space")                               \

@@ -16,6 +16,7 @@
     X(api, "what clients asked and got")                                                           \
     X(sched, "the queue and the batches")                                                          \
     X(engine, "models, the inference library")                                                     \
+    X(store, "the database")                                                                       \
     X(models, "model files, downloads")                                                            \
     X(worker, "the process that runs the models")                                                  \
     X(net, "outgoing transfers")                                                                   \

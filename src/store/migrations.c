@@ -1,0 +1,127 @@
+/* The schema's history; see migrations.h. Times are milliseconds since 1970; ids are UUIDs or as a
+ * client gave them; JSON is text. */
+#include "store/migrations.h"
+
+/* ---- 1: accounts --------------------------------------------------------------------------- */
+
+#define ACCOUNTS_UP                                                                                \
+    "CREATE TABLE users ("                                                                         \
+    " id TEXT PRIMARY KEY,"                                                                        \
+    " username TEXT NOT NULL,"                                                                     \
+    " username_key TEXT NOT NULL UNIQUE," /* lower case */                                         \
+    " email TEXT,"                                                                                 \
+    " password_hash TEXT NOT NULL,"                                                                \
+    " role TEXT NOT NULL CHECK (role IN ('user', 'admin')),"                                       \
+    " disabled BIGINT NOT NULL DEFAULT 0,"                                                         \
+    " token_version BIGINT NOT NULL DEFAULT 0," /* raised: tokens given out before are void */     \
+    " settings TEXT NOT NULL DEFAULT '{}',"                                                        \
+    " created_ms BIGINT NOT NULL,"                                                                 \
+    " updated_ms BIGINT NOT NULL,"                                                                 \
+    " last_login_ms BIGINT);"                                                                      \
+    "CREATE TABLE api_keys ("                                                                      \
+    " id TEXT PRIMARY KEY,"                                                                        \
+    " user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,"                              \
+    " name TEXT NOT NULL,"                                                                         \
+    " hash TEXT NOT NULL UNIQUE," /* of the key; the key itself is shown once */                   \
+    " scopes TEXT NOT NULL,"                                                                       \
+    " requests_per_minute BIGINT NOT NULL DEFAULT 0,"                                              \
+    " created_ms BIGINT NOT NULL,"                                                                 \
+    " expires_ms BIGINT,"                                                                          \
+    " used_ms BIGINT,"                                                                             \
+    " UNIQUE (user_id, name));"                                                                    \
+    "CREATE TABLE refresh_tokens ("                                                                \
+    " hash TEXT PRIMARY KEY,"                                                                      \
+    " user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,"                              \
+    " created_ms BIGINT NOT NULL,"                                                                 \
+    " expires_ms BIGINT NOT NULL);"                                                                \
+    "CREATE INDEX refresh_tokens_user ON refresh_tokens (user_id);"                                \
+    "CREATE TABLE invitations ("                                                                   \
+    " hash TEXT PRIMARY KEY,"                                                                      \
+    " created_by TEXT REFERENCES users (id) ON DELETE SET NULL,"                                   \
+    " created_ms BIGINT NOT NULL,"                                                                 \
+    " expires_ms BIGINT NOT NULL,"                                                                 \
+    " used_ms BIGINT);"                                                                            \
+    "CREATE TABLE audit ("                                                                         \
+    " id TEXT PRIMARY KEY,"                                                                        \
+    " at_ms BIGINT NOT NULL,"                                                                      \
+    " event TEXT NOT NULL,"                                                                        \
+    " user_id TEXT,"                                                                               \
+    " address TEXT,"                                                                               \
+    " details TEXT NOT NULL DEFAULT '{}');"                                                        \
+    "CREATE INDEX audit_at ON audit (at_ms);"
+
+#define ACCOUNTS_DOWN                                                                              \
+    "DROP TABLE audit; DROP TABLE invitations; DROP TABLE refresh_tokens; DROP TABLE api_keys;"    \
+    "DROP TABLE users;"
+
+/* ---- 2: conversations ---------------------------------------------------------------------- */
+
+/* A conversation's messages are a tree: editing one or asking again adds a sibling, and `leaf_id`
+ * is the end of the branch that is shown. */
+#define CONVERSATIONS_UP                                                                           \
+    "CREATE TABLE conversations ("                                                                 \
+    " id TEXT PRIMARY KEY,"                                                                        \
+    " user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,"                              \
+    " title TEXT NOT NULL DEFAULT '',"                                                             \
+    " leaf_id TEXT,"                                                                               \
+    " n_messages BIGINT NOT NULL DEFAULT 0,"                                                       \
+    " archived BIGINT NOT NULL DEFAULT 0,"                                                         \
+    " meta TEXT NOT NULL DEFAULT '{}',"                                                            \
+    " created_ms BIGINT NOT NULL,"                                                                 \
+    " updated_ms BIGINT NOT NULL);"                                                                \
+    "CREATE INDEX conversations_user ON conversations (user_id, updated_ms DESC, id DESC);"
+
+/* `n` is the order of arrival and ties a message to its words. */
+#define MESSAGES(n_type)                                                                           \
+    "CREATE TABLE messages ("                                                                      \
+    " n " n_type " PRIMARY KEY,"                                                                   \
+    " id TEXT NOT NULL UNIQUE,"                                                                    \
+    " conversation_id TEXT NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,"              \
+    " parent_id TEXT,"                                                                             \
+    " role TEXT NOT NULL CHECK (role IN ('system', 'user', 'assistant', 'tool')),"                 \
+    " content TEXT NOT NULL,"                                                                      \
+    " reasoning TEXT,"                                                                             \
+    " status TEXT NOT NULL CHECK (status IN ('complete', 'streaming', 'stopped', 'failed')),"      \
+    " model TEXT,"                                                                                 \
+    " meta TEXT NOT NULL DEFAULT '{}',"                                                            \
+    " created_ms BIGINT NOT NULL"
+
+/* clang-format off */
+static const char conversations_up[] =
+    CONVERSATIONS_UP MESSAGES("INTEGER") ");"
+    "CREATE INDEX messages_conversation ON messages (conversation_id, n);"
+    "CREATE VIRTUAL TABLE messages_text USING fts5 (content, content='messages',"
+    " content_rowid='n', tokenize='unicode61 remove_diacritics 2');"
+    "CREATE TRIGGER messages_text_add AFTER INSERT ON messages BEGIN"
+    " INSERT INTO messages_text (rowid, content) VALUES (new.n, new.content); END;"
+    "CREATE TRIGGER messages_text_del AFTER DELETE ON messages BEGIN"
+    " INSERT INTO messages_text (messages_text, rowid, content)"
+    " VALUES ('delete', old.n, old.content); END;"
+    "CREATE TRIGGER messages_text_change AFTER UPDATE OF content ON messages BEGIN"
+    " INSERT INTO messages_text (messages_text, rowid, content)"
+    " VALUES ('delete', old.n, old.content);"
+    " INSERT INTO messages_text (rowid, content) VALUES (new.n, new.content); END;";
+
+/* left(): a tsvector has at most 1 MiB. */
+static const char conversations_up_pg[] =
+    CONVERSATIONS_UP MESSAGES("BIGINT GENERATED ALWAYS AS IDENTITY")
+    ", words tsvector GENERATED ALWAYS AS (to_tsvector('simple', left(content, 200000))) STORED);"
+    "CREATE INDEX messages_conversation ON messages (conversation_id, n);"
+    "CREATE INDEX messages_words ON messages USING GIN (words);";
+/* clang-format on */
+
+static const char conversations_down[] =
+    "DROP TABLE messages_text; DROP TABLE messages; DROP TABLE conversations;";
+static const char conversations_down_pg[] = "DROP TABLE messages; DROP TABLE conversations;";
+
+const struct migration migrations[] = {
+    {.version = 1, .name = "accounts", .up = ACCOUNTS_UP, .down = ACCOUNTS_DOWN},
+    {.version = 2,
+     .name = "conversations",
+     .up = conversations_up,
+     .up_pg = conversations_up_pg,
+     .down = conversations_down,
+     .down_pg = conversations_down_pg},
+};
+
+const size_t n_migrations = sizeof migrations / sizeof *migrations;

@@ -1,0 +1,18 @@
+/* The schema's history. A migration that was released is never changed: a new one is added. */
+#ifndef HEARTH_STORE_MIGRATIONS_H
+#define HEARTH_STORE_MIGRATIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct migration {
+    int32_t version; /* 1, 2, 3, ... without gaps */
+    const char *name;
+    const char *up, *down;       /* SQL scripts */
+    const char *up_pg, *down_pg; /* where PostgreSQL's differ, else NULL */
+};
+
+extern const struct migration migrations[];
+extern const size_t n_migrations;
+
+#endif

@@ -1,0 +1,29 @@
+/* Inside the store: its connections. Only for files of this folder. */
+#ifndef HEARTH_STORE_STORE_INT_H
+#define HEARTH_STORE_STORE_INT_H
+
+#include "store/db_int.h"
+#include "store/store.h"
+
+/* What a verb does with its connection. SQLite has one connection that writes and several that
+ * read; PostgreSQL's are all alike. */
+enum store_use { STORE_READ, STORE_WRITE };
+
+/* Waits for a connection; it is the caller's until store_release. */
+HT_MUST_CHECK enum err store_acquire(struct store *s, enum store_use use, struct db **out,
+                                     struct error *error);
+/* A transaction that is still open is rolled back. */
+void store_release(struct store *s, struct db *db);
+
+/* One statement that writes, in a transaction of its own. what: it must change a row, else
+ * ERR_NOT_FOUND with this word; NULL = need not. */
+HT_MUST_CHECK enum err store_write(struct store *s, const char *sql, const struct db_value *args,
+                                   size_t n_args, const char *what, struct error *error);
+
+/* migrate.c: `db` writes. */
+HT_MUST_CHECK enum err migrate_to(struct db *db, int32_t target, struct error *error);
+HT_MUST_CHECK enum err migrate_status(struct db *db, struct store_migration *out, size_t *n,
+                                      struct error *error);
+int32_t migrate_newest(void);
+
+#endif
