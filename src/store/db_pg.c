@@ -161,9 +161,21 @@ static const char **place_of(struct pg *p, const char *sql)
     return NULL;
 }
 
-static enum err prepare(struct pg *p, const char *sql, const char *name, struct error *error)
+/* An integer is always a bigint: the server would guess "integer" in `$1 > 0`. What is not given
+ * here (texts, NULL) it takes from where the value goes. */
+static void types_of(const struct db_value *args, size_t n, Oid types[ARGS_MAX])
 {
-    PGresult *result = PQprepare(p->conn, name, sql, 0, NULL);
+    enum { INT8_OID = 20, FLOAT8_OID = 701 }; /* pg_type.dat */
+    for (size_t i = 0; i < n; i++)
+        types[i] = args[i].type == DB_INT ? INT8_OID : args[i].type == DB_REAL ? FLOAT8_OID : 0;
+}
+
+static enum err prepare(struct pg *p, const char *sql, const char *name,
+                        const struct db_value *args, size_t n, struct error *error)
+{
+    Oid types[ARGS_MAX];
+    types_of(args, n, types);
+    PGresult *result = PQprepare(p->conn, name, sql, (int)n, types);
     enum err e = PQresultStatus(result) == PGRES_COMMAND_OK ? OK : failed(p, result, error);
     PQclear(result);
     return e;
@@ -196,11 +208,13 @@ static enum err fill(struct sent *s, const struct db_value *args, size_t n, stru
     return OK;
 }
 
-static PGresult *execute(struct pg *p, const char *sql, const char *name, size_t n,
-                         const struct sent *s)
+static PGresult *execute(struct pg *p, const char *sql, const char *name,
+                         const struct db_value *args, size_t n, const struct sent *s)
 {
+    Oid types[ARGS_MAX];
+    types_of(args, n, types);
     if (!name)
-        return PQexecParams(p->conn, sql, (int)n, NULL, s->values, s->lengths, s->formats, 0);
+        return PQexecParams(p->conn, sql, (int)n, types, s->values, s->lengths, s->formats, 0);
     return PQexecPrepared(p->conn, name, (int)n, s->values, s->lengths, s->formats, 0);
 }
 
@@ -215,10 +229,10 @@ static enum err pg_query(struct db *db, const char *sql, const struct db_value *
     const char **place = place_of(p, sql);
     name_of(name, sql);
     if (place && !*place) {
-        if ((e = prepare(p, sql, name, error))) return e;
+        if ((e = prepare(p, sql, name, args, n, error))) return e;
         *place = sql;
     }
-    PGresult *result = execute(p, sql, place ? name : NULL, n, &sent);
+    PGresult *result = execute(p, sql, place ? name : NULL, args, n, &sent);
     ExecStatusType status = PQresultStatus(result);
     if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
         e = failed(p, result, error);

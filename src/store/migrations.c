@@ -114,6 +114,32 @@ static const char conversations_down[] =
     "DROP TABLE messages_text; DROP TABLE messages; DROP TABLE conversations;";
 static const char conversations_down_pg[] = "DROP TABLE messages; DROP TABLE conversations;";
 
+/* ---- 3: jobs ------------------------------------------------------------------------------- */
+
+#define JOBS_UP(n_type)                                                                            \
+    "CREATE TABLE jobs ("                                                                          \
+    " n " n_type " PRIMARY KEY,"                                                                   \
+    " id TEXT NOT NULL UNIQUE,"                                                                    \
+    " kind TEXT NOT NULL,"                                                                         \
+    " user_id TEXT REFERENCES users (id) ON DELETE CASCADE,"                                       \
+    " idempotency_key TEXT,"                                                                       \
+    " payload TEXT NOT NULL,"                                                                      \
+    " progress TEXT NOT NULL DEFAULT '{}',"                                                        \
+    " error TEXT,"                                                                                 \
+    " state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),"  \
+    " priority BIGINT NOT NULL,"                                                                   \
+    " attempts BIGINT NOT NULL DEFAULT 0,"                                                         \
+    " max_attempts BIGINT NOT NULL,"                                                               \
+    " worker TEXT,"                                                                                \
+    " run_after_ms BIGINT NOT NULL,"                                                               \
+    " lease_until_ms BIGINT,"                                                                      \
+    " created_ms BIGINT NOT NULL,"                                                                 \
+    " updated_ms BIGINT NOT NULL);"                                                                \
+    "CREATE UNIQUE INDEX jobs_key ON jobs (idempotency_key)"                                       \
+    " WHERE state IN ('queued', 'running');"                                                       \
+    "CREATE INDEX jobs_due ON jobs (priority, run_after_ms, n) WHERE state = 'queued';"            \
+    "CREATE INDEX jobs_leased ON jobs (lease_until_ms) WHERE state = 'running';"
+
 const struct migration migrations[] = {
     {.version = 1, .name = "accounts", .up = ACCOUNTS_UP, .down = ACCOUNTS_DOWN},
     {.version = 2,
@@ -122,6 +148,11 @@ const struct migration migrations[] = {
      .up_pg = conversations_up_pg,
      .down = conversations_down,
      .down_pg = conversations_down_pg},
+    {.version = 3,
+     .name = "jobs",
+     .up = JOBS_UP("INTEGER"),
+     .up_pg = JOBS_UP("BIGINT GENERATED ALWAYS AS IDENTITY"),
+     .down = "DROP TABLE jobs;"},
 };
 
 const size_t n_migrations = sizeof migrations / sizeof *migrations;
