@@ -42,6 +42,7 @@ HT_MUST_CHECK enum err store_user_set_disabled(struct store *s, const char *id, 
                                                struct error *error);
 HT_MUST_CHECK enum err store_user_set_profile(struct store *s, const char *id, const char *email,
                                               const char *settings, struct error *error);
+HT_MUST_CHECK enum err store_user_void_tokens(struct store *s, const char *id, struct error *error);
 HT_MUST_CHECK enum err store_user_logged_in(struct store *s, const char *id, struct error *error);
 /* With all that belongs to the user. ERR_CONFLICT: the last admin can't be deleted. */
 HT_MUST_CHECK enum err store_user_delete(struct store *s, const char *id, struct error *error);

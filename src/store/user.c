@@ -157,6 +157,12 @@ enum err store_user_set_profile(struct store *s, const char *id, const char *ema
         DB_ARGS(db_text(id), db_text(email), db_text(settings), db_int(clock_wall_ms())), error);
 }
 
+enum err store_user_void_tokens(struct store *s, const char *id, struct error *error)
+{
+    return change_user(s, "UPDATE users SET token_version = token_version + 1 WHERE id = $1",
+                       DB_ARGS(db_text(id)), error);
+}
+
 enum err store_user_logged_in(struct store *s, const char *id, struct error *error)
 {
     return change_user(s, "UPDATE users SET last_login_ms = $2 WHERE id = $1",
