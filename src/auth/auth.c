@@ -74,7 +74,7 @@ static bool name_letter(char c)
     return isalnum((unsigned char)c) || (c && strchr("._-@+", c));
 }
 
-static enum err check_name(const char *name, struct error *error)
+enum err auth_check_username(const char *name, struct error *error)
 {
     size_t len = strlen(name), good = 0;
     while (good < len && name_letter(name[good])) good++;
@@ -110,7 +110,7 @@ enum err auth_register(struct auth *a, const struct auth_registration_form *form
                        struct error *error)
 {
     char hash[AUTH_HASH_MAX];
-    enum err e = check_name(form->username, error);
+    enum err e = auth_check_username(form->username, error);
     if (!e) e = auth_hash_password(form->password, hash, error);
     if (!e) e = check_allowed(a, form, error);
     if (e) return e;

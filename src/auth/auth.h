@@ -71,6 +71,8 @@ struct auth_registration_form {
     const char *invitation; /* NULL = none */
 };
 
+/* 2 to STORE_USERNAME_MAX of letters, digits and . _ - @ +; else ERR_INVALID, param "/username". */
+HT_MUST_CHECK enum err auth_check_username(const char *name, struct error *error);
 /* ERR_FORBIDDEN: registration is closed, or the invitation is missing, used or over; ERR_INVALID:
  * a field is wrong (param says which); ERR_CONFLICT: the name is taken. */
 HT_MUST_CHECK enum err auth_register(struct auth *a, const struct auth_registration_form *form,

@@ -67,7 +67,7 @@
     X(DEFAULT_MAX_TOKENS, "DEFAULT_MAX_TOKENS", INT, "2048", -1, 16777216, "tokens", "generation", "Longest answer of requests that say nothing; -1 is until the model ends or its context is full.") \
     X(DEFAULT_TEMPERATURE, "DEFAULT_TEMPERATURE", REAL, "0.7", 0, 100, "", "generation", "Temperature of requests that say nothing.") \
     X(DEFAULT_TOP_P, "DEFAULT_TOP_P", REAL, "0.9", 0, 1, "", "generation", "top_p of requests that say nothing.") \
-    X(DATABASE_URL, "DATABASE_URL", SECRET, "", 0, 0, "", "later", "Where conversations and users are kept: postgresql://... (postgresql+asyncpg:// is read as the same); empty is an SQLite file in the data folder.") \
+    X(DATABASE_URL, "DATABASE_URL", SECRET, "", 0, 0, "", "accounts", "Where conversations and users are kept: postgresql://... (postgresql+asyncpg:// is read as the same); empty is an SQLite file in the data folder.") \
     X(HISTORY_DB_URL, "HALA_HISTORY_DB_URL", SECRET, "", 0, 0, "", "later", "Database of the session history: postgresql://...; empty is that of DATABASE_URL.") \
     X(ALEMBIC_DATABASE_URL, "ALEMBIC_DATABASE_URL", SECRET, "", 0, 0, "", "later", "Accepted and ignored: Hearth migrates its database itself.") \
     X(WS_URL, "HALA_WS_URL", STRING, "", 0, 0, "", "later", "Accepted and ignored: clients read it to find the hub.") \

@@ -78,7 +78,7 @@ bool cmd_option_table(const struct cmd_verb *verb, size_t i, const struct cmd_op
 
 extern const struct cmd_verb verb_ps, verb_top, verb_explain, verb_load, verb_unload;
 extern const struct cmd_verb verb_serve, verb_chat, verb_run, verb_pull, verb_models, verb_config,
-    verb_doctor, verb_bench, verb_version, verb_help, verb_completion;
+    verb_db, verb_users, verb_doctor, verb_bench, verb_version, verb_help, verb_completion;
 
 /* ---- parsed arguments ----------------------------------------------------------------------- */
 
@@ -143,6 +143,12 @@ struct hub;
 HT_MUST_CHECK enum err cmd_open_idle_hub(const struct cmd_args *args, struct config **config,
                                          struct hub **hub, struct error *error);
 void cmd_close_idle_hub(struct config *config, struct hub *hub);
+
+/* The database of the configuration (DATABASE_URL, else a file in the data folder, which is made).
+ * url (may be NULL): this one instead. */
+struct store;
+HT_MUST_CHECK enum err cmd_open_store(const struct config *config, const char *url, bool migrate,
+                                      struct store **out, struct error *error);
 
 /* hub_default_model, with an error that helps the person at this machine: whole paths, and what to
  * do when not even the built-in models are there. */

@@ -9,20 +9,10 @@ struct db_value db_int(int64_t i)
     return (struct db_value){.type = DB_INT, .i = i};
 }
 
-struct db_value db_real(double d)
-{
-    return (struct db_value){.type = DB_REAL, .d = d};
-}
-
 struct db_value db_text(const char *s)
 {
     if (!s) return (struct db_value){.type = DB_NULL};
     return (struct db_value){.type = DB_TEXT, .data = s, .len = strlen(s)};
-}
-
-struct db_value db_blob(const void *data, size_t len)
-{
-    return (struct db_value){.type = DB_BLOB, .data = data, .len = len};
 }
 
 enum err db_script(struct db *db, const char *sql, struct error *error)
@@ -59,23 +49,9 @@ int64_t db_get_int(struct db_rows *rows, int col)
     return rows->db->driver->get_int(rows, col);
 }
 
-double db_get_real(struct db_rows *rows, int col)
-{
-    return rows->db->driver->get_real(rows, col);
-}
-
 const char *db_get_text(struct db_rows *rows, int col)
 {
-    size_t len;
-    if (db_is_null(rows, col)) return NULL;
-    return rows->db->driver->get_bytes(rows, col, &len, false);
-}
-
-const void *db_get_blob(struct db_rows *rows, int col, size_t *len)
-{
-    *len = 0;
-    if (db_is_null(rows, col)) return NULL;
-    return rows->db->driver->get_bytes(rows, col, len, true);
+    return db_is_null(rows, col) ? NULL : rows->db->driver->get_text(rows, col);
 }
 
 const char *db_take_text(struct db_rows *rows, int col, struct arena *a, enum err *e)
@@ -140,7 +116,16 @@ enum err db_begin(struct db *db, struct error *error)
     return e;
 }
 
-enum err db_commit(struct db *db, struct error *error)
+void db_rollback(struct db *db)
+{
+    struct error error;
+    if (!db->in_transaction) return;
+    db->in_transaction = false;
+    /* The database may have rolled it back itself, or be gone: then nothing is left to undo. */
+    if (db_script(db, "ROLLBACK", &error)) log_debug(store, "rolling back: %s", error.msg);
+}
+
+static enum err commit(struct db *db, struct error *error)
 {
     ht_assert(db->in_transaction);
     enum err e = db_script(db, "COMMIT", error);
@@ -151,18 +136,9 @@ enum err db_commit(struct db *db, struct error *error)
     return e;
 }
 
-void db_rollback(struct db *db)
-{
-    struct error error;
-    if (!db->in_transaction) return;
-    db->in_transaction = false;
-    /* The database may have rolled it back itself, or be gone: then nothing is left to undo. */
-    if (db_script(db, "ROLLBACK", &error)) log_debug(store, "rolling back: %s", error.msg);
-}
-
 enum err db_end(struct db *db, enum err e, struct error *error)
 {
-    if (!e) return db_commit(db, error);
+    if (!e) return commit(db, error);
     db_rollback(db);
     return e;
 }

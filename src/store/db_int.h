@@ -23,20 +23,17 @@ struct db_rows;
 
 /* ---- values ------------------------------------------------------------------------------- */
 
-enum db_type { DB_NULL, DB_INT, DB_REAL, DB_TEXT, DB_BLOB };
+enum db_type { DB_NULL, DB_INT, DB_TEXT };
 
-struct db_value { /* texts and blobs are borrowed during the call */
+struct db_value { /* texts are borrowed during the call */
     enum db_type type;
     int64_t i;
-    double d;
     const void *data;
     size_t len;
 };
 
 struct db_value db_int(int64_t i);
-struct db_value db_real(double d);
 struct db_value db_text(const char *s); /* NULL = SQL's NULL */
-struct db_value db_blob(const void *data, size_t len);
 #define DB_ARGS(...)                                                                               \
     (const struct db_value[]){__VA_ARGS__},                                                        \
         sizeof((const struct db_value[]){__VA_ARGS__}) / sizeof(struct db_value)
@@ -65,8 +62,7 @@ struct db_driver {
     enum err (*next)(struct db_rows *rows, bool *has, struct error *error);
     bool (*is_null)(struct db_rows *rows, int col);
     int64_t (*get_int)(struct db_rows *rows, int col);
-    double (*get_real)(struct db_rows *rows, int col);
-    const void *(*get_bytes)(struct db_rows *rows, int col, size_t *len, bool blob);
+    const char *(*get_text)(struct db_rows *rows, int col);
     void (*rows_free)(struct db_rows *rows);
     int64_t (*changed)(struct db_rows *rows); /* rows that the finished statement changed */
 };
@@ -95,9 +91,7 @@ void db_rows_free(struct db_rows *rows); /* NULL is fine */
 /* Of the row under the cursor. Texts are borrowed until db_next; NULL for SQL's NULL. */
 bool db_is_null(struct db_rows *rows, int col);
 int64_t db_get_int(struct db_rows *rows, int col);
-double db_get_real(struct db_rows *rows, int col);
 const char *db_get_text(struct db_rows *rows, int col);
-const void *db_get_blob(struct db_rows *rows, int col, size_t *len);
 /* Copies into the arena; *e becomes ERR_NOMEM when it is full. NULL stays NULL. */
 const char *db_take_text(struct db_rows *rows, int col, struct arena *a, enum err *e);
 
@@ -113,9 +107,8 @@ HT_MUST_CHECK enum err db_number(struct db *db, const char *sql, const struct db
                                  size_t n_args, int64_t *out, struct error *error);
 
 HT_MUST_CHECK enum err db_begin(struct db *db, struct error *error);
-HT_MUST_CHECK enum err db_commit(struct db *db, struct error *error);
 void db_rollback(struct db *db); /* outside a transaction: nothing */
-/* db_commit when e is OK, else db_rollback; returns the first failure. */
+/* Commits when e is OK, else rolls back; returns the first failure. */
 HT_MUST_CHECK enum err db_end(struct db *db, enum err e, struct error *error);
 
 /* The text for this connection's database. */

@@ -26,7 +26,6 @@ struct pg_rows {
     struct db_rows rows;
     PGresult *result;
     int row;
-    unsigned char *blob; /* of the last get_bytes of a blob */
 };
 
 static struct pg *pg_of(struct db *db)
@@ -165,9 +164,8 @@ static const char **place_of(struct pg *p, const char *sql)
  * here (texts, NULL) it takes from where the value goes. */
 static void types_of(const struct db_value *args, size_t n, Oid types[ARGS_MAX])
 {
-    enum { INT8_OID = 20, FLOAT8_OID = 701 }; /* pg_type.dat */
-    for (size_t i = 0; i < n; i++)
-        types[i] = args[i].type == DB_INT ? INT8_OID : args[i].type == DB_REAL ? FLOAT8_OID : 0;
+    enum { INT8_OID = 20 }; /* pg_type.dat */
+    for (size_t i = 0; i < n; i++) types[i] = args[i].type == DB_INT ? INT8_OID : 0;
 }
 
 static enum err prepare(struct pg *p, const char *sql, const char *name,
@@ -193,14 +191,13 @@ static enum err fill(struct sent *s, const struct db_value *args, size_t n, stru
     for (size_t i = 0; i < n; i++) {
         const struct db_value *v = &args[i];
         s->values[i] = v->type == DB_NULL ? NULL : s->numbers[i];
-        s->formats[i] = v->type == DB_TEXT || v->type == DB_BLOB;
+        s->formats[i] = v->type == DB_TEXT;
         s->lengths[i] = 0;
         if (v->type == DB_INT) snprintf(s->numbers[i], NUMBER_MAX, "%" PRId64, v->i);
-        if (v->type == DB_REAL) snprintf(s->numbers[i], NUMBER_MAX, "%.17g", v->d);
         if (!s->formats[i]) continue;
         if (v->len > INT32_MAX)
             return err_set(error, ERR_TOO_LARGE, "a value of %zu bytes is too large", v->len);
-        if (v->type == DB_TEXT && memchr(v->data, 0, v->len))
+        if (memchr(v->data, 0, v->len))
             return err_set(error, ERR_INVALID, "a text has a zero byte in it");
         s->values[i] = v->data ? v->data : "";
         s->lengths[i] = (int)v->len;
@@ -265,28 +262,15 @@ static int64_t pg_get_int(struct db_rows *rows, int col)
     return strtoll(PQgetvalue(r->result, r->row, col), NULL, 10);
 }
 
-static double pg_get_real(struct db_rows *rows, int col)
+static const char *pg_get_text(struct db_rows *rows, int col)
 {
     struct pg_rows *r = rows_of(rows);
-    return strtod(PQgetvalue(r->result, r->row, col), NULL);
-}
-
-static const void *pg_get_bytes(struct db_rows *rows, int col, size_t *len, bool blob)
-{
-    struct pg_rows *r = rows_of(rows);
-    const char *value = PQgetvalue(r->result, r->row, col);
-    *len = (size_t)PQgetlength(r->result, r->row, col);
-    if (!blob) return value;
-    PQfreemem(r->blob);
-    r->blob = PQunescapeBytea((const unsigned char *)value, len);
-    if (!r->blob) *len = 0;
-    return r->blob;
+    return PQgetvalue(r->result, r->row, col);
 }
 
 static void pg_rows_free(struct db_rows *rows)
 {
     struct pg_rows *r = rows_of(rows);
-    PQfreemem(r->blob);
     PQclear(r->result);
     free(r);
 }
@@ -307,8 +291,7 @@ const struct db_driver db_pg = {
     .next = pg_next,
     .is_null = pg_is_null,
     .get_int = pg_get_int,
-    .get_real = pg_get_real,
-    .get_bytes = pg_get_bytes,
+    .get_text = pg_get_text,
     .rows_free = pg_rows_free,
     .changed = pg_changed,
 };

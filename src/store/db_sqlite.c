@@ -167,10 +167,8 @@ static int bind_value(sqlite3_stmt *stmt, int at, const struct db_value *v)
     switch (v->type) {
     case DB_NULL: return sqlite3_bind_null(stmt, at);
     case DB_INT: return sqlite3_bind_int64(stmt, at, v->i);
-    case DB_REAL: return sqlite3_bind_double(stmt, at, v->d);
     case DB_TEXT:
         return sqlite3_bind_text64(stmt, at, v->data, v->len, SQLITE_TRANSIENT, SQLITE_UTF8);
-    case DB_BLOB: return sqlite3_bind_blob64(stmt, at, v->data, v->len, SQLITE_TRANSIENT);
     }
     ht_bug("unknown type of value");
 }
@@ -243,17 +241,10 @@ static int64_t lite_get_int(struct db_rows *rows, int col)
     return sqlite3_column_int64(rows_of(rows)->stmt, col);
 }
 
-static double lite_get_real(struct db_rows *rows, int col)
+static const char *lite_get_text(struct db_rows *rows, int col)
 {
-    return sqlite3_column_double(rows_of(rows)->stmt, col);
-}
-
-static const void *lite_get_bytes(struct db_rows *rows, int col, size_t *len, bool blob)
-{
-    sqlite3_stmt *stmt = rows_of(rows)->stmt;
-    const void *data = blob ? sqlite3_column_blob(stmt, col) : sqlite3_column_text(stmt, col);
-    *len = (size_t)sqlite3_column_bytes(stmt, col);
-    return data ? data : "";
+    const unsigned char *text = sqlite3_column_text(rows_of(rows)->stmt, col);
+    return text ? (const char *)text : ""; /* no memory for it */
 }
 
 static int64_t lite_changed(struct db_rows *rows)
@@ -272,8 +263,7 @@ const struct db_driver db_sqlite = {
     .next = lite_next,
     .is_null = lite_is_null,
     .get_int = lite_get_int,
-    .get_real = lite_get_real,
-    .get_bytes = lite_get_bytes,
+    .get_text = lite_get_text,
     .rows_free = lite_rows_free,
     .changed = lite_changed,
 };

@@ -13,7 +13,7 @@ static const char ledger[] =
     "CREATE TABLE IF NOT EXISTS schema_migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL,"
     " applied_ms BIGINT NOT NULL)";
 
-int32_t migrate_newest(void)
+static int32_t newest(void)
 {
     return migrations[n_migrations - 1].version;
 }
@@ -42,11 +42,11 @@ static enum err make_ledger(struct db *db, struct error *error)
 
 static enum err check_known(int64_t version, struct error *error)
 {
-    if (version <= migrate_newest()) return OK;
+    if (version <= newest()) return OK;
     return err_set(error, ERR_DATABASE,
                    "the database has version %lld and this program knows versions up to %d: it was "
                    "written by a newer hearth; use that one",
-                   (long long)version, migrate_newest());
+                   (long long)version, newest());
 }
 
 static enum err apply(struct db *db, const struct migration *m, struct error *error)
@@ -89,10 +89,10 @@ static enum err step(struct db *db, int32_t target, bool *done, struct error *er
 
 enum err migrate_to(struct db *db, int32_t target, struct error *error)
 {
-    if (target < 0) target = migrate_newest();
-    if (target > migrate_newest())
+    if (target < 0) target = newest();
+    if (target > newest())
         return err_set(error, ERR_INVALID, "there is no migration %d; the newest is %d", target,
-                       migrate_newest());
+                       newest());
     bool done = false;
     enum err e = make_ledger(db, error);
     while (!e && !done) e = step(db, target, &done, error);
@@ -101,7 +101,7 @@ enum err migrate_to(struct db *db, int32_t target, struct error *error)
 
 enum err migrate_status(struct db *db, struct store_migration *out, size_t *n, struct error *error)
 {
-    int64_t now;
+    int64_t now = 0;
     enum err e = make_ledger(db, error);
     if (!e) e = current(db, &now, error);
     if (!e) e = check_known(now, error);

@@ -156,3 +156,29 @@ const struct migration migrations[] = {
 };
 
 const size_t n_migrations = sizeof migrations / sizeof *migrations;
+
+const struct table tables[] = {
+    {"users",
+     "id, username, username_key, email, password_hash, role, disabled, token_version, settings,"
+     " created_ms, updated_ms, last_login_ms",
+     "ttttttiitiii", "created_ms, id"},
+    {"api_keys",
+     "id, user_id, name, hash, scopes, requests_per_minute, created_ms, expires_ms, used_ms",
+     "tttttiiii", "created_ms, id"},
+    {"refresh_tokens", "hash, user_id, created_ms, expires_ms", "ttii", "created_ms, hash"},
+    {"invitations", "hash, created_by, created_ms, expires_ms, used_ms", "ttiii",
+     "created_ms, hash"},
+    {"audit", "id, at_ms, event, user_id, address, details", "titttt", "at_ms, id"},
+    {"conversations",
+     "id, user_id, title, leaf_id, n_messages, archived, meta, created_ms, updated_ms", "ttttiitii",
+     "created_ms, id"},
+    {"messages",
+     "id, conversation_id, parent_id, role, content, reasoning, status, model, meta, created_ms",
+     "ttttttttti", "n"},
+    {"jobs",
+     "id, kind, user_id, idempotency_key, payload, progress, error, state, priority, attempts,"
+     " max_attempts, worker, run_after_ms, lease_until_ms, created_ms, updated_ms",
+     "ttttttttiiitiiii", "n"},
+};
+
+const size_t n_tables = sizeof tables / sizeof *tables;

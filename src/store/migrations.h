@@ -15,4 +15,15 @@ struct migration {
 extern const struct migration migrations[];
 extern const size_t n_migrations;
 
+/* What the newest schema holds, parents before children; for moving it to another database. Types:
+ * a letter for each column, t text, i integer. Columns that the database makes itself are left out.
+ */
+struct table {
+    const char *name, *columns, *types;
+    const char *order; /* ORDER BY */
+};
+
+extern const struct table tables[];
+extern const size_t n_tables;
+
 #endif

@@ -165,6 +165,14 @@ void store_release(struct store *s, struct db *db)
     give_back(s, connections_of(s, db->read_only ? STORE_READ : STORE_WRITE), db);
 }
 
+void store_forget(struct store *s, struct db *db)
+{
+    struct connections *c = connections_of(s, db->read_only ? STORE_READ : STORE_WRITE);
+    db_rollback(db);
+    s->driver->close(db);
+    give_back(s, c, NULL);
+}
+
 enum err store_write(struct store *s, const char *sql, const struct db_value *args, size_t n_args,
                      const char *what, struct error *error)
 {

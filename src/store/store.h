@@ -58,4 +58,14 @@ HT_MUST_CHECK enum err store_migrations(struct store *s,
  * hubs may call it at once: one of them does it. */
 HT_MUST_CHECK enum err store_migrate(struct store *s, int32_t target, struct error *error);
 
+/* ---- moving everything ---------------------------------------------------------------------- */
+
+/* A consistent copy of a running SQLite database in a new file. ERR_CONFLICT: the file exists;
+ * ERR_UNSUPPORTED: PostgreSQL has pg_dump for this. */
+HT_MUST_CHECK enum err store_backup(struct store *s, const char *to, struct error *error);
+/* Every row of `from` to `to`, which must be empty (ERR_CONFLICT), in one transaction: all or
+ * nothing. Both have the newest schema. *rows counts them. */
+HT_MUST_CHECK enum err store_copy(struct store *from, struct store *to, int64_t *rows,
+                                  struct error *error);
+
 #endif

@@ -14,6 +14,8 @@ HT_MUST_CHECK enum err store_acquire(struct store *s, enum store_use use, struct
                                      struct error *error);
 /* A transaction that is still open is rolled back. */
 void store_release(struct store *s, struct db *db);
+/* Gives it back and closes it: its statements' texts will not live on. */
+void store_forget(struct store *s, struct db *db);
 
 /* One statement that writes, in a transaction of its own. what: it must change a row, else
  * ERR_NOT_FOUND with this word; NULL = need not. */
@@ -24,6 +26,5 @@ HT_MUST_CHECK enum err store_write(struct store *s, const char *sql, const struc
 HT_MUST_CHECK enum err migrate_to(struct db *db, int32_t target, struct error *error);
 HT_MUST_CHECK enum err migrate_status(struct db *db, struct store_migration *out, size_t *n,
                                       struct error *error);
-int32_t migrate_newest(void);
 
 #endif

@@ -214,6 +214,62 @@ static void test_asyncpg_urls_are_read(void **state)
     store_close(s);
 }
 
+static struct store *open_file(const char *path)
+{
+    struct store_params params = {.url = path, .migrate = true};
+    struct store *s = NULL;
+    assert_ok(store_open(&params, &s, &why));
+    return s;
+}
+
+static void expect_ada(struct store *s, const char *id)
+{
+    struct store_user u;
+    struct store_message *m;
+    size_t n;
+    assert_ok(store_user_by_name(s, "ada", arena, &u, &why));
+    assert_string_equal(u.id, id);
+    assert_ok(store_message_branch(s, id, "c", NULL, arena, &m, &n, &why));
+    assert_int_equal(n, 2);
+    assert_string_equal(m[0].content, "Grüße 🙂");
+    assert_null(m[0].reasoning);
+    struct store_conversation *list;
+    struct store_conversation_page page = {.limit = 10, .search = "Grüße"};
+    assert_ok(store_conversation_list(s, id, &page, arena, &list, &n, &why));
+    assert_int_equal(n, 1); /* the words are found there, too */
+}
+
+static void test_everything_moves(void **state)
+{
+    (void)state;
+    char path[96], backup[96];
+    int64_t rows;
+    struct store_message two[] = {{.id = "m1", .role = "user", .content = "Grüße 🙂"},
+                                  {.id = "m2", .role = "assistant", .content = "Hello"}};
+    const char *ada = both_user("ada");
+    assert_ok(store_conversation_create(store, ada, "c", "t", NULL, &why));
+    assert_ok(store_conversation_append(store, ada, "c", two, 2, &why));
+    str_printf(path, sizeof path, "%s/copy-%d.db", both_dir, both_pg);
+    struct store *file = open_file(path);
+    assert_ok(store_copy(store, file, &rows, &why));
+    assert_int_equal(rows, 4);
+    expect_ada(file, ada);
+    assert_int_equal(store_copy(store, file, &rows, &why), ERR_CONFLICT);
+    expect_ada(file, ada);
+    assert_ok(store_migrate(store, 0, &why));
+    assert_ok(store_migrate(store, -1, &why));
+    assert_ok(store_copy(file, store, &rows, &why));
+    expect_ada(store, ada);
+    str_printf(backup, sizeof backup, "%s/backup-%d.db", both_dir, both_pg);
+    assert_ok(store_backup(file, backup, &why));
+    assert_int_equal(store_backup(file, backup, &why), ERR_CONFLICT);
+    store_close(file);
+    file = open_file(backup);
+    expect_ada(file, ada);
+    store_close(file);
+    if (both_pg) assert_int_equal(store_backup(store, "x", &why), ERR_UNSUPPORTED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -221,6 +277,7 @@ int main(void)
         BOTH_TEST(test_an_old_database_is_not_touched_unasked),
         BOTH_TEST(test_several_hubs_migrate_at_once),
         BOTH_TEST(test_many_threads),
+        BOTH_TEST(test_everything_moves),
         BOTH_TEST(test_what_was_acknowledged_survives_kill),
         BOTH_TEST(test_the_database_goes_and_comes_back),
 #if HEARTH_FAULTS

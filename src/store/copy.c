@@ -1,0 +1,123 @@
+/* Moving everything: a backup of a running SQLite file, and from one database to another. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "store/migrations.h"
+#include "store/store_int.h"
+
+enum { COLUMNS_MAX = 24, SQL_MAX = 4096 };
+
+/* ---- backup -------------------------------------------------------------------------------- */
+
+enum err store_backup(struct store *s, const char *to, struct error *error)
+{
+    struct db *db;
+    if (!str_eq(store_kind(s), "sqlite"))
+        return err_set(error, ERR_UNSUPPORTED,
+                       "a PostgreSQL database is backed up with pg_dump; hearth db copy moves it "
+                       "into an SQLite file");
+    if (access(to, F_OK) == 0) return err_set(error, ERR_CONFLICT, "%s exists already", to);
+    enum err e = store_acquire(s, STORE_WRITE, &db, error);
+    if (e) return e;
+    /* Reads one state of the database, whoever writes meanwhile. */
+    e = db_run(db, "VACUUM INTO $1", DB_ARGS(db_text(to)), NULL, error);
+    store_release(s, db);
+    return e;
+}
+
+/* ---- from one to another ------------------------------------------------------------------- */
+
+/* Of a table in one direction; they live as long as the copy, as db_query wants it. */
+struct texts {
+    char select[SQL_MAX], insert[SQL_MAX], count[128];
+};
+
+static void write_texts(const struct table *t, struct texts *out)
+{
+    struct buf b;
+    size_t n = strlen(t->types);
+    ht_assert(n <= COLUMNS_MAX);
+    str_printf(out->select, sizeof out->select, "SELECT %s FROM %s ORDER BY %s", t->columns,
+               t->name, t->order);
+    str_printf(out->count, sizeof out->count, "SELECT COUNT(*) FROM %s", t->name);
+    buf_init_fixed(&b, out->insert, sizeof out->insert);
+    buf_printf(&b, "INSERT INTO %s (%s) VALUES (", t->name, t->columns);
+    for (size_t i = 0; i < n; i++) buf_printf(&b, "%s$%zu", i ? ", " : "", i + 1);
+    buf_putc(&b, ')');
+    ht_assert(!b.err);
+}
+
+static enum err copy_row(struct db_rows *rows, struct db *to, const struct table *t,
+                         const char *insert, struct error *error)
+{
+    struct db_value values[COLUMNS_MAX];
+    size_t n = strlen(t->types);
+    for (size_t i = 0; i < n; i++) {
+        int col = (int)i;
+        if (db_is_null(rows, col))
+            values[i] = db_text(NULL);
+        else if (t->types[i] == 'i')
+            values[i] = db_int(db_get_int(rows, col));
+        else
+            values[i] = db_text(db_get_text(rows, col));
+    }
+    return db_run(to, insert, values, n, NULL, error);
+}
+
+static enum err copy_table(struct db *from, struct db *to, const struct table *t,
+                           const struct texts *sql, int64_t *count, struct error *error)
+{
+    struct db_rows *rows = NULL;
+    int64_t there;
+    bool has = true;
+    enum err e = db_number(to, sql->count, DB_NO_ARGS, &there, error);
+    if (!e && there)
+        e = err_set(error, ERR_CONFLICT,
+                    "the database to copy to has %lld rows in %s; it must be an empty one",
+                    (long long)there, t->name);
+    if (!e) e = db_query(from, sql->select, DB_NO_ARGS, &rows, error);
+    while (!e && has) {
+        e = db_next(rows, &has, error);
+        if (e || !has) break;
+        e = copy_row(rows, to, t, sql->insert, error);
+        ++*count;
+    }
+    db_rows_free(rows);
+    return e ? err_prefix(error, "copying %s", t->name) : OK;
+}
+
+static enum err copy_all(struct db *from, struct db *to, const struct texts *texts, int64_t *count,
+                         struct error *error)
+{
+    enum err e = db_begin(from, error); /* one state of it */
+    if (!e) e = db_begin(to, error);
+    for (size_t i = 0; !e && i < n_tables; i++)
+        e = copy_table(from, to, &tables[i], &texts[i], count, error);
+    if (to->in_transaction) e = db_end(to, e, error);
+    db_rollback(from);
+    return e;
+}
+
+enum err store_copy(struct store *from, struct store *to, int64_t *rows, struct error *error)
+{
+    struct db *source, *target;
+    *rows = 0;
+    enum err e = store_acquire(from, STORE_READ, &source, error);
+    if (e) return e;
+    e = store_acquire(to, STORE_WRITE, &target, error);
+    if (!e) {
+        struct texts *texts = xcalloc(n_tables, sizeof *texts);
+        for (size_t i = 0; i < n_tables; i++) write_texts(&tables[i], &texts[i]);
+        e = copy_all(source, target, texts, rows, error);
+        store_forget(from, source);
+        store_forget(to, target);
+        free(texts);
+    } else {
+        store_release(from, source);
+    }
+    return e;
+}
