@@ -3,6 +3,7 @@
 
 #include "api/route.h"
 #include "base/json.h"
+#include "base/str.h"
 
 /* Seconds after which it is worth trying again, where the error doesn't know: some of a full queue
  * will have been answered; a hub that was stopping will be up again. */
@@ -39,9 +40,10 @@ void error_write(struct buf *out, const struct error *error, const char *request
     jw_obj_end(&w);
 }
 
-void error_respond(struct sink *sink, const struct error *error, const char *request_id)
+static void respond(struct sink *sink, int status,
+                    void (*write)(struct buf *out, const struct error *error, const char *id),
+                    const struct error *error, const char *request_id)
 {
-    int status = err_http_status(error->code);
     struct sink_header retry = {"Retry-After", NULL};
     char seconds[16];
     if (status == 429 || status == 503) {
@@ -52,14 +54,52 @@ void error_respond(struct sink *sink, const struct error *error, const char *req
     }
     struct buf body;
     buf_init(&body, 8 * 1024);
-    error_write(&body, error, request_id);
+    write(&body, error, request_id);
     /* The sink may have been closed meanwhile: nobody is left to be told. */
     (void)sink_respond(sink, status, "application/json", &retry, retry.value ? 1 : 0,
                        buf_str(&body), body.len);
     buf_free(&body);
 }
 
+void error_respond(struct sink *sink, const struct error *error, const char *request_id)
+{
+    respond(sink, err_http_status(error->code), error_write, error, request_id);
+}
+
+/* ---- /api/v1 ------------------------------------------------------------------------------- */
+
+/* A value that does not fit is 422 there, whatever it did not fit. */
+static bool is_validation(const struct error *error)
+{
+    return error->code == ERR_INVALID || error->code == ERR_JSON;
+}
+
+static void write_v1(struct buf *out, const struct error *error, const char *request_id)
+{
+    struct jw w;
+    jw_init(&w, out);
+    jw_obj(&w);
+    jw_key(&w, "error");
+    jw_obj(&w);
+    jw_kstr(&w, "code", is_validation(error) ? "validation_error" : err_api_code(error->code));
+    jw_kstr(&w, "message", error->msg);
+    jw_key(&w, "details");
+    jw_arr(&w);
+    if (*error->param) {
+        jw_obj(&w);
+        jw_kstr(&w, "param", error->param);
+        jw_kstr(&w, "message", error->msg);
+        jw_obj_end(&w);
+    }
+    jw_arr_end(&w);
+    jw_kstr(&w, "request_id", request_id);
+    jw_obj_end(&w);
+    jw_obj_end(&w);
+}
+
 void api_error(struct sink *sink, const struct http_request *req, const struct error *error)
 {
-    error_respond(sink, error, req->request_id);
+    bool v1 = str_starts(req->path, "/api/v1/");
+    int status = v1 && is_validation(error) ? 422 : err_http_status(error->code);
+    respond(sink, status, v1 ? write_v1 : error_write, error, req->request_id);
 }

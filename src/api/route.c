@@ -10,9 +10,11 @@
 
 #include "api/hub/hub_int.h"
 #include "api/openai/openai.h"
+#include "api/v1/v1.h"
 #include "base/str.h"
 
-const struct route *const api_route_tables[] = {openai_routes, hub_routes, NULL};
+const struct route *const api_route_tables[] = {
+    openai_routes, hub_routes, v1_auth_routes, v1_conversation_routes, v1_job_routes, NULL};
 
 static int hex_digit(char c)
 {

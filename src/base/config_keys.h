@@ -68,12 +68,13 @@
     X(DEFAULT_TEMPERATURE, "DEFAULT_TEMPERATURE", REAL, "0.7", 0, 100, "", "generation", "Temperature of requests that say nothing.") \
     X(DEFAULT_TOP_P, "DEFAULT_TOP_P", REAL, "0.9", 0, 1, "", "generation", "top_p of requests that say nothing.") \
     X(DATABASE_URL, "DATABASE_URL", SECRET, "", 0, 0, "", "accounts", "Where conversations and users are kept: postgresql://... (postgresql+asyncpg:// is read as the same); empty is an SQLite file in the data folder.") \
+    X(JWT_SECRET_KEY, "JWT_SECRET_KEY", SECRET, "", 0, 0, "", "accounts", "Key that signs the users' tokens; empty makes one and keeps it in the data folder.") \
+    X(JWT_ALGORITHM, "JWT_ALGORITHM", STRING, "HS256", 0, 0, "", "accounts", "How the users' tokens are signed.") \
+    X(JWT_EXPIRE_MINUTES, "JWT_ACCESS_TOKEN_EXPIRE_MINUTES", INT, "10080", 1, 5256000, "minutes", "accounts", "How long a user's token is valid.") \
+    X(REGISTRATION, "HEARTH_REGISTRATION", STRING, "open", 0, 0, "", "accounts", "Who may make an account through the API: anybody, people with an invitation of an admin, or nobody (`hearth users create` always works).") \
     X(HISTORY_DB_URL, "HALA_HISTORY_DB_URL", SECRET, "", 0, 0, "", "later", "Database of the session history: postgresql://...; empty is that of DATABASE_URL.") \
     X(ALEMBIC_DATABASE_URL, "ALEMBIC_DATABASE_URL", SECRET, "", 0, 0, "", "later", "Accepted and ignored: Hearth migrates its database itself.") \
     X(WS_URL, "HALA_WS_URL", STRING, "", 0, 0, "", "later", "Accepted and ignored: clients read it to find the hub.") \
-    X(JWT_SECRET_KEY, "JWT_SECRET_KEY", SECRET, "", 0, 0, "", "later", "Key that signs the users' tokens; empty makes one and keeps it in the data folder.") \
-    X(JWT_ALGORITHM, "JWT_ALGORITHM", STRING, "HS256", 0, 0, "", "later", "How the users' tokens are signed.") \
-    X(JWT_EXPIRE_MINUTES, "JWT_ACCESS_TOKEN_EXPIRE_MINUTES", INT, "10080", 1, 5256000, "minutes", "later", "How long a user's token is valid.") \
     X(DEFAULT_MODEL_SOURCE, "DEFAULT_MODEL_SOURCE", STRING, "local", 0, 0, "", "later", "Who answers requests that name no source.") \
     X(LOCAL_DIRECT_LOADING, "LOCAL_DIRECT_LOADING", BOOL, "true", 0, 0, "", "later", "Try the hub's own models before other providers.") \
     X(OLLAMA_URL, "EMBEDDINGS_BASEURL", STRING, "http://localhost:11434", 0, 0, "", "later", "Where Ollama listens.") \
@@ -120,6 +121,7 @@
     Z(LOG_LEVEL, "DEBUG, INFO, WARNING, ERROR, OFF")                                               \
     Z(CONTEXT_OVERFLOW, "stop, shift")                                                             \
     Z(LOG_FORMAT, "text, json")                                                                    \
+    Z(REGISTRATION, "open, invited, closed")                                                       \
     Z(JWT_ALGORITHM, "HS256")                                                                      \
     Z(DEFAULT_MODEL_SOURCE, "local, ollama, aihub, openai")
 

@@ -59,6 +59,7 @@ static enum err open_common(const struct config *config, struct hub **out, struc
     h->config = config;
     h->started_wall_s = clock_wall_s();
     h->started_mono_ms = clock_mono_ms();
+    h->accounts = accounts_new(config);
     enum err e = open_models(h, error);
     if (!e) e = open_pool(h, error);
     if (!e) e = timers_new(&h->timers, error);
@@ -129,6 +130,7 @@ void hub_close(struct hub *h, int64_t grace_ms)
     snapshot_free(h->models_view);
     timers_free(h->timers);
     models_free(h->models);
+    accounts_free(h->accounts);
     free(h);
 }
 

@@ -9,6 +9,7 @@
 #include "base/thread.h"
 #include "base/timer.h"
 #include "engine/engine.h"
+#include "hub/accounts.h"
 #include "hub/snapshot.h"
 #include "models/models.h"
 #include "provider/provider.h"
@@ -25,9 +26,10 @@ struct hub {
     struct recorder *recorder; /* in front of it */
     struct provider *provider; /* the recorder's face: everything goes through it */
     struct snapshot *health_view, *models_view; /* of GET /health and GET /v1/models */
-    struct provider *worker; /* a process of its own; NULL with HEARTH_IN_PROCESS */
-    struct stack stack;      /* with HEARTH_IN_PROCESS */
-    struct sched *sched;     /* that of the stack, else NULL */
+    struct provider *worker;   /* a process of its own; NULL with HEARTH_IN_PROCESS */
+    struct stack stack;        /* with HEARTH_IN_PROCESS */
+    struct sched *sched;       /* that of the stack, else NULL */
+    struct accounts *accounts; /* database and logins, opened when first needed */
     int64_t started_wall_s;
     int64_t started_mono_ms;
 };

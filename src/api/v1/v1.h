@@ -1,0 +1,11 @@
+/* The multi-user backend's tables. */
+#ifndef HEARTH_API_V1_V1_H
+#define HEARTH_API_V1_V1_H
+
+#include "api/fields.h"
+#include "api/route.h"
+
+extern const struct route v1_auth_routes[], v1_conversation_routes[], v1_job_routes[];
+extern const struct schema v1_schemas[], v1_conversation_schemas[];
+
+#endif

@@ -1,0 +1,111 @@
+/* The hub's database; see accounts.h. */
+#include "hub/accounts.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "store/store_conversation.h"
+
+struct accounts {
+    const struct config *config;
+    pthread_mutex_t lock; /* of opening; both are set for good once they are there */
+    struct store *store;
+    struct auth *auth;
+};
+
+struct accounts *accounts_new(const struct config *config)
+{
+    struct accounts *a = xcalloc(1, sizeof *a);
+    a->config = config;
+    pthread_mutex_init(&a->lock, NULL);
+    return a;
+}
+
+void accounts_free(struct accounts *a)
+{
+    if (!a) return;
+    auth_close(a->auth);
+    store_close(a->store);
+    pthread_mutex_destroy(&a->lock);
+    free(a);
+}
+
+static enum err data_file(const struct config *config, const char *name, char *dst, size_t size,
+                          struct error *error)
+{
+    char dir[FS_PATH_MAX];
+    const char *set = config_str(config, CONFIG_DATA_DIR);
+    enum err e = OK;
+    if (!*set)
+        e = fs_user_data_dir(dir, sizeof dir, error);
+    else if (!str_copy(dir, sizeof dir, set))
+        e = err_set(error, ERR_CONFIG, "HEARTH_DATA is longer than %zu bytes", sizeof dir - 1);
+    if (!e) e = fs_mkdirs(dir, 0700, error);
+    if (!e) e = fs_join(dst, size, dir, name, error);
+    return e;
+}
+
+enum err accounts_url(const struct config *config, char *dst, size_t size, struct error *error)
+{
+    const char *url = config_str(config, CONFIG_DATABASE_URL);
+    if (!*url) return data_file(config, "hearth.db", dst, size, error);
+    if (str_copy(dst, size, url)) return OK;
+    return err_set(error, ERR_CONFIG, "DATABASE_URL is longer than %zu bytes", size - 1);
+}
+
+static enum err open_store(struct accounts *a, struct error *error)
+{
+    char url[FS_PATH_MAX];
+    int64_t cut = 0;
+    enum err e = accounts_url(a->config, url, sizeof url, error);
+    if (e) return e;
+    struct store_params params = {.url = url, .migrate = true};
+    e = store_open(&params, &a->store, error);
+    if (!e) e = store_message_recover(a->store, &cut, error);
+    if (!e && cut) log_info(store, "%lld answers were cut by the last stop", (long long)cut);
+    if (!e) log_info(store, "the database is open (%s)", store_kind(a->store));
+    if (e) {
+        store_close(a->store);
+        a->store = NULL;
+    }
+    return e;
+}
+
+static enum auth_registration registration(const struct config *config)
+{
+    const char *word = config_str(config, CONFIG_REGISTRATION);
+    if (str_ieq(word, "open")) return AUTH_REGISTER_OPEN;
+    return str_ieq(word, "invited") ? AUTH_REGISTER_INVITED : AUTH_REGISTER_CLOSED;
+}
+
+static enum err open_auth(struct accounts *a, struct error *error)
+{
+    char key_file[FS_PATH_MAX];
+    enum err e = data_file(a->config, "jwt.key", key_file, sizeof key_file, error);
+    if (e) return e;
+    struct auth_params params = {
+        .store = a->store,
+        .jwt_secret = config_str(a->config, CONFIG_JWT_SECRET_KEY),
+        .key_file = key_file,
+        .access_minutes = config_int(a->config, CONFIG_JWT_EXPIRE_MINUTES),
+        .registration = registration(a->config),
+    };
+    return auth_open(&params, &a->auth, error);
+}
+
+enum err accounts_open(struct accounts *a, struct store **store, struct auth **auth,
+                       struct error *error)
+{
+    enum err e = OK;
+    pthread_mutex_lock(&a->lock);
+    if (!a->store) e = open_store(a, error);
+    if (!e && !a->auth) e = open_auth(a, error);
+    *store = a->store;
+    *auth = a->auth;
+    pthread_mutex_unlock(&a->lock);
+    return e;
+}

@@ -1,0 +1,22 @@
+/* The hub's database and who may use it, opened at the first request that needs them: a hub that
+ * nobody logs in to keeps no file, and a database that is away when the hub starts is found when it
+ * is back. Any thread; the first call waits for the database. */
+#ifndef HEARTH_HUB_ACCOUNTS_H
+#define HEARTH_HUB_ACCOUNTS_H
+
+#include "auth/auth.h"
+#include "base/config.h"
+#include "store/store.h"
+
+struct accounts;
+
+struct accounts *accounts_new(const struct config *config); /* borrowed; opens nothing */
+void accounts_free(struct accounts *a);                     /* NULL is fine */
+/* Both live as long as `a`. ERR_DATABASE: can't be reached now; the next call tries again. */
+HT_MUST_CHECK enum err accounts_open(struct accounts *a, struct store **store, struct auth **auth,
+                                     struct error *error);
+/* Where the database is: DATABASE_URL, else a file in the data folder, which is made. */
+HT_MUST_CHECK enum err accounts_url(const struct config *config, char *dst, size_t size,
+                                    struct error *error);
+
+#endif
