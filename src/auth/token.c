@@ -45,7 +45,7 @@ static enum err check_claims(jwt_t *jwt, char user_id[STORE_ID_MAX], int64_t *ve
     errno = 0;
     *version = jwt_get_grant_int(jwt, "ver");
     int64_t issued = jwt_get_grant_int(jwt, "iat"), expires = jwt_get_grant_int(jwt, "exp");
-    if (errno || !str_eq(issuer, ISSUER) || !subject || !*subject ||
+    if (errno || *version < 0 || !str_eq(issuer, ISSUER) || !subject || !*subject ||
         !str_copy(user_id, STORE_ID_MAX, subject))
         return err_set(error, ERR_AUTH, "the token is not one of this hub's");
     if (expires <= now)

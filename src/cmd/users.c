@@ -203,7 +203,7 @@ static int run_users(const struct cmd_call *call)
 
 const struct cmd_verb verb_users = {
     .name = "users",
-    .args = "[list | create NAME | passwd NAME | disable NAME | enable NAME | delete NAME]",
+    .args = "[list | create|passwd|disable|enable|delete NAME]",
     .summary = "List, make or change the accounts of this hub",
     .details = "Passwords are asked for, or read from standard input when that is not a terminal. "
                "A new password and `disable` end every login of the account at once.\n\n"
