@@ -67,6 +67,27 @@ static enum err make_echo(struct job *job, const struct engine_model *m, struct 
     return OK;
 }
 
+/* How many tokens at the start of the prompt are its system messages: those that it has in common
+ * with a prompt of these messages alone. 0 when the template wants more than these. */
+static int32_t system_tokens(const struct engine_model *m, const struct gen_request *req,
+                             const struct engine_prompt *prompt)
+{
+    struct gen_request alone = *req;
+    struct engine_prompt *p;
+    struct error error;
+    size_t n_a, n_b, n = 0;
+    alone.n_messages = 0;
+    while (alone.n_messages < req->n_messages &&
+           req->messages[alone.n_messages].role == ROLE_SYSTEM)
+        alone.n_messages++;
+    if (req->kind != GEN_CHAT || !alone.n_messages) return 0;
+    if (engine_prompt_new(m, &alone, INT32_MAX, &p, &error)) return 0;
+    const int32_t *a = engine_prompt_tokens(prompt, &n_a), *b = engine_prompt_tokens(p, &n_b);
+    while (n < n_a && n < n_b && a[n] == b[n]) n++;
+    engine_prompt_free(p);
+    return (int32_t)n;
+}
+
 static enum err generate(struct job *job, struct sched_model *m, struct engine_prompt *prompt,
                          struct error *error)
 {
@@ -86,6 +107,8 @@ static enum err generate(struct job *job, struct sched_model *m, struct engine_p
                                .resume = req->resume,
                                .listener = note_event,
                                .listener_ctx = job};
+    if (sched_overflow(job->l->sched, req->overflow) == OVERFLOW_SHIFT)
+        g.n_keep = system_tokens(sched_engine_model(m), req, prompt);
     if (job->adapter) {
         g.adapter = job->adapter->name;
         g.adapter_path = job->adapter->path;

@@ -115,7 +115,7 @@ struct request *request_new_generate(const struct sched_generate *g, struct erro
         return NULL;
     r->deadline_ms = g->deadline_ms;
     r->deterministic = g->deterministic;
-    r->overflow = g->overflow ? g->overflow : g->model->s->params.overflow;
+    r->overflow = sched_overflow(g->model->s, g->overflow);
     adapter_want(r, g);
     r->logprobs = g->sampling.logprobs;
     r->n_top = g->sampling.top_logprobs;

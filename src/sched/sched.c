@@ -250,6 +250,11 @@ static enum err submit(struct sched *s, struct request *r, int32_t idle, uint64_
     return e;
 }
 
+enum overflow sched_overflow(const struct sched *s, enum overflow wanted)
+{
+    return wanted == OVERFLOW_DEFAULT ? s->params.overflow : wanted;
+}
+
 enum err sched_generate(struct sched *s, const struct sched_generate *g, uint64_t *id,
                         struct error *error)
 {

@@ -176,6 +176,9 @@ struct sched_generate {
     void *listener_ctx;
 };
 
+/* What a request that says `wanted` will do when its context is full. */
+enum overflow sched_overflow(const struct sched *s, enum overflow wanted);
+
 /* *id is never 0. ERR_BUSY (queue full), ERR_CONTEXT (can never fit), ERR_STOPPING: nothing was
  * taken and the listener is never called. Otherwise the listener gets exactly one last event. */
 HT_MUST_CHECK enum err sched_generate(struct sched *s, const struct sched_generate *g, uint64_t *id,

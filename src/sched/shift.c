@@ -15,7 +15,12 @@
 #include "base/mem.h"
 #include "sched/sched_int.h"
 
-enum { LEAST_DROPPED = 8 /* tokens; for fewer it is not worth it */ };
+enum {
+    LEAST_DROPPED = 8, /* tokens; for fewer it is not worth it */
+    /* Kept even without a system prompt: attention leans on the first tokens, and without them the
+     * text falls apart (Xiao et al., Efficient Streaming Language Models with Attention Sinks). */
+    LEAST_KEPT = 4,
+};
 
 static bool may_shift(const struct choice *c)
 {
@@ -31,7 +36,8 @@ bool choice_shift(struct choice *c)
     struct sched_model *m = r->model;
     struct slot *slot = c->slot;
     ht_assert(slot && slot->n_kv < c->n_tokens);
-    int32_t keep = r->n_keep < slot->n_kv / 2 ? r->n_keep : slot->n_kv / 2;
+    int32_t keep = r->n_keep > LEAST_KEPT ? r->n_keep : LEAST_KEPT;
+    if (keep > slot->n_kv / 2) keep = slot->n_kv / 2;
     int32_t drop = (slot->n_kv - keep) / 2;
     if (!may_shift(c) || drop < LEAST_DROPPED || !engine_seq_shift(m->ctx, slot->seq, 0, 0, 0))
         return false; /* asked first, since removing can't be taken back */

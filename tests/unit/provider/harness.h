@@ -52,6 +52,7 @@ struct client {
     struct usage usage;
     struct timings timings;
     size_t n_logprobs;
+    double logprob_sum; /* of the chosen tokens */
     float *vectors;
     size_t n_vectors, n_dims;
     int64_t done_ns;
@@ -138,6 +139,8 @@ static inline void client_listen(void *ctx, const struct gen_event *ev)
         buf_append(&c->text[ev->choice], ev->text, ev->text_len);
         c->n_logprobs += ev->n_logprobs;
         for (size_t i = 0; i < ev->n_logprobs; i++)
+            c->logprob_sum += (double)ev->logprobs[i].chosen.logprob;
+        for (size_t i = 0; i < ev->n_logprobs; i++)
             assert_true(ev->logprobs[i].chosen.logprob <= 0 && ev->logprobs[i].n_top <= 20);
         c->n_texts++;
         break;
@@ -213,8 +216,8 @@ static inline struct sched_params some_params(struct engine *engine)
         .engine = engine, .n_parallel = 4, .n_batch = 512, .n_ubatch = 512, .queue_capacity = 1000};
 }
 
-static inline void fixture_open(struct fixture *f, struct engine *engine, const char *chat,
-                                const char *embedding, int32_t n_parallel)
+static inline void fixture_open_ctx(struct fixture *f, struct engine *engine, const char *chat,
+                                    const char *embedding, int32_t n_parallel, int32_t n_ctx)
 {
     struct error error;
     *f = (struct fixture){.engine = engine};
@@ -224,6 +227,7 @@ static inline void fixture_open(struct fixture *f, struct engine *engine, const 
     assert_int_equal(pool_new("pool", 2, 1000, &f->pool, &error), OK);
     struct sched_params params = some_params(engine);
     params.n_parallel = n_parallel;
+    params.n_ctx = n_ctx;
     assert_int_equal(sched_new(&params, &f->sched, &error), OK);
     struct local_params local = {.sched = f->sched,
                                  .models = f->models,
@@ -231,6 +235,12 @@ static inline void fixture_open(struct fixture *f, struct engine *engine, const 
                                  .default_model = chat,
                                  .default_embedding_model = embedding};
     assert_int_equal(local_open(&local, &f->local, &error), OK);
+}
+
+static inline void fixture_open(struct fixture *f, struct engine *engine, const char *chat,
+                                const char *embedding, int32_t n_parallel)
+{
+    fixture_open_ctx(f, engine, chat, embedding, n_parallel, 0);
 }
 
 static inline void fixture_close(struct fixture *f, int64_t grace_ms)

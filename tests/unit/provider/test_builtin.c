@@ -252,6 +252,92 @@ static void test_file_that_cannot_be_loaded(void **state)
     fixture_close(&f, 0);
 }
 
+/* ---- the same answer, alone and in company -------------------------------------------------- */
+
+static const char *const story =
+    "Once upon a time a king had three daughters, and a garden in which a tree stood that bore "
+    "golden apples. Every night one of them was missing, so the king asked his eldest daughter to "
+    "keep watch, but at midnight she fell asleep. Tell me what happened to the second one.";
+
+static struct gen_request *exact_request(bool deterministic)
+{
+    struct gen_request *req = chat_request("", story);
+    req->max_tokens = 48;
+    req->sampling.ignore_eos = true;
+    req->sampling.temperature = 1;
+    req->sampling.seed = 7;
+    req->sampling.logprobs = true; /* their sum shows the last bit of every step */
+    req->deterministic = deterministic;
+    return req;
+}
+
+static void test_deterministic_is_the_same_under_load(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_builtin(&f, "");
+    struct client *alone = ask(&f, exact_request(true));
+    assert_int_equal(alone->error.code, OK);
+    assert_int_equal(alone->n_logprobs, 48);
+    client_free(ask(&f, exact_request(false))); /* its prompt is cached now */
+    struct client *others[6], *exact[3];
+    for (int i = 0; i < 6; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "Tell me about the number %d", i * i);
+        struct gen_request *req = chat_request("", i % 2 ? text : story);
+        req->max_tokens = 120 + 10 * i;
+        req->sampling.ignore_eos = true;
+        others[i] = send_request(&f, req);
+    }
+    for (int i = 0; i < 3; i++) exact[i] = send_request(&f, exact_request(true));
+    for (int i = 0; i < 3; i++) {
+        client_wait(exact[i]);
+        assert_int_equal(exact[i]->error.code, OK);
+        assert_int_equal(exact[i]->usage.cached_tokens, 0);
+        assert_string_equal(exact[i]->text[0].data, alone->text[0].data);
+        assert_true(exact[i]->logprob_sum == alone->logprob_sum);
+        client_free(exact[i]);
+    }
+    for (int i = 0; i < 6; i++) {
+        client_wait(others[i]);
+        assert_int_equal(others[i]->error.code, OK);
+        client_free(others[i]);
+    }
+    client_free(alone);
+    fixture_close(&f, 0);
+}
+
+/* The context is 256 tokens; the answer goes on for 600, and the system prompt stays. */
+static void test_full_context_shifts(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct engine *engine;
+    struct error error;
+    assert_int_equal(engine_open_llama(HEARTH_BINARY_DIR "/lib/hearth", &engine, &error), OK);
+    fixture_open_ctx(&f, engine, "", "", 2, 256);
+    for (int shift = 0; shift < 2; shift++) {
+        struct gen_request *req = chat_request("", "Tell me a long story.");
+        struct message *m = arena_alloc(req->arena, 2 * sizeof *m);
+        m[0] = (struct message){.role = ROLE_SYSTEM, .content = "You are a patient narrator."};
+        m[1] = req->messages[0];
+        req->messages = m;
+        req->n_messages = 2;
+        req->max_tokens = 600;
+        req->sampling.ignore_eos = true;
+        req->overflow = shift ? OVERFLOW_SHIFT : OVERFLOW_STOP;
+        struct client *c = ask(&f, req);
+        assert_int_equal(c->error.code, OK);
+        assert_int_equal(c->finish[0], FINISH_LENGTH);
+        if (shift)
+            assert_int_equal(c->usage.completion_tokens, 600);
+        else
+            assert_int_equal(c->usage.completion_tokens + c->usage.prompt_tokens, 256);
+        client_free(c);
+    }
+    fixture_close(&f, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +350,8 @@ int main(void)
         cmocka_unit_test(test_cancel_in_the_middle),
         cmocka_unit_test(test_context_is_filled_to_its_end),
         cmocka_unit_test(test_file_that_cannot_be_loaded),
+        cmocka_unit_test(test_deterministic_is_the_same_under_load),
+        cmocka_unit_test(test_full_context_shifts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
