@@ -39,7 +39,13 @@
     X(DEFAULT_EMBED_MODEL, "HEARTH_EMBED_MODEL", STRING, "", 0, 0, "", "models", "Embedding model for requests that name none; empty is the built-in one.") \
     X(DEFAULT_ADAPTER, "HEARTH_ADAPTER", STRING, "", 0, 0, "", "models", "LoRA adapter for requests that name none, where it fits the model; empty is none.") \
     X(ADAPTERS_KEPT, "HEARTH_ADAPTERS_KEPT", INT, "8", 0, 1000, "", "models", "LoRA adapters of a model that stay in memory while no request uses them.") \
+    X(RERANK_MODEL, "RERANKER_MODEL_PATH", STRING, "", 0, 0, "", "models", "Rerank model for requests that name none: a name or a GGUF file; empty is the built-in one.") \
     X(PRELOAD, "HEARTH_PRELOAD", BOOL, "true", 0, 0, "", "models", "Load the default model at start instead of at the first request.") \
+    X(PRELOAD_MODELS, "HEARTH_PRELOAD_MODELS", STRING, "", 0, 0, "", "models", "Further models to load at start: a comma-separated list of names, of any kind.") \
+    X(MEMORY, "HEARTH_MEMORY", BYTES, "0", 0, 0, "bytes", "models", "Main memory for all models together; 0 is three quarters of what the machine (or its container) has, and never more than is free.") \
+    X(KEEP_ALIVE, "HEARTH_KEEP_ALIVE", STRING, "forever", 0, 0, "", "models", "How long a model stays in memory after its last request, where the request does not say it: forever, a time like 5m, or 0, which unloads it the moment no work for it is left.") \
+    X(EXCLUSIVE, "HEARTH_EXCLUSIVE", BOOL, "false", 0, 0, "", "models", "One model in memory at a time, for small machines.") \
+    X(SWITCH_WAIT, "HEARTH_SWITCH_WAIT", MS, "20s", 0, 86400000, "ms", "models", "How long requests for a model wait while others, for which there is no room beside it, still get requests; then those finish what they are generating and make room.") \
     X(HF_TOKEN, "HF_TOKEN", SECRET, "", 0, 0, "", "models", "Token for gated repositories at Hugging Face.") \
     X(HF_ENDPOINT, "HF_ENDPOINT", STRING, "https://huggingface.co", 0, 0, "", "models", "Where catalogue names and repositories are downloaded from.") \
     X(N_CTX, "LLAMA_CPP_N_CTX", INT, "0", 0, 16777216, "tokens", "engine", "Longest context of a request, prompt and answer; 0 is the model's own, up to 8192.") \
@@ -89,7 +95,6 @@
     X(AIHUB_CLIENT_ID, "AIHUB_CLIENT_ID", STRING, "", 0, 0, "", "later", "Client id at that Keycloak server.") \
     X(AIHUB_CLIENT_SECRET, "AIHUB_CLIENT_SECRET", SECRET, "", 0, 0, "", "later", "Client secret at that Keycloak server.") \
     X(AIHUB_VERIFY_SSL, "AIHUB_VERIFY_SSL", BOOL, "true", 0, 0, "", "later", "Check the AI Hub's certificate. On by default, because a password is sent there; false only for a server of your own with a self-signed certificate.") \
-    X(RERANK_MODEL, "RERANKER_MODEL_PATH", STRING, "", 0, 0, "", "later", "Rerank model: a name or a GGUF file; empty leaves reranking out.") \
     X(MAX_FILESIZE_MB, "MAX_FILESIZE_MB", INT, "50", 1, 102400, "MiB", "later", "Largest uploaded file.") \
     X(CHUNK_SIZE, "CHUNK_SIZE", INT, "2000", 100, 1000000, "characters", "later", "Length of the pieces that files are cut into for retrieval.") \
     X(CHUNK_OVERLAP, "CHUNK_OVERLAP", INT, "400", 0, 500000, "characters", "later", "How much neighbouring pieces share.") \

@@ -80,6 +80,12 @@ static bool are_origins(const char *s)
     return true;
 }
 
+static bool is_keep_alive(const char *s)
+{
+    int64_t ms;
+    return str_to_keep_alive(s, &ms);
+}
+
 static const struct {
     enum config_key key;
     bool (*ok)(const char *text);
@@ -91,6 +97,7 @@ static const struct {
      "slash), or *"},
     {CONFIG_HF_ENDPOINT, is_http_url, "an address like https://huggingface.co"},
     {CONFIG_OLLAMA_URL, is_http_url, "an address like http://localhost:11434"},
+    {CONFIG_KEEP_ALIVE, is_keep_alive, "forever, a time like 5m, or 0"},
     {CONFIG_AIHUB_URL, is_http_url_or_empty, "an address like https://aihub.example.org"},
 };
 
@@ -101,9 +108,9 @@ struct unit {
     double size;
 };
 
-static const struct unit times[] = {{"ms", 1},      {"s", 1000},     {"m", 60000},
-                                    {"h", 3600000}, {"d", 86400000}, {"", 1}};
-enum { N_TIMES = sizeof times / sizeof *times - 1 }; /* the last one is for reading only */
+static const struct unit times[] = {
+    {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+enum { N_TIMES = sizeof times / sizeof *times };
 
 /* ---- what is allowed, in words ------------------------------------------------------------- */
 
@@ -168,25 +175,6 @@ void config_allowed(enum config_key key, char *dst, size_t size)
 
 /* ---- parsing ------------------------------------------------------------------------------- */
 
-/* "250", "250ms", "1.5s", "2m", "1h", "1d" -> milliseconds */
-static bool parse_ms(const char *text, double *out)
-{
-    size_t n = strspn(text, "0123456789.");
-    char number[32];
-    if (n == 0 || n >= sizeof number) return false;
-    memcpy(number, text, n);
-    number[n] = '\0';
-    double v;
-    if (!str_to_double(number, 0, 1e15, &v)) return false;
-    const char *unit = text + n + (text[n] == ' ');
-    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
-        if (str_ieq(unit, times[i].name)) {
-            *out = v * times[i].size + 0.5;
-            return true;
-        }
-    return false;
-}
-
 static bool in_range(const struct config_info *info, double v)
 {
     return (info->min == 0 && info->max == 0) || (v >= info->min && v <= info->max);
@@ -195,7 +183,6 @@ static bool in_range(const struct config_info *info, double v)
 static bool parse_number(const struct config_info *info, const char *text, struct config_value *out)
 {
     uint64_t bytes;
-    double ms;
     switch (info->type) {
     case CONFIG_INT:
         return str_to_i64(text, INT64_MIN, INT64_MAX, &out->i) && in_range(info, (double)out->i);
@@ -205,10 +192,7 @@ static bool parse_number(const struct config_info *info, const char *text, struc
         if (!str_to_bytes(text, &bytes) || bytes > INT64_MAX) return false;
         out->i = (int64_t)bytes;
         return in_range(info, (double)bytes);
-    case CONFIG_MS:
-        if (!parse_ms(text, &ms) || ms >= 1e18) return false;
-        out->i = (int64_t)ms;
-        return in_range(info, (double)out->i);
+    case CONFIG_MS: return str_to_ms(text, &out->i) && in_range(info, (double)out->i);
     default: ht_bug("not a number");
     }
 }

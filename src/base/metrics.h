@@ -44,6 +44,8 @@
     X(first_token_seconds, series, "time from arrival to the first token")                         \
     X(token_seconds, series, "time between two tokens of one stream")                              \
     X(models_loaded, gauge, "models in memory")                                                    \
+    X(models_memory_bytes, gauge, "main memory that the models in memory take")                    \
+    X(models_evicted_total, counter, "models that left because another one needed their room")     \
     X(model_load_seconds, histogram, "time to load a model")
 
 enum metric {

@@ -160,6 +160,37 @@ bool str_to_bytes(const char *s, uint64_t *out)
     return true;
 }
 
+bool str_to_ms(const char *s, int64_t *out)
+{
+    static const struct {
+        const char *name;
+        double ms;
+    } units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+    size_t n = strspn(s, "0123456789.");
+    char number[32];
+    double v;
+    if (n == 0 || n >= sizeof number) return false;
+    memcpy(number, s, n);
+    number[n] = '\0';
+    if (!str_to_double(number, 0, 1e15, &v)) return false;
+    const char *unit = s + n + (s[n] == ' ');
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (!str_ieq(unit, units[i].name)) continue;
+        v = v * units[i].ms + 0.5;
+        if (v >= 1e18) return false;
+        *out = (int64_t)v;
+        return true;
+    }
+    return false;
+}
+
+bool str_to_keep_alive(const char *s, int64_t *out)
+{
+    *out = -1;
+    return str_ieq(s, "forever") || (s[0] == '-' && str_to_ms(s + 1, &(int64_t){0})) ||
+           str_to_ms(s, out);
+}
+
 const char *str_from_bytes(char *dst, size_t size, uint64_t bytes)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

@@ -29,6 +29,10 @@ bool str_to_bool(const char *s, bool *out); /* true/false/1/0/yes/no/on/off */
 
 /* "512", "16K", "4M", "1.5GiB" (K, KB and KiB all mean 1024) */
 bool str_to_bytes(const char *s, uint64_t *out);
+/* "250", "250ms", "1.5s", "2m", "1h", "1d" -> milliseconds */
+bool str_to_ms(const char *s, int64_t *out);
+/* The same, "forever" or a negative number = -1. */
+bool str_to_keep_alive(const char *s, int64_t *out);
 /* 1536 -> "1.5 KiB"; returns dst */
 const char *str_from_bytes(char *dst, size_t size, uint64_t bytes);
 

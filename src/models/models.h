@@ -28,8 +28,9 @@ HT_MUST_CHECK enum err models_open(const char *dir, const char *builtin_dir, str
 void models_free(struct models *m);
 const char *models_dir(const struct models *m);
 
-#define BUILTIN_CHAT_MODEL  "hearth-tiny"
-#define BUILTIN_EMBED_MODEL "hearth-tiny-embed"
+#define BUILTIN_CHAT_MODEL   "hearth-tiny"
+#define BUILTIN_EMBED_MODEL  "hearth-tiny-embed"
+#define BUILTIN_RERANK_MODEL "hearth-tiny-rerank"
 
 /* A copy of what is there now, built-in models first, then by id. Free with free(). Files that
  * can't be read as models are left out and logged once. */

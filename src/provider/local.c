@@ -27,7 +27,7 @@ static void free_logprobs(struct logprob_block *b)
     }
 }
 
-static void job_free(struct job *job)
+void job_drop_work(struct job *job)
 {
     for (int32_t i = 0; i < job->n_choices; i++) {
         engine_parser_free(job->choices[i].parser);
@@ -35,6 +35,16 @@ static void job_free(struct job *job)
     }
     free(job->choices);
     free(job->echo);
+    job->choices = NULL;
+    job->n_choices = 0;
+    job->echo = NULL;
+    if (job->model) sched_model_unref(job->model); /* after the parsers, which are of it */
+    job->model = NULL;
+}
+
+static void job_free(struct job *job)
+{
+    job_drop_work(job);
     free(job->load_name);
     free(job->model_path);
     free(job->model_adapter);
@@ -42,6 +52,22 @@ static void job_free(struct job *job)
     if (job->gen) arena_free(job->gen->arena);
     if (job->embed) arena_free(job->embed->arena);
     free(job);
+}
+
+bool local_enter(struct local *l)
+{
+    pthread_mutex_lock(&l->lock);
+    bool ok = !l->stopping;
+    l->n_jobs += ok;
+    pthread_mutex_unlock(&l->lock);
+    return ok;
+}
+
+void local_leave(struct local *l)
+{
+    pthread_mutex_lock(&l->lock);
+    if (--l->n_jobs == 0) pthread_cond_broadcast(&l->all_gone);
+    pthread_mutex_unlock(&l->lock);
 }
 
 void job_unref(struct job *job)
@@ -52,9 +78,7 @@ void job_unref(struct job *job)
     pthread_mutex_unlock(&l->lock);
     if (!last) return;
     job_free(job); /* may use the model, so before it is counted as gone */
-    pthread_mutex_lock(&l->lock);
-    if (--l->n_jobs == 0) pthread_cond_broadcast(&l->all_gone);
-    pthread_mutex_unlock(&l->lock);
+    local_leave(l);
 }
 
 static enum err enter(struct local *l, struct job *job, uint64_t *id, struct error *error)
@@ -113,15 +137,23 @@ static enum err local_embed(struct provider *p, struct embed_request *req, embed
     return take(local_of(p), job, id, error);
 }
 
+enum err local_load_job(struct local *l, const char *model, int64_t keep_alive_ms,
+                        void (*on_done)(void *ctx, const struct error *error), void *ctx,
+                        struct error *error)
+{
+    uint64_t id;
+    struct job *job = xcalloc(1, sizeof *job);
+    *job = (struct job){
+        .kind = JOB_LOAD, .load_fn = on_done, .ctx = ctx, .keep_alive_ms = keep_alive_ms};
+    job->load_name = xstrdup(model);
+    return take(l, job, &id, error);
+}
+
 enum err local_load(struct provider *p, const char *model,
                     void (*on_done)(void *ctx, const struct error *error), void *ctx,
                     struct error *error)
 {
-    uint64_t id;
-    struct job *job = xcalloc(1, sizeof *job);
-    *job = (struct job){.kind = JOB_LOAD, .load_fn = on_done, .ctx = ctx};
-    job->load_name = xstrdup(model);
-    return take(local_of(p), job, &id, error);
+    return local_load_job(local_of(p), model, KEEP_ALIVE_DEFAULT, on_done, ctx, error);
 }
 
 /* ---- cancelling ---------------------------------------------------------------------------- */
@@ -133,7 +165,7 @@ static void cancel(struct local *l, struct job *job, enum err code)
     job->cancelled = true;
     note_cancel(l, job->by_id.id, code);
     if (job->sched_id) sched_cancel(l->sched, job->sched_id);
-    if (!job->loading || !sched_load_forget(l->sched, job->model_id, job)) return;
+    if (!job->loading || !sched_load_forget(l->sched, job->load_id, job)) return;
     struct error error;
     err_set(&error, code, "the request was cancelled");
     job->loading = false;
@@ -170,6 +202,7 @@ static void local_free(struct local *l)
     quarantine_free(l);
     free(l->default_model);
     free(l->default_embedding_model);
+    free(l->default_rerank_model);
     free(l);
 }
 
@@ -222,6 +255,8 @@ enum err local_open(const struct local_params *params, struct provider **out, st
     l->default_model = xstrdup(params->default_model ? params->default_model : "");
     l->default_embedding_model =
         xstrdup(params->default_embedding_model ? params->default_embedding_model : "");
+    l->default_rerank_model =
+        xstrdup(params->default_rerank_model ? params->default_rerank_model : "");
     l->notes = mailbox_new();
     idmap_init(&l->jobs);
     buf_init(&l->text, TEXT_MAX);

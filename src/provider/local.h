@@ -19,6 +19,7 @@ struct local_params {
     struct pool *pool;                               /* borrowed */
     const char *default_model;                       /* copied; "" = the built-in one */
     const char *default_embedding_model;             /* copied; "" = the built-in one */
+    const char *default_rerank_model;                /* copied; "" = the built-in one */
     const char *adapters_dir, *builtin_adapters_dir; /* copied; NULL = none */
     const char *default_adapter;                     /* copied; NULL, "" or "base" = none */
     const char *const *quarantined;                  /* ids, copied: not loaded unless forced */

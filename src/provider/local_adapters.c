@@ -61,7 +61,7 @@ enum err names_split_adapter(struct local *l, const char *name, struct model_inf
     if (!len || len >= sizeof base || !colon[1]) return error->code;
     memcpy(base, name, len);
     base[len] = '\0';
-    if (names_resolve(l, base, false, out, &own)) return error->code;
+    if (names_resolve(l, base, USE_GENERATE, out, &own)) return error->code;
     if (!adapter_is_none(colon + 1) && resolve(l, colon + 1, &info, &own) == ERR_NO_ADAPTER) {
         add_adapter_names(l, colon + 1, error);
         return error->code;
@@ -103,7 +103,7 @@ static enum err take(struct job *job, const char *name, float scale, const char 
 {
     struct model_info model;
     struct adapter_info info = {0};
-    enum err e = names_resolve(job->l, model_id, false, &model, error);
+    enum err e = names_resolve(job->l, model_id, USE_GENERATE, &model, error);
     if (!e) e = resolve(job->l, name, &info, error);
     if (!e) e = check(job->l, &info, &model, error);
     if (e) {
@@ -200,7 +200,7 @@ static enum err fits_any(struct local *l, const struct adapter_info *adapter, st
 {
     struct model_info model, *all;
     size_t n;
-    enum err e = names_resolve(l, "", false, &model, error);
+    enum err e = names_resolve(l, "", USE_GENERATE, &model, error);
     if (!e) e = check(l, adapter, &model, error);
     if (!e || e != ERR_ADAPTER || models_list(l->models, &all, &n, NULL)) return e;
     for (size_t i = 0; i < n && e; i++)

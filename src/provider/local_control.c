@@ -108,43 +108,6 @@ static enum err control_queue(struct local *l, const json_t *args, control_fn fn
     return control_answer(&b, fn, ctx, error);
 }
 
-enum { MODELS_MAX = 64 };
-
-static void write_model(struct jw *w, const struct sched_model_status *m)
-{
-    static const char *const words[] = {[MODEL_ON_DISK] = "unloaded",
-                                        [MODEL_LOADING] = "loading",
-                                        [MODEL_READY] = "loaded",
-                                        [MODEL_FAILED] = "failed"};
-    jw_obj(w);
-    jw_kstr(w, "id", m->id);
-    jw_kstr(w, "state", words[m->state]);
-    jw_kdouble(w, "progress", m->state == MODEL_READY ? 1 : (double)m->progress);
-    jw_kint(w, "context", m->n_ctx);
-    jw_kint(w, "running", m->running);
-    jw_kstr(w, "error", m->state == MODEL_FAILED ? m->error.msg : NULL);
-    jw_obj_end(w);
-}
-
-static enum err control_models(struct local *l, const json_t *args, control_fn fn, void *ctx,
-                               struct error *error)
-{
-    (void)args;
-    struct buf b;
-    struct jw w;
-    struct sched_model_status *models = xcalloc(MODELS_MAX, sizeof *models);
-    size_t n = sched_models(l->sched, models, MODELS_MAX);
-    control_answer_init(&b, &w);
-    jw_obj(&w);
-    jw_key(&w, "models");
-    jw_arr(&w);
-    for (size_t i = 0; i < n && i < MODELS_MAX; i++) write_model(&w, &models[i]);
-    jw_arr_end(&w);
-    jw_obj_end(&w);
-    free(models);
-    return control_answer(&b, fn, ctx, error);
-}
-
 static void write_tier(struct jw *w, const char *name, const int64_t *tier)
 {
     static const char *const keys[] = {"entries", "bytes", "limit", "hits"};
@@ -178,6 +141,9 @@ static enum err control_cache(struct local *l, const json_t *args, control_fn fn
 
 static const control_verb_fn verbs[CONTROL_COUNT] = {
     [CONTROL_MODELS] = control_models,
+    [CONTROL_LOAD] = control_load,
+    [CONTROL_UNLOAD] = control_unload,
+    [CONTROL_PLAN] = control_plan,
     [CONTROL_QUEUE] = control_queue,
     [CONTROL_ADAPTERS] = control_adapters,
     [CONTROL_ADAPTER_LOAD] = control_adapter_load,

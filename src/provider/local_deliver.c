@@ -253,6 +253,9 @@ static void on_done(struct job *job, const struct note *n)
                            .usage = n->more->usage,
                            .timings = n->more->timings,
                            .cache = &n->more->cache};
+    int64_t load_ns = job_load_ns(job);
+    ev.timings.load_ns += load_ns;
+    if (ev.timings.first_token_ns) ev.timings.first_token_ns += load_ns;
     ev.usage.reasoning_tokens = job->reasoning_tokens;
     emit(job, &ev);
     job->over = true;
@@ -284,6 +287,7 @@ static bool on_event(struct job *job, struct note *n)
     case SCHED_EV_CHOICE_END: on_choice_end(job, n); return false;
     case SCHED_EV_DONE: on_done(job, n); return true;
     case SCHED_EV_ERROR: on_error(job, n); return true;
+    case SCHED_EV_BOUNCED: job_again(job); return false;
     case SCHED_EV_EMBEDDING:
         if (n->more->failed)
             fail(job, &n->more->error);
@@ -305,6 +309,15 @@ static void on_cancel(struct local *l, const struct note *n)
     if (node) fail(container_of(node, struct job, by_id), &n->more->error);
 }
 
+static void on_loading(struct local *l, const struct note *n)
+{
+    pthread_mutex_lock(&l->lock);
+    struct idnode *node = idmap_get(&l->jobs, n->id);
+    pthread_mutex_unlock(&l->lock);
+    struct gen_event ev = {.type = GEN_EV_LOADING, .fraction = n->fraction};
+    if (node) emit(container_of(node, struct job, by_id), &ev);
+}
+
 static void deliver(struct local *l, struct note *n)
 {
     struct job *job = n->job;
@@ -323,6 +336,7 @@ static void deliver(struct local *l, struct note *n)
         job->over = true;
         leave_table(job);
         break;
+    case NOTE_LOADING: on_loading(l, n); break;
     case NOTE_CANCEL: on_cancel(l, n); break;
     case NOTE_QUIT: break;
     }

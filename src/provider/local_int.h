@@ -1,7 +1,9 @@
 /* Inside the local provider: what its files share.
  *
  *   local.c          the face: taking, cancelling and closing; a job's life
- *   local_prepare.c  on the pool: name -> model -> prompt -> scheduler
+ *   local_prepare.c  on the pool: prompt or inputs -> scheduler
+ *   local_model.c    a job's model: from its name to a reference, perhaps through a load
+ *   local_models.c   the verbs about models
  *   local_notes.c    from the engine thread to the delivery thread: notes
  *   local_deliver.c  the delivery thread: parsing, reasoning and tools, calling the listener
  *   local_names.c    what a model's name stands for
@@ -60,11 +62,16 @@ struct job {
     /* lock */
     int refs; /* the way through the parts, and the pool while it submits */
     bool cancelled;
-    bool loading; /* it listens to the load of model_id */
+    bool loading; /* it listens to the load of load_id */
     uint64_t sched_id;
+    int64_t load_since_ns, load_ns; /* waiting for its model: now, and before */
     /* set by the pool before anybody else needs it */
     char model_id[MODEL_ID_MAX];
+    char load_id[MODEL_ID_MAX];   /* the scheduler's name of it */
     char *model_path;             /* while it waits for a load */
+    struct sched_model *model;    /* with a reference; NULL until it is loaded */
+    int64_t keep_alive_ms;        /* LOAD */
+    atomic_int progress;          /* percent of the load that its listener was told */
     char *model_adapter;          /* behind the ':' of its model's name; NULL = none */
     struct adapter_info *adapter; /* NULL = none */
     float adapter_scale;          /* 0 = 1 */
@@ -83,7 +90,7 @@ struct local {
     struct sched *sched;
     struct models *models;
     struct pool *pool;
-    char *default_model, *default_embedding_model;
+    char *default_model, *default_embedding_model, *default_rerank_model;
     bool fake_engine;
     char **quarantined; /* lock */
     size_t n_quarantined;
@@ -110,10 +117,11 @@ struct local {
 /* ---- notes: to the delivery thread ---------------------------------------------------------- */
 
 enum note_type {
-    NOTE_EVENT,  /* from the scheduler */
-    NOTE_FAILED, /* final: the job could not be prepared */
-    NOTE_LOADED, /* final, JOB_LOAD */
-    NOTE_CANCEL, /* by id: the job may be gone */
+    NOTE_EVENT,   /* from the scheduler */
+    NOTE_FAILED,  /* final: the job could not be prepared */
+    NOTE_LOADED,  /* final, JOB_LOAD */
+    NOTE_LOADING, /* by id: how far the load of its model is */
+    NOTE_CANCEL,  /* by id: the job may be gone */
     NOTE_QUIT,
 };
 
@@ -137,6 +145,7 @@ struct note {
     int32_t choice, n_tokens, position;
     int64_t wait_ms;
     enum finish_reason finish;
+    float fraction;         /* LOADING */
     struct note_more *more; /* STARTED, last events, FAILED, CANCEL */
     struct logprob_block *logprobs;
     struct note *joined, *joined_end; /* texts of the same choice that followed directly */
@@ -150,13 +159,44 @@ void note_event(void *job, const struct sched_event *ev); /* sched_listener_fn *
 void note_failed(struct job *job, const struct error *error);
 void note_simple(struct local *l, enum note_type type, struct job *job);
 void note_cancel(struct local *l, uint64_t id, enum err code);
+void note_loading(struct local *l, uint64_t id, float fraction);
 void note_free(struct note *n);
 
 /* local.c */
-void job_unref(struct job *job); /* takes the lock */
+void job_unref(struct job *job);     /* takes the lock */
+void job_drop_work(struct job *job); /* what was prepared, and the model */
+/* A verb that is under way counts like a job: closing waits for it. False: no more are taken. */
+bool local_enter(struct local *l);
+void local_leave(struct local *l);
+enum err local_load_job(struct local *l, const char *model, int64_t keep_alive_ms,
+                        void (*on_done)(void *ctx, const struct error *error), void *ctx,
+                        struct error *error);
 
 /* local_prepare.c */
 void job_prepare(void *job); /* pool_fn */
+/* Hands it over to the scheduler; job->model is there. */
+void job_submit(struct job *job);
+
+/* local_model.c */
+enum use job_use(const struct job *job);
+bool job_is_cancelled(struct job *job);
+/* Sets job->model, with a reference, or begins its load, after which the job goes on by itself
+ * (then *waits). */
+HT_MUST_CHECK enum err job_find_model(struct job *job, bool *waits, struct error *error);
+/* It was sent back by the scheduler: from the start again. Delivery thread. */
+void job_again(struct job *job);
+/* What it has waited for its model. */
+int64_t job_load_ns(struct job *job);
+
+/* local_models.c */
+enum err control_models(struct local *l, const json_t *args, control_fn fn, void *ctx,
+                        struct error *error);
+enum err control_load(struct local *l, const json_t *args, control_fn fn, void *ctx,
+                      struct error *error);
+enum err control_unload(struct local *l, const json_t *args, control_fn fn, void *ctx,
+                        struct error *error);
+enum err control_plan(struct local *l, const json_t *args, control_fn fn, void *ctx,
+                      struct error *error);
 
 /* local_deliver.c */
 void *deliver_main(void *local);
@@ -179,11 +219,17 @@ HT_MUST_CHECK enum err quarantine_check(struct local *l, const char *id, struct 
 void quarantine_lift(struct local *l, const char *id);
 
 /* local_names.c */
-HT_MUST_CHECK enum err names_resolve(struct local *l, const char *name, bool embedding,
+/* What a model is wanted for. */
+enum use { USE_GENERATE, USE_EMBED, USE_RERANK, USE_ANY };
+
+HT_MUST_CHECK enum err names_resolve(struct local *l, const char *name, enum use use,
                                      struct model_info *out, struct error *error);
-/* A model of that id and kind that is in memory: the way of most requests, without a look at the
- * folders. NULL: names_resolve knows more. */
-struct sched_model *names_loaded(struct local *l, const char *name, bool embedding);
+/* A model of that id that is in memory for that use: the way of most requests, without a look at
+ * the folders. With a reference. NULL: names_resolve knows more. */
+struct sched_model *names_loaded(struct local *l, const char *name, enum use use);
+/* The scheduler's name: that of the model, or for embeddings of a generating model one beside it,
+ * since these are a context of their own. */
+void names_load_id(char *dst, size_t size, const char *id, enum use use, bool generates);
 /* For a name that is no model: one whose last ':' separates a model from an adapter? Then OK, and
  * *adapter is that part of name. Else the error that is there, which may get more words. */
 HT_MUST_CHECK enum err names_split_adapter(struct local *l, const char *name,

@@ -34,18 +34,25 @@ static void fake_info(const char *name, struct model_info *out)
     str_copy(out->arch, sizeof out->arch, "fake");
 }
 
-static enum err find(struct local *l, const char *name, bool embedding, struct model_info *out,
+static const char *default_name(const struct local *l, enum use use)
+{
+    return use == USE_EMBED    ? l->default_embedding_model
+           : use == USE_RERANK ? l->default_rerank_model
+                               : l->default_model;
+}
+
+static enum err find(struct local *l, const char *name, enum use use, struct model_info *out,
                      struct error *error)
 {
-    const char *configured = embedding ? l->default_embedding_model : l->default_model;
+    const char *configured = default_name(l, use);
     bool is_default = !*name || str_eq(name, configured);
     if (!*name) name = configured;
     if (l->fake_engine && str_starts(name, "fake:")) {
         fake_info(name, out);
         return OK;
     }
-    if (!*name && !embedding) return find_default(l, out, error);
-    if (!*name) name = BUILTIN_EMBED_MODEL;
+    if (!*name && (use == USE_GENERATE || use == USE_ANY)) return find_default(l, out, error);
+    if (!*name) name = use == USE_RERANK ? BUILTIN_RERANK_MODEL : BUILTIN_EMBED_MODEL;
     enum err e = models_resolve(l->models, name, is_default, out, error);
     /* The default may lie outside the folder; its id is a name, too. */
     if (e != ERR_NO_MODEL || is_default || !*configured ||
@@ -54,13 +61,45 @@ static enum err find(struct local *l, const char *name, bool embedding, struct m
     return OK;
 }
 
-struct sched_model *names_loaded(struct local *l, const char *name, bool embedding)
+/* For any use: the defaults of all kinds are looked at. */
+static enum err find_any(struct local *l, const char *name, struct model_info *out,
+                         struct error *error)
 {
-    struct sched_model *m = *name ? sched_find(l->sched, name) : NULL;
-    if (!m) return NULL;
+    static const enum use others[] = {USE_EMBED, USE_RERANK};
+    enum err e = find(l, name, USE_ANY, out, error);
+    for (size_t i = 0; e == ERR_NO_MODEL && i < 2; i++)
+        if (find(l, name, others[i], out, NULL) == OK) return OK;
+    return e;
+}
+
+void names_load_id(char *dst, size_t size, const char *id, enum use use, bool generates)
+{
+    str_printf(dst, size, use == USE_EMBED && generates ? "%s (embeddings)" : "%s", id);
+}
+
+static bool suits(const struct sched_model *m, enum use use)
+{
     struct engine_model_facts facts;
     engine_model_facts(sched_engine_model(m), &facts);
-    return !facts.is_rerank && facts.is_embedding == embedding ? m : NULL;
+    switch (use) {
+    case USE_GENERATE: return !sched_model_embeds(m);
+    case USE_EMBED: return sched_model_embeds(m) && !facts.is_rerank;
+    case USE_RERANK: return facts.is_rerank;
+    case USE_ANY: return true;
+    }
+    ht_bug("unknown use");
+}
+
+struct sched_model *names_loaded(struct local *l, const char *name, enum use use)
+{
+    char id[MODEL_ID_MAX];
+    if (!*name) return NULL;
+    struct sched_model *m = sched_find(l->sched, name);
+    if (m && suits(m, use)) return m;
+    if (m) sched_model_unref(m);
+    if (use != USE_EMBED || strlen(name) >= sizeof id) return NULL;
+    names_load_id(id, sizeof id, name, use, true);
+    return sched_find(l->sched, id);
 }
 
 static const char *kind_words(enum model_kind kind)
@@ -74,27 +113,40 @@ static const char *kind_words(enum model_kind kind)
     ht_bug("unknown kind of model");
 }
 
-enum err names_resolve(struct local *l, const char *name, bool embedding, struct model_info *out,
-                       struct error *error)
+static enum err check_use(const struct model_info *m, bool named, enum use use, struct error *error)
 {
-    enum err e = find(l, name, embedding, out, error);
-    if (e) {
-        if (error)
-            names_hide_path(error, embedding ? l->default_embedding_model : l->default_model);
-        if (error && !*error->param) str_copy(error->param, sizeof error->param, "/model");
-        return e;
-    }
-    bool generates = out->kind == MODEL_CHAT || out->kind == MODEL_COMPLETION;
-    if (embedding && out->kind != MODEL_EMBEDDING)
+    bool generates = m->kind == MODEL_CHAT || m->kind == MODEL_COMPLETION;
+    switch (use) {
+    case USE_GENERATE:
+        if (generates) return OK;
+        return err_set_param(error, ERR_UNSUPPORTED, "/model",
+                             "%s is %s and can't generate text; name a chat model, such as %s",
+                             m->id, kind_words(m->kind), BUILTIN_CHAT_MODEL);
+    case USE_EMBED: /* a generating model only if it was meant */
+        if (m->kind == MODEL_EMBEDDING || (generates && named)) return OK;
         return err_set_param(error, ERR_UNSUPPORTED, "/model",
                              "%s is %s and gives no embeddings; name an embedding model, such as "
                              "%s",
-                             out->id, kind_words(out->kind), BUILTIN_EMBED_MODEL);
-    if (!embedding && !generates)
+                             m->id, kind_words(m->kind), BUILTIN_EMBED_MODEL);
+    case USE_RERANK:
+        if (m->kind == MODEL_RERANK) return OK;
         return err_set_param(error, ERR_UNSUPPORTED, "/model",
-                             "%s is %s and can't generate text; name a chat model, such as %s",
-                             out->id, kind_words(out->kind), BUILTIN_CHAT_MODEL);
-    return OK;
+                             "%s is %s and can't rank documents; name a rerank model, such as %s",
+                             m->id, kind_words(m->kind), BUILTIN_RERANK_MODEL);
+    case USE_ANY: return OK;
+    }
+    ht_bug("unknown use");
+}
+
+enum err names_resolve(struct local *l, const char *name, enum use use, struct model_info *out,
+                       struct error *error)
+{
+    enum err e = use == USE_ANY ? find_any(l, name, out, error) : find(l, name, use, out, error);
+    if (!e) return check_use(out, *name || *default_name(l, use), use, error);
+    if (!error) return e;
+    names_hide_path(error, default_name(l, use));
+    if (!*error->param) str_copy(error->param, sizeof error->param, "/model");
+    return e;
 }
 
 /* Takes every `what` out of the message. */
@@ -119,7 +171,7 @@ enum err local_resolve(struct provider *p, const char *name, bool embedding, str
                        struct error *error)
 {
     struct local *l = container_of(p, struct local, base);
-    return names_resolve(l, name, embedding, out, error);
+    return names_resolve(l, name, embedding ? USE_EMBED : USE_GENERATE, out, error);
 }
 
 enum err local_resolve_name(struct models *models, const char *default_model, const char *name,
@@ -127,9 +179,11 @@ enum err local_resolve_name(struct models *models, const char *default_model, co
 {
     char none[] = "";
     char *configured = xstrdup(default_model);
-    struct local l = {
-        .models = models, .default_model = configured, .default_embedding_model = none};
-    enum err e = names_resolve(&l, name, false, out, error);
+    struct local l = {.models = models,
+                      .default_model = configured,
+                      .default_embedding_model = none,
+                      .default_rerank_model = none};
+    enum err e = names_resolve(&l, name, USE_GENERATE, out, error);
     free(configured);
     return e;
 }

@@ -145,3 +145,11 @@ void note_cancel(struct local *l, uint64_t id, enum err code)
     n->more = more_new(&error);
     send(l, n);
 }
+
+void note_loading(struct local *l, uint64_t id, float fraction)
+{
+    struct note *n = note_new(NOTE_LOADING, NULL, 0);
+    n->id = id;
+    n->fraction = fraction;
+    send(l, n);
+}

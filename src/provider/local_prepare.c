@@ -1,5 +1,4 @@
-/* On the pool: from a model's name to a request in the scheduler. A job that has to wait for its
- * model gives its pool thread back; the end of the load submits it to the pool again. */
+/* On the pool: from a job with its model to a request in the scheduler. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,6 +101,7 @@ static enum err generate(struct job *job, struct sched_model *m, struct engine_p
                                .max_tokens = req->max_tokens,
                                .priority = req->priority,
                                .deadline_ms = req->deadline_ms,
+                               .keep_alive_ms = req->keep_alive_ms,
                                .deterministic = req->deterministic,
                                .overflow = req->overflow,
                                .resume = req->resume,
@@ -142,18 +142,25 @@ struct inputs {
     size_t *n_tokens;
 };
 
-static enum err tokenize_input(const struct sched_model *m, const struct embed_input *in, size_t i,
-                               struct inputs *out, struct error *error)
+static enum err tokenize_input(const struct sched_model *m, const char *query,
+                               const struct embed_input *in, size_t i, struct inputs *out,
+                               struct error *error)
 {
-    if (in->tokens) {
+    const struct engine_model *em = sched_engine_model(m);
+    size_t most = (size_t)sched_model_ctx(m);
+    enum err e = OK;
+    if (in->tokens && !query) {
         out->tokens[i] = in->tokens;
         out->n_tokens[i] = in->n_tokens;
         return OK;
     }
-    enum err e =
-        engine_tokenize(sched_engine_model(m), in->text, in->text_len, true, false,
-                        (size_t)sched_model_ctx(m), &out->owned[i], &out->n_tokens[i], error);
-    if (e) return err_prefix(error, "input %zu", i);
+    if (query)
+        e = engine_tokenize_pair(em, query, in->text, in->text_len, most, &out->owned[i],
+                                 &out->n_tokens[i], error);
+    else
+        e = engine_tokenize(em, in->text, in->text_len, true, false, most, &out->owned[i],
+                            &out->n_tokens[i], error);
+    if (e) return err_prefix(error, query ? "document %zu" : "input %zu", i);
     out->tokens[i] = out->owned[i];
     return OK;
 }
@@ -165,7 +172,7 @@ static enum err embed(struct job *job, struct sched_model *m, struct inputs *in,
     if (!in->owned || !in->tokens || !in->n_tokens)
         return err_set(error, ERR_NOMEM, "no memory for %zu inputs", req->n_inputs);
     for (size_t i = 0; i < req->n_inputs; i++) {
-        enum err e = tokenize_input(m, &req->inputs[i], i, in, error);
+        enum err e = tokenize_input(m, req->query, &req->inputs[i], i, in, error);
         if (e) return e;
     }
     struct sched_embed s = {.model = m,
@@ -174,6 +181,7 @@ static enum err embed(struct job *job, struct sched_model *m, struct inputs *in,
                             .n_inputs = req->n_inputs,
                             .tenant = req->tenant,
                             .priority = req->priority,
+                            .keep_alive_ms = req->keep_alive_ms,
                             .listener = note_event,
                             .listener_ctx = job};
     uint64_t id;
@@ -196,137 +204,33 @@ static enum err submit_embed(struct job *job, struct sched_model *m, struct erro
     return e;
 }
 
-/* ---- the model ----------------------------------------------------------------------------- */
+/* ---- the way ------------------------------------------------------------------------------- */
 
-static void submit(struct job *job, struct sched_model *m)
+void job_submit(struct job *job)
 {
     struct error error = {0};
     enum err e = OK;
-    str_copy(job->model_id, sizeof job->model_id, sched_model_id(m));
     doing_for(job->model_id);
     hold(job);
     switch (job->kind) {
-    case JOB_GENERATE: e = submit_generate(job, m, &error); break;
-    case JOB_EMBED: e = submit_embed(job, m, &error); break;
+    case JOB_GENERATE: e = submit_generate(job, job->model, &error); break;
+    case JOB_EMBED: e = submit_embed(job, job->model, &error); break;
     case JOB_LOAD: note_simple(job->l, NOTE_LOADED, job); break;
     }
     if (e) note_failed(job, &error);
     job_unref(job);
 }
 
-static void go_on(void *arg)
-{
-    struct job *job = arg;
-    struct local *l = job->l;
-    pthread_mutex_lock(&l->lock);
-    job->loading = false;
-    bool cancelled = job->cancelled;
-    pthread_mutex_unlock(&l->lock);
-    struct sched_model *m = sched_find(l->sched, job->model_id);
-    struct error error = job->load_error;
-    if (cancelled)
-        err_set(&error, ERR_CANCELLED, "the request was cancelled");
-    else if (!error.code && !m)
-        err_set(&error, ERR_INTERNAL, "%s was loaded and is gone", job->model_id);
-    if (error.code)
-        note_failed(job, &error);
-    else
-        submit(job, m);
-}
-
-/* sched_load_listener: mostly on the engine thread. */
-static void loaded(void *ctx, struct sched_model *m, const struct error *load_error)
-{
-    struct job *job = ctx;
-    (void)m;
-    if (load_error) {
-        job->load_error = *load_error;
-        names_hide_path(&job->load_error, job->model_path);
-        err_prefix(&job->load_error, "%s could not be loaded", job->model_id);
-    }
-    enum err e = pool_submit(job->l->pool, go_on, job);
-    if (!e) return;
-    struct error error;
-    err_set(&error, e, "%s",
-            e == ERR_STOPPING ? "the hub is shutting down"
-                              : "too many requests are being prepared; try again later");
-    note_failed(job, &error);
-}
-
-/* The listener may be called, and the job gone, before sched_load returns. */
-static enum err load(struct job *job, const struct model_info *info, struct error *error)
-{
-    struct local *l = job->l;
-    struct sched_load_listener listener = {.on_done = loaded, .ctx = job};
-    enum err e = quarantine_check(l, info->id, error);
-    if (e) return e;
-    str_copy(job->model_id, sizeof job->model_id, info->id);
-    job->model_path = xstrdup(info->path);
-    pthread_mutex_lock(&l->lock);
-    if (job->cancelled) e = err_set(error, ERR_CANCELLED, "the request was cancelled");
-    if (!e) {
-        job->loading = true;
-        e = sched_load(l->sched, info->id, info->path, &listener, error);
-        if (e) job->loading = false;
-    }
-    pthread_mutex_unlock(&l->lock);
-    return e;
-}
-
-static bool is_cancelled(struct job *job)
-{
-    pthread_mutex_lock(&job->l->lock);
-    bool cancelled = job->cancelled;
-    pthread_mutex_unlock(&job->l->lock);
-    return cancelled;
-}
-
-static const char *wanted_model(const struct job *job)
-{
-    switch (job->kind) {
-    case JOB_GENERATE: return job->gen->model;
-    case JOB_EMBED: return job->embed->model;
-    case JOB_LOAD: return job->load_name;
-    }
-    ht_bug("unknown kind of job");
-}
-
-/* The model in memory, or NULL and a name that was resolved, or an error. */
-static enum err find_model(struct job *job, struct sched_model **m, struct model_info *info,
-                           struct error *error)
-{
-    struct local *l = job->l;
-    const char *name = wanted_model(job);
-    bool embedding = job->kind == JOB_EMBED;
-    *m = names_loaded(l, name, embedding);
-    if (*m) return OK;
-    const char *adapter = NULL;
-    enum err e = names_resolve(l, name, embedding, info, error);
-    if (e == ERR_NO_MODEL && job->kind == JOB_GENERATE)
-        e = names_split_adapter(l, name, info, &adapter, error);
-    if (adapter) job->model_adapter = xstrdup(adapter);
-    if (e == ERR_UNSUPPORTED && job->kind == JOB_LOAD) /* a preload may be of either kind */
-        e = names_resolve(l, name, true, info, error);
-    if (!e) *m = sched_find(l->sched, info->id);
-    return e;
-}
-
 void job_prepare(void *arg)
 {
     struct job *job = arg;
     struct error error = {0};
-    struct sched_model *m = NULL;
-    struct model_info info;
+    bool waits = false;
     enum err e = OK;
-    if (is_cancelled(job)) e = err_set(&error, ERR_CANCELLED, "the request was cancelled");
-    if (!e) e = find_model(job, &m, &info, &error);
-    if (!e && job->kind == JOB_GENERATE)
-        e = adapter_choose(job, m ? sched_model_id(m) : info.id, &error);
-    if (e) m = NULL;
-    if (m) {
-        submit(job, m);
-        return;
-    }
-    if (!e) e = load(job, &info, &error);
-    if (e) note_failed(job, &error);
+    if (job_is_cancelled(job)) e = err_set(&error, ERR_CANCELLED, "the request was cancelled");
+    if (!e) e = job_find_model(job, &waits, &error);
+    if (e)
+        note_failed(job, &error);
+    else if (!waits)
+        job_submit(job);
 }

@@ -2,6 +2,7 @@
 #include "provider/stack.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
@@ -65,6 +66,9 @@ static enum err open_sched(const struct config *c, struct stack *stack, struct e
         .pausing = config_bool(c, CONFIG_PAUSING),
         .slice_ms = (int32_t)config_int(c, CONFIG_TIME_SLICE),
         .status_ms = (int32_t)config_int(c, CONFIG_QUEUE_STATUS),
+        .memory = config_int(c, CONFIG_MEMORY),
+        .exclusive = config_bool(c, CONFIG_EXCLUSIVE),
+        .switch_wait_ms = config_int(c, CONFIG_SWITCH_WAIT),
         .step_target_ms = (int32_t)config_int(c, CONFIG_STEP_TARGET),
         .overflow = strcasecmp(config_str(c, CONFIG_CONTEXT_OVERFLOW), "shift") == 0
                         ? OVERFLOW_SHIFT
@@ -102,6 +106,7 @@ static enum err open_local(const struct config *c, struct stack *stack, struct m
         .pool = pool,
         .default_model = config_str(c, CONFIG_DEFAULT_MODEL),
         .default_embedding_model = config_str(c, CONFIG_DEFAULT_EMBED_MODEL),
+        .default_rerank_model = config_str(c, CONFIG_RERANK_MODEL),
     };
     if (hooks) {
         params.on_drained = hooks->on_drained;
@@ -127,13 +132,30 @@ static void preloaded(void *ctx, const struct error *error)
 {
     (void)ctx;
     if (error && error->code != ERR_STOPPING && error->code != ERR_CANCELLED)
-        log_error(hub, "the default model is not available: %s", error->msg);
+        log_error(hub, "a model to begin with is not available: %s", error->msg);
+}
+
+/* Each name of the comma-separated list. */
+static enum err preload_list(struct provider *local, const char *list, struct error *error)
+{
+    enum err e = OK;
+    while (!e && *(list += strspn(list, ", "))) {
+        size_t n = strcspn(list, ",");
+        char *name = xstrndup(list, n);
+        for (size_t len = n; len > 0 && name[len - 1] == ' ';) name[--len] = '\0';
+        e = local_load(local, name, preloaded, NULL, error);
+        free(name);
+        list += n;
+    }
+    return e;
 }
 
 enum err stack_preload(const struct config *config, struct stack *stack, struct error *error)
 {
-    if (!config_bool(config, CONFIG_PRELOAD)) return OK;
-    return local_load(stack->local, "", preloaded, NULL, error);
+    enum err e = OK;
+    if (config_bool(config, CONFIG_PRELOAD))
+        e = local_load(stack->local, "", preloaded, NULL, error);
+    return e ? e : preload_list(stack->local, config_str(config, CONFIG_PRELOAD_MODELS), error);
 }
 
 void stack_stop(struct stack *stack, int64_t grace_ms)

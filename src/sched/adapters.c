@@ -164,6 +164,7 @@ bool adapter_arrived(struct request *r)
         a = wanted;
         set_state(a, ADAPTER_LOADING);
         m->adapters_loading++;
+        sched_model_ref(m); /* its weights stay until the load is over */
         mailbox_send(m->s->adapter_loads, &a->load_mail);
     }
     a->n_users++;
@@ -204,6 +205,7 @@ void adapter_loaded(struct sched_adapter *a)
     a->n_users--;
     if (error.code) forget(a);
     trim(m);
+    sched_model_unref(m);
 }
 
 void adapter_leave(struct request *r)

@@ -359,13 +359,12 @@ int32_t batch_requests(const struct sched_model *m, uint64_t *ids)
 
 /* ---- what was learnt ---------------------------------------------------------------------- */
 
-const struct shape_profile *measured_profile(const struct sched_model *m)
+const struct shape_profile *measured_profile(const struct sched_params *params, const char *id)
 {
-    const struct sched_params *params = &m->s->params;
     const struct shape_profile *profile = NULL;
     for (size_t i = 0; i < params->n_shapes; i++) {
         const struct shape_profile *p = &params->shapes[i];
-        if (str_eq(p->model, m->id) || (!*p->model && !profile)) profile = p;
+        if (str_eq(p->model, id) || (!*p->model && !profile)) profile = p;
     }
     return profile;
 }
@@ -373,7 +372,8 @@ const struct shape_profile *measured_profile(const struct sched_model *m)
 void pace_init(struct sched_model *m)
 {
     if (m->pace.plan.shape) return; /* it was loaded before: what was learnt still holds */
-    for (int i = 0; i < 2; i++) shape_init(&m->pace.shapes[i], measured_profile(m));
+    for (int i = 0; i < 2; i++)
+        shape_init(&m->pace.shapes[i], measured_profile(&m->s->params, m->id));
     m->pace.plan = (struct plan){.shape = &m->pace.shapes[0]};
 }
 

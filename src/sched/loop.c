@@ -77,7 +77,10 @@ enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids, 
 static void accept(struct sched *s, struct request *r)
 {
     idmap_put(&s->requests, &r->by_id, r->by_id.id);
-    if (adapter_arrived(r)) request_enqueue(r);
+    if (r->model->makes_way)
+        request_bounce(r);
+    else if (adapter_arrived(r))
+        request_enqueue(r);
 }
 
 static void cancel(struct sched *s, uint64_t id)
@@ -122,6 +125,12 @@ static void obey(struct sched *s, struct command *c)
         model_done(mc->model, mc->error.code ? &mc->error : NULL);
         break;
     }
+    case CMD_MEASURED: {
+        struct model_command *mc = container_of(c, struct model_command, cmd);
+        model_measured(mc->model, mc->error.code ? &mc->error : NULL);
+        break;
+    }
+    case CMD_FREED: model_freed(s, container_of(c, struct unload, cmd)); break;
     case CMD_ADAPTER: adapter_loaded(container_of(c, struct adapter_command, cmd)->adapter); break;
     case CMD_STOP:
         s->draining = true;
@@ -289,6 +298,7 @@ static void publish(struct sched *s, int64_t now_ns)
         struct sched_model *m = container_of(model, struct sched_model, ready);
         int32_t running = atomic_load(&m->n_running);
         rates_output(&m->rates, 0, now_ns);
+        atomic_store(&m->n_waiting, m->queue.length);
         queue_stats(&m->queue, &st);
         q->running += running;
         if (q->n_models == SCHED_QUEUE_MODELS_MAX) continue;
@@ -320,19 +330,26 @@ static void log_status(struct sched *s, int64_t now_ms)
     s->status_ms = now_ms;
     if (quiet && s->status_quiet) return;
     s->status_quiet = quiet;
-    log_info(sched, "Queue status | depth=%d running=%d waiting=%d oldest_wait_ms=%lld",
-             st.waiting, st.running, s->status.waiting, (long long)st.oldest_wait_ms);
+    log_info(sched, "Queue status | depth=%d running=%d waiting=%d oldest_wait_ms=%lld", st.waiting,
+             st.running, s->status.waiting, (long long)st.oldest_wait_ms);
+}
+
+static int64_t least64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
 }
 
 /* How long the engine thread may sleep when there is nothing to decode. */
 static int64_t sleep_ms(struct sched *s, int64_t now_ms)
 {
-    if (s->requests.count) return LOOK_MS;
-    int64_t keep_ms = slots_tend(s);
-    if (!s->params.status_ms || s->status_quiet) return keep_ms;
-    int64_t ms = s->status_ms + s->params.status_ms - now_ms;
-    if (keep_ms >= 0 && keep_ms < ms) ms = keep_ms;
-    return ms > 0 ? ms : 0;
+    int64_t ms = s->requests.count ? LOOK_MS : INT64_MAX, keep_ms = ms;
+    if (!s->requests.count) keep_ms = slots_tend(s);
+    if (keep_ms >= 0) ms = least64(ms, keep_ms);
+    if (s->params.status_ms && !s->status_quiet)
+        ms = least64(ms, s->status_ms + s->params.status_ms - now_ms);
+    if (s->models_next_ms != INT64_MAX) ms = least64(ms, s->models_next_ms - now_ms);
+    if (atomic_load(&s->models_dirty)) return 0;
+    return ms == INT64_MAX ? -1 : ms > 0 ? ms : 0;
 }
 
 void *loop_main(void *sched)
@@ -345,11 +362,13 @@ void *loop_main(void *sched)
         check_time(s);
         worked = work(s);
         requests_bury(s);
+        keep_look(s);
         publish(s, clock_mono_ns());
         log_status(s, clock_mono_ms());
         check_stopped(s);
     }
     end_requests(s, true);
     requests_bury(s);
+    keep_look(s);
     return NULL;
 }

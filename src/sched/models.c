@@ -1,15 +1,18 @@
-/* The models: their list, and the thread that loads them, so that requests to other models go on.
+/* The models: their list, and what callers' threads ask of it. Loading itself is loader.c's, who
+ * stays in memory keep.c's.
  *
- * States: sched_load: (none), FAILED -> LOADING; model_done: LOADING -> READY or FAILED. The loader
- * thread fills the model and its context and sends it to the engine thread, which owns it from then
- * on; callers' threads see it when the state says READY. Models are unloaded by sched_free only. */
+ * States (who makes the transition):
+ *   ON_DISK, FAILED -> LOADING   sched_load, or keep.c for one that is to come back
+ *     LOADING has stages: MEASURE (loader) -> ROOM (engine thread, keep.c) -> LOAD (loader)
+ *   LOADING -> READY, FAILED     model_done
+ *   READY -> ON_DISK             keep.c
+ *
+ * The loader thread fills the model and its context and sends it to the engine thread, which owns
+ * it from then on; callers' threads see it when the state says READY, with a reference. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/doing.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/str.h"
@@ -17,8 +20,7 @@
 
 /* ---- the list ----------------------------------------------------------------------------- */
 
-/* models_lock is held. */
-static struct sched_model *find(struct sched *s, const char *id)
+struct sched_model *model_find(struct sched *s, const char *id)
 {
     list_each (n, &s->models) {
         struct sched_model *m = container_of(n, struct sched_model, node);
@@ -27,21 +29,37 @@ static struct sched_model *find(struct sched *s, const char *id)
     return NULL;
 }
 
+bool model_is_idle(const struct sched_model *m)
+{
+    return m->state == MODEL_READY && !m->closing && atomic_load(&m->n_refs) == 0;
+}
+
 struct sched_model *sched_find(struct sched *s, const char *id)
 {
     pthread_mutex_lock(&s->models_lock);
-    struct sched_model *m = find(s, id);
-    if (m && m->state != MODEL_READY) m = NULL;
+    struct sched_model *m = model_find(s, id);
+    if (m && (m->state != MODEL_READY || m->closing)) m = NULL;
+    if (m) sched_model_ref(m);
     pthread_mutex_unlock(&s->models_lock);
     return m;
 }
 
+void sched_model_ref(struct sched_model *m)
+{
+    atomic_fetch_add(&m->n_refs, 1);
+}
+
+void sched_model_unref(struct sched_model *m)
+{
+    struct sched *s = m->s; /* m may be gone at once, s is not: its owner frees it last */
+    int before = atomic_fetch_sub(&m->n_refs, 1);
+    ht_assert(before > 0);
+    if (before == 1) keep_touch(s);
+}
+
 const struct engine_model *sched_engine_model(const struct sched_model *m)
 {
-    pthread_mutex_lock(&m->s->models_lock);
-    const struct engine_model *em = m->state == MODEL_READY ? m->engine_model : NULL;
-    pthread_mutex_unlock(&m->s->models_lock);
-    return em;
+    return m->engine_model;
 }
 
 int32_t sched_model_ctx(const struct sched_model *m)
@@ -54,23 +72,73 @@ const char *sched_model_id(const struct sched_model *m)
     return m->id;
 }
 
+bool sched_model_embeds(const struct sched_model *m)
+{
+    return m->embedding;
+}
+
+/* ---- what there is ------------------------------------------------------------------------ */
+
+static int64_t expires_ms(const struct sched_model *m, int64_t now_ms)
+{
+    if (m->state != MODEL_READY || m->keep_alive_ms == KEEP_ALIVE_FOREVER) return -1;
+    if (m->keep_alive_ms == KEEP_ALIVE_NONE) return 0;
+    int64_t from = model_is_idle(m) ? m->last_used_ms : now_ms;
+    return from + m->keep_alive_ms > now_ms ? from + m->keep_alive_ms - now_ms : 0;
+}
+
+static void fill_status(const struct sched_model *m, int64_t now_ms, struct sched_model_status *st)
+{
+    *st = (struct sched_model_status){.kind = m->kind,
+                                      .state = m->state,
+                                      .progress = atomic_load(&m->progress),
+                                      .running = atomic_load(&m->n_running),
+                                      .waiting = atomic_load(&m->n_waiting),
+                                      .keep_alive_ms = m->keep_alive_ms,
+                                      .expires_ms = expires_ms(m, now_ms),
+                                      .idle_ms = m->n_loads ? now_ms - m->last_used_ms : -1,
+                                      .loads = m->n_loads,
+                                      .load_ns = m->load_ns,
+                                      .memory = m->memory,
+                                      .error = m->error};
+    str_copy(st->id, sizeof st->id, m->id);
+    if (m->state != MODEL_READY) return;
+    if (!model_is_idle(m)) st->idle_ms = 0;
+    st->n_ctx = m->n_seq_ctx;
+    st->n_slots = m->n_slots;
+}
+
 size_t sched_models(struct sched *s, struct sched_model_status *out, size_t max)
 {
     size_t n = 0;
+    int64_t now_ms = clock_mono_ms();
     pthread_mutex_lock(&s->models_lock);
-    list_each (node, &s->models) {
-        struct sched_model *m = container_of(node, struct sched_model, node);
-        if (n++ >= max) continue;
-        struct sched_model_status *st = &out[n - 1];
-        *st = (struct sched_model_status){.state = m->state,
-                                          .progress = atomic_load(&m->progress),
-                                          .running = atomic_load(&m->n_running),
-                                          .error = m->error};
-        if (m->state == MODEL_READY) st->n_ctx = m->n_seq_ctx;
-        str_copy(st->id, sizeof st->id, m->id);
-    }
+    list_each (node, &s->models)
+        if (n++ < max)
+            fill_status(container_of(node, struct sched_model, node), now_ms, &out[n - 1]);
     pthread_mutex_unlock(&s->models_lock);
     return n;
+}
+
+/* models_lock is held. */
+static void fill_memory(struct sched *s, struct sched_memory *out)
+{
+    const struct ledger *l = &s->ledger;
+    *out = (struct sched_memory){.budget = l->budget, .used = ledger_used(s, -1)};
+    for (size_t i = 0; l->described && i < l->description.n_devices; i++) {
+        const struct engine_device *d = &l->description.devices[i];
+        if (!d->gpu) continue;
+        str_copy(out->devices[out->n_devices].name, sizeof out->devices->name, d->name);
+        out->devices[out->n_devices].total = d->memory_total;
+        out->devices[out->n_devices++].used = ledger_used(s, (int)i);
+    }
+}
+
+void sched_memory(struct sched *s, struct sched_memory *out)
+{
+    pthread_mutex_lock(&s->models_lock);
+    fill_memory(s, out);
+    pthread_mutex_unlock(&s->models_lock);
 }
 
 /* ---- asking for a load -------------------------------------------------------------------- */
@@ -87,9 +155,11 @@ static struct sched_model *add_model(struct sched *s, const char *id)
 {
     struct sched_model *m = xcalloc(1, sizeof *m);
     m->s = s;
-    m->state = MODEL_FAILED; /* not loaded */
+    m->state = MODEL_ON_DISK;
+    m->keep_alive_ms = s->params.keep_alive_ms;
     str_copy(m->id, sizeof m->id, id);
     list_init(&m->listeners);
+    list_init(&m->unload_listeners);
     list_init(&m->active);
     list_init(&m->adapters);
     list_init(&m->ready);
@@ -101,21 +171,51 @@ static struct sched_model *add_model(struct sched *s, const char *id)
     return m;
 }
 
-/* models_lock is held. */
-static void begin_load(struct sched_model *m, const char *path)
+void model_begin_load(struct sched_model *m)
 {
-    free(m->path);
-    m->path = xstrdup(path);
     m->error = (struct error){0};
     m->state = MODEL_LOADING;
+    m->stage = STAGE_MEASURE;
+    m->again = m->must_measure = false;
+    m->n_evicted = 0;
     atomic_store(&m->progress, 0);
-    mailbox_send(m->s->loads, &m->load_mail);
+    m->load_job.type = LOAD_MEASURE;
+    mailbox_send(m->s->loads, &m->load_job.mail);
 }
 
-enum err sched_load(struct sched *s, const char *id, const char *path,
+/* models_lock is held. True: it is ready and *m has a reference. */
+static bool want(struct sched *s, const struct sched_load *load,
+                 const struct sched_load_listener *l, struct sched_model **out)
+{
+    struct sched_model *m = model_find(s, load->id);
+    if (!m) m = add_model(s, load->id);
+    if (load->keep_alive_ms != KEEP_ALIVE_DEFAULT) {
+        m->keep_alive_ms = load->keep_alive_ms;
+        m->keep_asked = true;
+        keep_touch(s);
+    }
+    *out = m;
+    if (m->state == MODEL_READY && !m->closing) {
+        sched_model_ref(m);
+        return true;
+    }
+    if (l) listen(m, l);
+    if (m->state == MODEL_READY) {
+        m->again = true;
+    } else if (m->state != MODEL_LOADING) {
+        free(m->path);
+        m->path = xstrdup(load->path);
+        m->size = load->size;
+        m->wants_embedding = load->embedding;
+        model_begin_load(m);
+    }
+    return false;
+}
+
+enum err sched_load(struct sched *s, const struct sched_load *load,
                     const struct sched_load_listener *l, struct error *error)
 {
-    if (strlen(id) >= MODEL_ID_MAX)
+    if (strlen(load->id) >= MODEL_ID_MAX)
         return err_set(error, ERR_INVALID, "the model's name is longer than %d bytes",
                        MODEL_ID_MAX - 1);
     pthread_mutex_lock(&s->submit_lock);
@@ -123,15 +223,14 @@ enum err sched_load(struct sched *s, const char *id, const char *path,
         pthread_mutex_unlock(&s->submit_lock);
         return err_set(error, ERR_STOPPING, "the hub is shutting down");
     }
+    struct sched_model *m;
     pthread_mutex_lock(&s->models_lock);
-    struct sched_model *m = find(s, id);
-    if (!m) m = add_model(s, id);
-    bool ready = m->state == MODEL_READY;
-    if (!ready && l) listen(m, l);
-    if (m->state == MODEL_FAILED) begin_load(m, path);
+    bool ready = want(s, load, l, &m);
     pthread_mutex_unlock(&s->models_lock);
     pthread_mutex_unlock(&s->submit_lock);
-    if (ready && l) l->on_done(l->ctx, m, NULL);
+    if (!ready) return OK;
+    if (l) l->on_done(l->ctx, m, NULL);
+    sched_model_unref(m);
     return OK;
 }
 
@@ -139,7 +238,7 @@ bool sched_load_forget(struct sched *s, const char *id, void *listener_ctx)
 {
     bool found = false;
     pthread_mutex_lock(&s->models_lock);
-    struct sched_model *m = find(s, id);
+    struct sched_model *m = model_find(s, id);
     if (m) list_each_safe(n, &m->listeners)
         {
             struct load_listener *entry = container_of(n, struct load_listener, node);
@@ -152,187 +251,90 @@ bool sched_load_forget(struct sched *s, const char *id, void *listener_ctx)
     return found;
 }
 
-/* ---- the loader thread -------------------------------------------------------------------- */
-
-static bool on_progress(float fraction, void *ctx)
+enum err sched_unload(struct sched *s, const char *id, void (*on_done)(void *ctx), void *ctx,
+                      struct error *error)
 {
-    struct sched_model *m = ctx;
-    atomic_store(&m->progress, fraction);
-    pthread_mutex_lock(&m->s->models_lock);
-    list_each (n, &m->listeners) {
-        const struct load_listener *entry = container_of(n, struct load_listener, node);
-        if (entry->l.on_progress) entry->l.on_progress(entry->l.ctx, fraction);
-    }
-    pthread_mutex_unlock(&m->s->models_lock);
-    return !atomic_load(&m->s->stopping);
-}
-
-static int32_t min32(int64_t a, int64_t b)
-{
-    return (int32_t)(a < b ? a : b);
-}
-
-/* KV cells that the memory for them holds, taking the model's width for that of its keys and values
- * (16 bits each): fewer than there could be, since most models share heads (GQA). */
-static int64_t cells_in_reason(const struct sched_model *m)
-{
-    int64_t memory = m->s->params.kv_memory;
-    if (!memory) memory = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 4;
-    int64_t cell_bytes = (int64_t)m->facts.n_layer * m->facts.n_embd * 2 * 2;
-    return cell_bytes > 0 ? memory / cell_bytes : INT32_MAX;
-}
-
-/* Cells of their own for all sequences where memory has room for that. Else one pool: with a share
- * each, no request could be long, and a pool still holds a few long ones or many short ones. */
-static int32_t cells_wanted(const struct sched_model *m, const struct sched_params *p,
-                            int32_t longest, bool *shared)
-{
-    *shared = p->shared_kv;
-    if (p->shared_kv && p->n_ctx > 0) return p->n_ctx;
-    int64_t all = (int64_t)longest * p->n_parallel, reason = cells_in_reason(m);
-    if (all <= reason) return (int32_t)all;
-    *shared = true;
-    return (int32_t)(reason > longest ? reason : longest);
-}
-
-/* As configured, and what was not, as it was measured. */
-static struct sched_params params_of(const struct sched_model *m, int32_t longest)
-{
-    struct sched_params p = m->s->params;
-    const struct shape_profile *measured = measured_profile(m);
-    if (!measured) return p;
-    log_info(sched, "%s: `hearth bench` has measured it on this machine", m->id);
-    if (measured->n_threads) p.n_threads = measured->n_threads;
-    if (measured->n_ubatch) p.n_ubatch = measured->n_ubatch;
-    /* More sequences than memory has cells for would take them from each other. */
-    if (measured->n_parallel && (int64_t)longest * measured->n_parallel <= cells_in_reason(m))
-        p.n_parallel = measured->n_parallel;
-    return p;
-}
-
-static enum err new_chat_ctx(struct sched_model *m, int32_t n_train, struct error *error)
-{
-    int32_t n_ctx = m->s->params.n_ctx, longest = min32(n_train, n_ctx > 0 ? n_ctx : CHAT_CTX_MAX);
-    const struct sched_params tuned = params_of(m, longest), *p = &tuned;
-    struct engine_ctx_params params = {.n_batch = p->n_batch,
-                                       .n_ubatch = p->n_ubatch,
-                                       .n_seq_max = p->n_parallel,
-                                       .n_threads = p->n_threads,
-                                       .n_threads_batch = p->n_threads};
-    params.n_ctx = cells_wanted(m, p, longest, &params.shared_kv);
-    int32_t least = p->n_ctx > 0 ? longest : CHAT_CTX_LEAST; /* what was asked for is not cut */
-    enum err e = engine_ctx_new(m->engine_model, &params, &m->ctx, error);
-    while (e == ERR_NOMEM && params.n_ctx / 2 >= least && !(p->shared_kv && p->n_ctx > 0)) {
-        params.n_ctx /= 2;
-        params.shared_kv = true;
-        log_warn(sched, "%s: %s; trying a context of %d tokens", m->id, error->msg, params.n_ctx);
-        e = engine_ctx_new(m->engine_model, &params, &m->ctx, error);
-    }
-    if (e) return e;
-    m->shared_kv = params.shared_kv;
-    m->n_slots = p->n_parallel;
-    m->n_cells = engine_ctx_size(m->ctx);
-    m->n_batch = min32(p->n_batch, m->n_cells); /* libllama cuts it the same way */
-    m->n_ubatch = min32(p->n_ubatch, m->n_batch);
-    m->n_seq_ctx =
-        params.shared_kv ? min32(n_train, m->n_cells) : min32(longest, m->n_cells / m->n_slots);
-    if (!p->shared_kv && p->n_ctx > 0) m->n_seq_ctx = min32(m->n_seq_ctx, longest); /* as asked */
-    return OK;
-}
-
-static enum err new_embed_ctx(struct sched_model *m, int32_t n_train, struct error *error)
-{
-    const struct sched_params *p = &m->s->params;
-    int32_t longest = min32(n_train, p->n_ctx > 0 ? p->n_ctx : EMBED_CTX_MAX);
-    int32_t n = longest > EMBED_BATCH ? longest : EMBED_BATCH;
-    /* Attention without order needs the whole batch at once, so n_ubatch is n_batch. */
-    struct engine_ctx_params params = {.n_ctx = n,
-                                       .n_batch = n,
-                                       .n_ubatch = n,
-                                       .n_seq_max = EMBED_SEQ_MAX,
-                                       .n_threads = p->n_threads,
-                                       .n_threads_batch = p->n_threads,
-                                       .embeddings = true};
-    enum err e = engine_ctx_new(m->engine_model, &params, &m->ctx, error);
-    if (e) return e;
-    m->n_batch = m->n_ubatch = m->n_cells = n;
-    m->n_slots = 0;
-    m->n_seq_ctx = longest;
-    return OK;
-}
-
-static enum err load_engine_model(struct sched_model *m, struct error *error)
-{
-    struct engine_model_params params = {.path = m->path, /* constant while LOADING */
-                                         .n_gpu_layers = m->s->params.n_gpu_layers,
-                                         .use_mmap = true,
-                                         .on_progress = on_progress,
-                                         .progress_ctx = m};
-    enum err e = engine_model_load(m->s->params.engine, &params, &m->engine_model, error);
-    if (e) return e;
-    engine_model_facts(m->engine_model, &m->facts);
-    m->embedding = m->facts.is_embedding || m->facts.is_rerank;
-    int32_t n_train = m->facts.n_ctx_train > 0 ? m->facts.n_ctx_train : INT32_MAX;
-    e = m->embedding ? new_embed_ctx(m, n_train, error) : new_chat_ctx(m, n_train, error);
-    if (e) return e;
-    m->batch = try_calloc((size_t)m->n_batch, sizeof *m->batch);
-    if (!m->batch) return err_set(error, ERR_NOMEM, "no memory for a batch of %d", m->n_batch);
-    slots_init(m);
-    pace_init(m);
-    return OK;
-}
-
-static void unload(struct sched_model *m)
-{
-    slots_free(m);
-    engine_ctx_free(m->ctx);
-    m->ctx = NULL;
-    adapters_unload(m);
-    engine_model_free(m->engine_model);
-    free(m->batch);
-    m->engine_model = NULL;
-    m->batch = NULL;
-    m->n_slots = 0;
-}
-
-static void load(struct sched_model *m)
-{
-    struct error error = {0};
-    int64_t start_ns = clock_mono_ns();
-    enum err e = OK;
-    if (atomic_load(&m->s->stopping)) e = err_set(&error, ERR_STOPPING, "the hub is shutting down");
-    doing_begin(DOING_LOAD, m->id);
-    if (!e) e = load_engine_model(m, &error);
-    doing_end(DOING_LOAD);
-    if (e) {
-        unload(m);
-        if (e == ERR_CANCELLED) err_set(&error, ERR_STOPPING, "the hub is shutting down");
-        log_line(error.code == ERR_STOPPING ? LOG_DEBUG : LOG_ERROR, LOG_sched, NULL,
-                 "model %s could not be loaded: %s", m->id, error.msg);
-    } else {
-        int64_t ns = clock_mono_ns() - start_ns;
-        metric_observe_ns(METRIC_model_load_seconds, ns);
-        log_info(sched, "model %s ready in %.2f s (context %d, %d KV cells)", m->id,
-                 (double)ns / 1e9, m->n_seq_ctx, m->n_cells);
-    }
-    m->done_cmd = (struct model_command){.cmd = {.type = CMD_MODEL}, .model = m, .error = error};
-    mailbox_send(m->s->inbox, &m->done_cmd.cmd.mail);
-}
-
-void *loader_main(void *sched)
-{
-    struct sched *s = sched;
-    for (;;) {
-        struct mail *next, *mail = mailbox_receive(s->loads, -1);
-        for (; mail; mail = next) {
-            next = mail->next;
-            if (mail == &s->loader_quit) return NULL; /* the last one: nothing is sent after it */
-            load(container_of(mail, struct sched_model, load_mail));
+    pthread_mutex_lock(&s->submit_lock);
+    pthread_mutex_lock(&s->models_lock);
+    struct sched_model *m = model_find(s, id);
+    bool loaded = m && m->state == MODEL_READY && !atomic_load(&s->stopping);
+    if (loaded) {
+        if (on_done) {
+            struct unload_listener *entry = xcalloc(1, sizeof *entry);
+            *entry = (struct unload_listener){.on_done = on_done, .ctx = ctx};
+            list_push_back(&m->unload_listeners, &entry->node);
         }
+        m->closing = true;
+        keep_touch(s);
     }
+    pthread_mutex_unlock(&s->models_lock);
+    pthread_mutex_unlock(&s->submit_lock);
+    if (!m) return err_set(error, ERR_NOT_FOUND, "%s was never loaded", id);
+    if (!loaded && on_done) on_done(ctx);
+    return OK;
+}
+
+/* ---- planning ----------------------------------------------------------------------------- */
+
+static void describe_plan(const struct ledger_forms *forms, const struct ledger_decision *d,
+                          struct sched_plan *out)
+{
+    const struct ledger_form *form = d->answer == LEDGER_GO ? &d->form : &forms->full;
+    out->fits = d->answer != LEDGER_REFUSE;
+    out->waits = d->answer == LEDGER_WAIT;
+    out->needs = form->memory;
+    out->n_ctx = forms->longest < form->ctx.n_ctx ? forms->longest : form->ctx.n_ctx;
+    for (size_t i = 0; i < d->n_evict && i < SCHED_EVICT_MAX; i++)
+        str_copy(out->evict[out->n_evict++], MODEL_ID_MAX, d->evict[i]->id);
+    str_copy(out->reason, sizeof out->reason, d->error.code ? d->error.msg : "");
+}
+
+enum err sched_plan(struct sched *s, const struct sched_load *load, int32_t n_ctx,
+                    struct sched_plan *out, struct error *error)
+{
+    struct ledger_forms forms;
+    struct sched_params params = ledger_params(s, load->id);
+    enum err e = ledger_describe(s, error);
+    if (!e)
+        e = ledger_measure(&params, load->path, n_ctx > 0 ? n_ctx : -1, load->embedding, &forms,
+                           error);
+    if (e) return e;
+    *out = (struct sched_plan){0};
+    pthread_mutex_lock(&s->models_lock);
+    const struct sched_model *m = model_find(s, load->id);
+    if (n_ctx <= 0 && m && m->state == MODEL_READY) {
+        out->fits = true;
+        out->needs = m->memory;
+        out->n_ctx = m->n_seq_ctx;
+        str_copy(out->reason, sizeof out->reason, "it is in memory already");
+    } else {
+        struct ledger_decision d;
+        ledger_decide(s, m, load->id, &forms, &d);
+        describe_plan(&forms, &d, out);
+        free(d.evict);
+    }
+    fill_memory(s, &out->memory);
+    pthread_mutex_unlock(&s->models_lock);
+    return OK;
+}
+
+size_t sched_model_evicted(const struct sched_model *m, char (*ids)[MODEL_ID_MAX], size_t max)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&m->s->models_lock);
+    for (; n < m->n_evicted && n < max; n++) str_copy(ids[n], MODEL_ID_MAX, m->evicted[n]);
+    pthread_mutex_unlock(&m->s->models_lock);
+    return n;
 }
 
 /* ---- the end of a load --------------------------------------------------------------------- */
+
+static enum model_kind kind_of(const struct sched_model *m)
+{
+    if (m->facts.is_rerank) return MODEL_RERANK;
+    if (m->embedding) return MODEL_EMBEDDING;
+    return m->facts.has_chat_template ? MODEL_CHAT : MODEL_COMPLETION;
+}
 
 void model_done(struct sched_model *m, const struct error *error)
 {
@@ -344,9 +346,20 @@ void model_done(struct sched_model *m, const struct error *error)
     if (!error) list_push_back(&s->ready, &m->ready);
     pthread_mutex_lock(&s->models_lock);
     m->state = error ? MODEL_FAILED : MODEL_READY;
+    m->stage = STAGE_NONE;
     m->error = copy;
+    if (error) {
+        m->memory = (struct engine_memory){0};
+    } else {
+        m->last_used_ms = clock_mono_ms();
+        m->n_uses = 0;
+        m->n_loads++;
+        m->kind = kind_of(m);
+        sched_model_ref(m); /* it stays until the listeners have taken theirs */
+    }
     struct list_node *n;
     while ((n = list_pop_front(&m->listeners))) list_push_back(&listeners, n);
+    metric_set(METRIC_models_memory_bytes, (int64_t)ledger_used(s, -1));
     pthread_mutex_unlock(&s->models_lock);
     if (!error) metric_add(METRIC_models_loaded, 1);
     while ((n = list_pop_front(&listeners))) {
@@ -354,16 +367,18 @@ void model_done(struct sched_model *m, const struct error *error)
         entry->l.on_done(entry->l.ctx, m, copy.code ? &copy : NULL);
         free(entry);
     }
+    if (!error) sched_model_unref(m);
+    keep_touch(s);
 }
 
-void models_unload(struct sched *s)
+void model_list_free(struct sched *s)
 {
     struct list_node *n;
     while ((n = list_pop_front(&s->models))) {
         struct sched_model *m = container_of(n, struct sched_model, node);
-        ht_assert(list_empty(&m->listeners) && list_empty(&m->active));
-        if (m->state == MODEL_READY) metric_add(METRIC_models_loaded, -1);
-        unload(m);
+        ht_assert(list_empty(&m->listeners) && list_empty(&m->unload_listeners));
+        ht_assert(list_empty(&m->active) && atomic_load(&m->n_refs) == 0);
+        ht_assert(!m->engine_model);
         queue_free(&m->queue);
         pthread_mutex_destroy(&m->pace.lock);
         free(m->path);

@@ -20,6 +20,7 @@ static enum err request_new(struct sched_model *m, const char *tenant, sched_lis
     struct request *r = xcalloc(1, sizeof *r);
     r->cmd.type = CMD_REQUEST;
     r->model = m;
+    sched_model_ref(m);
     r->tenant = xstrdup(tenant);
     r->listener = listener;
     r->listener_ctx = listener_ctx;
@@ -114,6 +115,7 @@ struct request *request_new_generate(const struct sched_generate *g, struct erro
     if (request_new(g->model, g->tenant, g->listener, g->listener_ctx, g->priority, &r, error))
         return NULL;
     r->deadline_ms = g->deadline_ms;
+    r->keep_alive_ms = g->keep_alive_ms;
     r->deterministic = g->deterministic;
     r->overflow = sched_overflow(g->model->s, g->overflow);
     adapter_want(r, g);
@@ -190,7 +192,8 @@ struct request *request_new_embed(const struct sched_embed *e, struct error *err
     if (request_new(e->model, e->tenant, e->listener, e->listener_ctx, e->priority, &r, error))
         return NULL;
     r->embedding = true;
-    r->embed.n_dims = (size_t)e->model->facts.n_embd_out;
+    r->keep_alive_ms = e->keep_alive_ms;
+    r->embed.n_dims = e->model->facts.is_rerank ? 1 : (size_t)e->model->facts.n_embd_out;
     if (copy_inputs(r, e, error)) {
         request_free(r);
         return NULL;
@@ -200,6 +203,7 @@ struct request *request_new_embed(const struct sched_embed *e, struct error *err
 
 void request_free(struct request *r)
 {
+    struct sched_model *m = r->model;
     adapter_unwant(r);
     for (int32_t i = 0; i < r->n; i++) {
         engine_sampler_free(r->choices[i].sampler);
@@ -215,6 +219,7 @@ void request_free(struct request *r)
     free(r->embed.vectors);
     free(r->tenant);
     free(r);
+    sched_model_unref(m); /* the last: what was freed may be of its engine's */
 }
 
 /* ---- events ------------------------------------------------------------------------------- */
@@ -370,15 +375,19 @@ void request_end(struct request *r, const struct error *error)
         list_remove(&r->active);
     } else {
         free_slots(r);
+        if (r->embedding) embed_forget(r);
         leave_active(r);
         if (!r->embedding)
             queue_charge(&r->model->queue, &r->queued, r->decoded - r->decoded_before);
     }
     idmap_del(&s->requests, r->by_id.id);
-    count_end(r, error);
+    if (!r->bounced) count_end(r, error);
     struct sched_event ev = {
         .usage = r->usage, .timings = r->timings, .cache = &r->cache, .error = error};
-    ev.type = error ? SCHED_EV_ERROR : r->embedding ? SCHED_EV_EMBEDDING : SCHED_EV_DONE;
+    ev.type = r->bounced     ? SCHED_EV_BOUNCED
+              : error        ? SCHED_EV_ERROR
+              : r->embedding ? SCHED_EV_EMBEDDING
+                             : SCHED_EV_DONE;
     if (ev.type == SCHED_EV_EMBEDDING) {
         ev.vectors = r->embed.vectors;
         ev.n_vectors = r->embed.n_inputs;
@@ -388,6 +397,13 @@ void request_end(struct request *r, const struct error *error)
     adapter_leave(r);
     r->state = REQUEST_OVER;
     list_push_back(&s->graveyard, &r->active);
+}
+
+void request_bounce(struct request *r)
+{
+    ht_assert(r->state == REQUEST_QUEUED && !r->started);
+    r->bounced = true;
+    request_end(r, NULL);
 }
 
 void request_fail(struct request *r, enum err code, const char *fmt, ...)
@@ -412,6 +428,9 @@ void request_refused(struct request *r, const struct error *error)
 void requests_bury(struct sched *s)
 {
     struct list_node *n;
-    while ((n = list_pop_front(&s->graveyard)))
-        request_free(container_of(n, struct request, active));
+    while ((n = list_pop_front(&s->graveyard))) {
+        struct request *r = container_of(n, struct request, active);
+        if (!r->bounced) model_used(r->model, r->keep_alive_ms);
+        request_free(r);
+    }
 }

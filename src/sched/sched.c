@@ -50,8 +50,9 @@ static void open_cache(struct sched *s, const struct sched_params *p)
 
 static void sched_destroy(struct sched *s)
 {
-    models_unload(s); /* saves what is worth it */
+    model_list_free(s);
     cache_free(s->cache, CACHE_GRACE_MS);
+    ledger_close(&s->ledger);
     for (size_t i = 0; i < s->n_shared; i++) free(s->shared[i]);
     free(s->shared);
     mailbox_free(s->inbox);
@@ -81,6 +82,7 @@ static struct sched_params checked(const struct sched_params *p)
     if (c.step_target_ms < 1) c.step_target_ms = STEP_TARGET_MS;
     if (c.overflow == OVERFLOW_DEFAULT) c.overflow = OVERFLOW_STOP;
     if (c.queue_capacity < 1) c.queue_capacity = 1;
+    if (c.keep_alive_ms == KEEP_ALIVE_DEFAULT) c.keep_alive_ms = KEEP_ALIVE_FOREVER;
     return c;
 }
 
@@ -94,7 +96,7 @@ static void copy_shapes(struct sched *s)
 
 static void quit_loader(struct sched *s)
 {
-    mailbox_send(s->loads, &s->loader_quit);
+    mailbox_send(s->loads, &s->loader_quit.mail);
     thread_join(s->loader_thread);
 }
 
@@ -130,7 +132,10 @@ enum err sched_new(const struct sched_params *params, struct sched **out, struct
     s->adapter_loads = mailbox_new();
     s->stop_cmd.type = CMD_STOP;
     s->quit_cmd.type = CMD_QUIT;
+    s->loader_quit.type = LOAD_QUIT;
+    ledger_open(&s->ledger, s->params.memory);
     list_init(&s->models);
+    list_init(&s->weights);
     list_init(&s->ready);
     list_init(&s->fresh);
     list_init(&s->graveyard);
@@ -175,18 +180,43 @@ static void stop_now(struct sched *s)
     mailbox_wake(s->inbox);
 }
 
-/* What came when everything was over. */
+/* A message that came when everything was over. */
+static void settle(struct sched *s, struct command *c)
+{
+    struct error stopping;
+    err_set(&stopping, ERR_STOPPING, "the hub is shutting down");
+    switch (c->type) {
+    case CMD_CANCEL: free(container_of(c, struct cancel_command, cmd)); break;
+    case CMD_ADAPTER: adapter_loaded(container_of(c, struct adapter_command, cmd)->adapter); break;
+    case CMD_MEASURED:
+        model_done(container_of(c, struct model_command, cmd)->model, &stopping);
+        break;
+    case CMD_MODEL: {
+        struct model_command *mc = container_of(c, struct model_command, cmd);
+        model_done(mc->model, mc->error.code ? &mc->error : NULL);
+        break;
+    }
+    case CMD_FREED: model_freed(s, container_of(c, struct unload, cmd)); break;
+    default: ht_bug("a request after the end");
+    }
+}
+
 static void drain(struct sched *s)
 {
     for (struct mail *m = mailbox_receive(s->inbox, 0), *next; m; m = next) {
         next = m->next;
-        struct command *c = container_of(m, struct command, mail);
-        ht_assert(c->type == CMD_CANCEL || c->type == CMD_ADAPTER);
-        if (c->type == CMD_ADAPTER)
-            adapter_loaded(container_of(c, struct adapter_command, cmd)->adapter);
-        else
-            free(container_of(c, struct cancel_command, cmd));
+        settle(s, container_of(m, struct command, mail));
     }
+}
+
+/* No thread is left: what the others did is done here. */
+static void end_models(struct sched *s)
+{
+    loader_drain(s);
+    drain(s);
+    keep_none(s);
+    loader_drain(s);
+    drain(s);
 }
 
 void sched_free(struct sched *s, int64_t grace_ms)
@@ -201,7 +231,7 @@ void sched_free(struct sched *s, int64_t grace_ms)
     mailbox_send(s->inbox, &s->quit_cmd.mail);
     thread_join(s->engine_thread);
     quit_adapters(s);
-    drain(s);
+    end_models(s);
     sched_destroy(s);
 }
 

@@ -18,7 +18,7 @@
 #include "types/model_info.h"
 
 struct sched;
-struct sched_model; /* a model known to the scheduler; valid until sched_free */
+struct sched_model; /* a model known to the scheduler; what is loaded is counted by references */
 
 enum { SHAPE_WIDTH_MAX = 64 }; /* sequences in one batch */
 
@@ -40,8 +40,7 @@ struct sched_params {
     int32_t n_ctx;      /* of one sequence; 0 = the model's own, within reason. With shared_kv: KV
                            cells of all sequences, of which one may use up to the model's context */
     int32_t n_parallel; /* sequences decoded together */
-    bool shared_kv;    /* engine_ctx_params says what it costs; false: only where memory is short */
-    int64_t kv_memory; /* bytes for a model's KV cells; 0 = a quarter of the machine's memory */
+    bool shared_kv; /* engine_ctx_params says what it costs; false: only where memory is short */
     int32_t n_batch, n_ubatch;
     int32_t n_threads; /* 0 = what suits the machine */
     int32_t n_gpu_layers;
@@ -62,6 +61,11 @@ struct sched_params {
     /* Beginnings of prompts that tenants share (system prompts); copied. */
     const char *const *shared;
     size_t n_shared;
+    int64_t memory;         /* bytes of main memory for models; 0 = a safe share of the machine's */
+    int64_t keep_alive_ms;  /* of models of which nobody says it; KEEP_ALIVE_DEFAULT = for ever */
+    bool exclusive;         /* one model at a time */
+    int64_t switch_wait_ms; /* how long a model waits for room while others go on working; then
+                               those finish what is running and make room */
 };
 
 HT_MUST_CHECK enum err sched_new(const struct sched_params *params, struct sched **out,
@@ -73,39 +77,77 @@ HT_MUST_CHECK enum err sched_new(const struct sched_params *params, struct sched
 void sched_free(struct sched *s, int64_t grace_ms);
 const struct engine *sched_engine(const struct sched *s);
 
-/* ---- models ------------------------------------------------------------------------------ */
+/* ---- models ------------------------------------------------------------------------------
+ *
+ * A model is loaded when somebody asks for it and unloaded when nobody uses it: at the end of its
+ * keep_alive, when another one needs its room, or when told to. Whoever uses what is loaded (the
+ * engine's model, or a request) holds a reference; a model with references is never unloaded. */
+
+struct model_size { /* of the file's header; all 0 = unknown */
+    uint64_t file_bytes;
+    int32_t n_layer, n_embd;
+};
+
+struct sched_load {
+    const char *id, *path;
+    struct model_size size; /* if known, and there is plenty of memory, loading begins sooner */
+    bool embedding;         /* a generating model is to embed; its id is one of its own */
+    int64_t keep_alive_ms;
+};
 
 /* on_progress: on the loader thread, may not call into the scheduler. on_done: on the engine
- * thread, or, for a model that is ready, inside sched_load; once, also when the scheduler stops. */
+ * thread, or, for a model that is ready, inside sched_load; once, also when the scheduler stops. It
+ * may take a reference. */
 struct sched_load_listener {
     void (*on_progress)(void *ctx, float fraction); /* may be NULL */
     void (*on_done)(void *ctx, struct sched_model *model, const struct error *error);
     void *ctx;
 };
 
-/* Registers the file under `id` and loads it on the loader thread, so that requests to other models
- * go on. A model that is loaded already: on_done at once; one that is loading: joins it. A failed
- * model is tried again by the next call. */
-HT_MUST_CHECK enum err sched_load(struct sched *s, const char *id, const char *path,
+/* Registers the file under the id and loads it on the loader thread, so that requests to other
+ * models go on; idle models make room if that is needed. A model that is loaded already: on_done at
+ * once; one that is loading: joins it; one that is just leaving: it comes back. A failed model is
+ * tried again by the next call. ERR_NOMEM, to on_done and before anything was loaded: it will never
+ * fit, with the numbers. */
+HT_MUST_CHECK enum err sched_load(struct sched *s, const struct sched_load *load,
                                   const struct sched_load_listener *l, struct error *error);
 /* Takes back a listener: true = its on_done was not called and never will be. The load goes on. */
 bool sched_load_forget(struct sched *s, const char *id, void *listener_ctx);
-/* NULL unless READY. */
+/* Unloads the model when it has no work any more; requests that come from now on load it again.
+ * on_done (may be NULL): on the engine thread when its memory is free, also if it was not loaded or
+ * the scheduler stops. ERR_NOT_FOUND: no such model is known. */
+HT_MUST_CHECK enum err sched_unload(struct sched *s, const char *id, void (*on_done)(void *ctx),
+                                    void *ctx, struct error *error);
+
+/* With a reference for the caller; NULL unless it is ready. */
 struct sched_model *sched_find(struct sched *s, const char *id);
-const struct engine_model *sched_engine_model(const struct sched_model *m); /* NULL unless READY */
+void sched_model_ref(struct sched_model *m); /* who calls has one already, or is in on_done */
+void sched_model_unref(struct sched_model *m);
+/* These need a reference. */
+const struct engine_model *sched_engine_model(const struct sched_model *m);
 int32_t sched_model_ctx(const struct sched_model *m); /* most tokens of one sequence */
 const char *sched_model_id(const struct sched_model *m);
+bool sched_model_embeds(const struct sched_model *m); /* it takes sched_embed */
 
 /* What was learnt about the steps of m until now; out->model is its id. */
 void sched_shape(struct sched_model *m, struct shape_profile *out);
 
 struct sched_model_status {
     char id[MODEL_ID_MAX];
+    enum model_kind kind; /* once it was loaded */
     enum model_state state;
     float progress;
-    int32_t n_ctx, running;
-    struct error error; /* MODEL_FAILED */
+    int32_t n_ctx, n_slots, running, waiting;
+    int64_t keep_alive_ms; /* never DEFAULT */
+    int64_t expires_ms;    /* until it is unloaded, if nobody asks; -1 = never */
+    int64_t idle_ms;       /* since its last use; -1 = it was never loaded */
+    int64_t loads, load_ns;
+    struct engine_memory memory; /* READY, LOADING */
+    struct error error;          /* MODEL_FAILED */
 };
+/* The idle models that left for this one; for its on_done. Fills at most max. */
+size_t sched_model_evicted(const struct sched_model *m, char (*ids)[MODEL_ID_MAX], size_t max);
+
 /* Fills at most max; returns how many there are. */
 size_t sched_models(struct sched *s, struct sched_model_status *out, size_t max);
 
@@ -118,6 +160,33 @@ struct sched_adapter_status {
 /* Fills at most max; returns how many there are. */
 size_t sched_adapters(struct sched *s, struct sched_adapter_status *out, size_t max);
 
+struct sched_memory {
+    uint64_t budget, used; /* bytes of main memory */
+    size_t n_devices;      /* other than that */
+    struct {
+        char name[64];
+        uint64_t total, used;
+    } devices[ENGINE_DEVICES_MAX];
+};
+void sched_memory(struct sched *s, struct sched_memory *out);
+
+enum { SCHED_EVICT_MAX = 16 };
+
+struct sched_plan {
+    bool fits; /* it could be loaded now, or as soon as others have finished their work */
+    bool waits;
+    int32_t n_ctx; /* of one sequence */
+    struct engine_memory needs;
+    struct sched_memory memory;
+    char evict[SCHED_EVICT_MAX][MODEL_ID_MAX];
+    size_t n_evict;
+    char reason[ERROR_MSG_MAX];
+};
+/* What sched_load would do. n_ctx: context of a sequence, 0 = as configured. Blocking: reads the
+ * file's header. */
+HT_MUST_CHECK enum err sched_plan(struct sched *s, const struct sched_load *load, int32_t n_ctx,
+                                  struct sched_plan *out, struct error *error);
+
 /* ---- requests ---------------------------------------------------------------------------- */
 
 enum sched_event_type {
@@ -128,6 +197,9 @@ enum sched_event_type {
     SCHED_EV_DONE,      /* usage, timings; last */
     SCHED_EV_ERROR,     /* last */
     SCHED_EV_EMBEDDING, /* vectors; last for an embedding request that worked */
+    /* Last: its model had to make room before the request could start. Ask again, as if it had just
+     * come. */
+    SCHED_EV_BOUNCED,
 };
 
 /* Borrowed during the call. */
@@ -171,6 +243,7 @@ struct sched_generate {
     bool deterministic;
     enum overflow overflow;
     int32_t n_keep; /* tokens at the start of the prompt that a context shift leaves in place */
+    int64_t keep_alive_ms;           /* of the model, when this request is over */
     const struct gen_resume *resume; /* n of them, or NULL; copied */
     sched_listener_fn listener;
     void *listener_ctx;
@@ -191,9 +264,11 @@ struct sched_embed {
     size_t n_inputs;
     const char *tenant;
     int32_t priority;
+    int64_t keep_alive_ms;
     sched_listener_fn listener;
     void *listener_ctx;
 };
+/* For a rerank model an input is a pair (engine_tokenize_pair) and its vector one number. */
 HT_MUST_CHECK enum err sched_embed(struct sched *s, const struct sched_embed *e, uint64_t *id,
                                    struct error *error);
 

@@ -16,7 +16,10 @@
  *   respell.c  prompts whose text was generated here with other tokens
  *   declared.c prefixes that tenants share
  *   embed.c    one batch of an embedding model
- *   models.c   the models: registry, loader thread
+ *   models.c   the models: their list, asking for a load
+ *   loader.c   the loader thread: measuring, loading, freeing
+ *   keep.c     which models are in memory: room, keep_alive, making way (engine thread)
+ *   ledger.c evict.c   what they take, and who leaves for whom
  *   adapters.c LoRA adapters of the models, their thread
  *   cache*.c   states of sequences in memory and on disk
  *   queue.c expiry.c rates.c idmap.c text.c prefix.c   pure data structures
@@ -58,6 +61,7 @@
 #include "base/thread.h"
 #include "sched/cache.h"
 #include "sched/idmap.h"
+#include "sched/ledger.h"
 #include "sched/queue.h"
 #include "sched/rates.h"
 #include "sched/sched.h"
@@ -65,13 +69,15 @@
 #include "sched/text.h"
 
 enum {
-    STEP_TARGET_MS = 500,     /* longest pause of a stream for others' prompts */
-    GENERATION_RESERVE = 256, /* KV cells set aside for what a sequence may still generate */
-    EMBED_SEQ_MAX = 32,       /* inputs in one batch of embeddings */
-    EMBED_BATCH = 512,        /* tokens in it, unless one input is longer */
-    EMBED_CTX_MAX = 2048,     /* longest input unless the configuration says more */
-    CHAT_CTX_MAX = 8192,      /* per sequence, unless the configuration says more */
-    CHAT_CTX_LEAST = 1025,    /* KV cells to go down to when memory is short */
+    STEP_TARGET_MS = 500,      /* longest pause of a stream for others' prompts */
+    GENERATION_RESERVE = 256,  /* KV cells set aside for what a sequence may still generate */
+    EMBED_SEQ_MAX = 32,        /* inputs in one batch of embeddings */
+    EMBED_BATCH = 512,         /* tokens in it, unless one input is longer */
+    EMBED_BESIDE_STREAMS = 32, /* tokens in it while others generate, if inputs come in pieces */
+    EMBED_PIECES = 128,        /* tokens in a batch of a generating model */
+    EMBED_CTX_MAX = 2048,      /* longest input unless the configuration says more */
+    CHAT_CTX_MAX = 8192,       /* per sequence, unless the configuration says more */
+    CHAT_CTX_LEAST = 1025,     /* KV cells to go down to when memory is short */
     SLOTS_MAX = 64,
     TENANT_MAX = 256,  /* bytes of a tenant's name */
     FORECAST_MS = 250, /* how often the waiting are told where they stand now */
@@ -80,7 +86,16 @@ enum {
 
 /* ---- requests ---------------------------------------------------------------------------- */
 
-enum command_type { CMD_REQUEST, CMD_CANCEL, CMD_MODEL, CMD_ADAPTER, CMD_STOP, CMD_QUIT };
+enum command_type {
+    CMD_REQUEST,
+    CMD_CANCEL,
+    CMD_MEASURED,
+    CMD_MODEL,
+    CMD_FREED,
+    CMD_ADAPTER,
+    CMD_STOP,
+    CMD_QUIT
+};
 
 /* First member of everything that is sent to the engine thread. */
 struct command {
@@ -93,10 +108,34 @@ struct cancel_command {
     uint64_t id;
 };
 
-struct model_command { /* a load has ended */
+struct model_command { /* a model was measured, or a load has ended */
     struct command cmd;
     struct sched_model *model;
     struct error error; /* OK = ready */
+};
+
+struct unload_listener {
+    struct list_node node;
+    void (*on_done)(void *ctx);
+    void *ctx;
+};
+
+/* What the loader thread is to do: first member of a model, or of what was unloaded. */
+struct load_job {
+    struct mail mail;
+    enum { LOAD_MEASURE, LOAD_LOAD, LOAD_FREE, LOAD_QUIT } type;
+};
+
+/* What was loaded, on its way to the loader thread, which frees it and sends it back (CMD_FREED).
+ */
+struct unload {
+    struct load_job job;
+    struct command cmd;
+    struct sched_model *model;
+    struct engine_ctx *ctx;
+    struct weights *weights;
+    struct engine_batch_token *batch;
+    struct list_node listeners;
 };
 
 enum request_state { REQUEST_QUEUED, REQUEST_ACTIVE, REQUEST_OVER };
@@ -178,6 +217,8 @@ struct request {
     struct choice *choices;
     /* embedding */
     struct embed_work embed;
+    int64_t keep_alive_ms; /* of its model, when it is over */
+    bool bounced;          /* it ends because its model makes way */
 };
 
 /* ---- adapters ------------------------------------------------------------------------------ */
@@ -277,23 +318,66 @@ struct load_listener {
     struct sched_load_listener l;
 };
 
+/* Of a model that is LOADING: the loader measures it, the engine thread finds room for it, the
+ * loader loads it. */
+enum load_stage { STAGE_NONE, STAGE_MEASURE, STAGE_ROOM, STAGE_LOAD };
+
+/* An engine_model with its users, which may be two: a generating model that embeds, too. Loader
+ * thread. */
+struct weights {
+    struct list_node node; /* in sched.weights */
+    char *path;
+    struct engine_model *model;
+    int n_users;
+};
+
+/* An input of which a part is in the memory of its sequence. */
+struct embed_piece {
+    struct request *req; /* NULL: there is none */
+    size_t index;
+    int32_t seq, n_done;
+};
+
 struct sched_model {
     struct list_node node; /* in sched.models; models_lock */
     struct sched *s;
     char id[MODEL_ID_MAX];
+    atomic_int n_refs; /* who uses what is loaded; taken under models_lock or by who has one */
     /* models_lock */
     char *path;
+    struct model_size size;
+    bool wants_embedding;
     enum model_state state;
+    enum load_stage stage;
+    bool closing;   /* READY, but it takes no new work and leaves when it has none */
+    bool makes_way; /* closing for another model: what is queued is sent back; engine thread */
+    bool again;     /* to be loaded when it is gone */
     struct error error;
-    struct list_node listeners;
-    struct mail load_mail;         /* to the loader, while LOADING */
+    struct list_node listeners;        /* to its load */
+    struct list_node unload_listeners; /* while closing */
+    struct ledger_forms forms;         /* LOADING: measured; READY: what it got, in `full` */
+    bool measured;
+    struct engine_memory memory; /* while it is in memory, or has its room */
+    int64_t wants_since_ms;      /* STAGE_ROOM */
+    uint64_t load_turn;
+    enum model_kind kind;                        /* once it was loaded */
+    char evicted[SCHED_EVICT_MAX][MODEL_ID_MAX]; /* by its last load */
+    size_t n_evicted;
+    int64_t keep_alive_ms; /* never KEEP_ALIVE_DEFAULT */
+    bool keep_asked;       /* a request or a load said so */
+    int64_t last_used_ms, n_uses, n_loads, load_ns;
+    double heat;
+    int64_t heat_ms;
+    bool must_measure;             /* the upper bound did not fit */
+    struct load_job load_job;      /* to the loader, while LOADING */
     struct model_command done_cmd; /* from the loader, while LOADING */
     /* any thread */
     _Atomic float progress;
-    atomic_int n_running, n_idle; /* requests, slots */
+    atomic_int n_running, n_idle, n_waiting; /* requests, slots, requests */
     /* ms that the last in the queue, and the next one, will wait as it looks; -1 = unknown */
     atomic_llong wait_ms, next_place_ms;
     /* set by the loader, immutable while READY */
+    struct weights *weights;
     struct engine_model *engine_model;
     struct engine_model_facts facts;
     struct engine_ctx *ctx;
@@ -314,11 +398,12 @@ struct sched_model {
     bool busy;                 /* it had work then */
     struct list_node active;   /* requests, most important first */
     struct list_node adapters; /* changed under models_lock, too */
-    int32_t adapters_loading;  /* it may not be unloaded while there are any */
+    int32_t adapters_loading;  /* each holds a reference */
     uint64_t adapter_uses;     /* clock of their last_used */
     struct slot slots[SLOTS_MAX];
     uint64_t uses; /* clock of last_used */
     struct pace pace;
+    struct embed_piece piece;
     struct engine_batch_token *batch;
     int32_t n_batched;
     struct part parts[SLOTS_MAX];
@@ -345,14 +430,21 @@ struct sched {
     struct shape_profile *shapes; /* = params.shapes */
     pthread_t engine_thread, loader_thread, adapters_thread;
     struct mailbox *inbox, *loads, *adapter_loads;
-    struct mail loader_quit, adapters_quit;
+    struct load_job loader_quit;
+    struct mail adapters_quit;
     struct command stop_cmd, quit_cmd;
     pthread_mutex_t submit_lock, models_lock, stopped_lock;
     pthread_cond_t stopped_cond;
-    bool stopped;            /* stopped_lock: the engine thread has ended every request */
-    atomic_bool stopping;    /* written under submit_lock */
-    atomic_bool stop_now;    /* the grace is over */
-    struct list_node models; /* models_lock */
+    bool stopped;             /* stopped_lock: the engine thread has ended every request */
+    atomic_bool stopping;     /* written under submit_lock */
+    atomic_bool stop_now;     /* the grace is over */
+    struct list_node models;  /* models_lock */
+    struct ledger ledger;     /* models_lock; description: written once by the loader */
+    struct list_node weights; /* loader thread */
+    uint64_t load_turns;      /* engine thread */
+    atomic_bool models_dirty; /* keep.c has something to look at */
+    atomic_int n_freeing;     /* models that the loader frees */
+    int64_t models_next_ms;   /* engine thread: when keep.c wants to look; INT64_MAX = never */
     struct queue_room room;
     struct inflight inflight;
     atomic_ullong next_id, cancels_sent;
@@ -394,6 +486,8 @@ void request_refused(struct request *r, const struct error *error);
 void request_end(struct request *r, const struct error *error);
 /* Its tokens become these (owned), which spell the same. */
 void request_set_prompt(struct request *r, int32_t *tokens, int32_t n);
+/* Ends it unstarted with SCHED_EV_BOUNCED. */
+void request_bounce(struct request *r);
 void request_fail(struct request *r, enum err code, const char *fmt, ...) HT_PRINTF(3, 4);
 void requests_bury(struct sched *s);
 
@@ -417,7 +511,8 @@ enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids,
 void step_admit(struct sched_model *m); /* waiting requests that fit become active */
 /* Gives idle slots to the waiting choices. False: no memory, the request has ended. */
 bool start_choices(struct sched_model *m, struct request *r);
-/* The choice runs, with n tokens of its beginning in its slot. True: its request has started with it.
+/* The choice runs, with n tokens of its beginning in its slot. True: its request has started with
+ * it.
  */
 bool choice_begins(struct choice *c, int32_t n_cached);
 
@@ -440,10 +535,11 @@ void resume_tell(struct request *r);
 bool step_generate(struct sched_model *m);
 bool step_embed(struct sched_model *m);
 void embed_admit(struct sched_model *m);
+void embed_forget(struct request *r); /* it is over */
 
 /* ---- batch.c */
 /* What was measured of m (sched_params.shapes); NULL = nothing. */
-const struct shape_profile *measured_profile(const struct sched_model *m);
+const struct shape_profile *measured_profile(const struct sched_params *params, const char *id);
 void pace_init(struct sched_model *m); /* once it is loaded */
 /* False: there is nothing to do. The batch is empty if there was no room for it; then room was
  * made, or a request has ended. */
@@ -519,8 +615,30 @@ void slots_init(struct sched_model *m);
 void slots_free(struct sched_model *m);
 
 /* ---- models.c */
+/* All: models_lock is held. */
+struct sched_model *model_find(struct sched *s, const char *id);
+bool model_is_idle(const struct sched_model *m); /* READY and nobody uses it */
+void model_begin_load(struct sched_model *m);
+/* A load has ended, or could not begin: tells the listeners. Engine thread, without the lock. */
+void model_done(struct sched_model *m, const struct error *error);
+void model_list_free(struct sched *s); /* at the end, when no thread is left */
+
+/* ---- loader.c */
 void *loader_main(void *sched);
-void model_done(struct sched_model *m, const struct error *error); /* engine thread */
-void models_unload(struct sched *s);
+/* Does what is in the loader's mailbox when its thread is gone. */
+void loader_drain(struct sched *s);
+void unload_free(struct sched *s, struct unload *u);
+
+/* ---- keep.c: engine thread */
+/* Expired and unwanted models leave, waiting ones get their room. Returns the time in ms after
+ * which it wants to be called again, -1 = when something happens (keep_touch). Cheap when nothing
+ * has. */
+int64_t keep_look(struct sched *s);
+void keep_touch(struct sched *s); /* any thread: look at the models soon */
+void keep_none(struct sched *s);  /* at the end: all of them go to the loader */
+void model_measured(struct sched_model *m, const struct error *error);
+void model_freed(struct sched *s, struct unload *u);
+/* A request is over. */
+void model_used(struct sched_model *m, int64_t keep_alive_ms);
 
 #endif

@@ -214,7 +214,9 @@ static void test_context_is_filled_to_its_end(void **state)
     struct client *c = ask(&f, req);
     assert_int_equal(c->error.code, OK);
     assert_int_equal(c->finish[0], FINISH_LENGTH);
-    int32_t n_ctx = sched_model_ctx(sched_find(f.sched, BUILTIN_CHAT_MODEL));
+    struct sched_model *m = sched_find(f.sched, BUILTIN_CHAT_MODEL);
+    int32_t n_ctx = sched_model_ctx(m);
+    sched_model_unref(m);
     assert_int_equal(c->usage.prompt_tokens + c->usage.completion_tokens, n_ctx);
     client_free(c);
     fixture_close(&f, 0);

@@ -231,7 +231,7 @@ static void test_wrong_models(void **state)
     expect_error(&f, chat_request("fake:kind=rerank", "x"), ERR_UNSUPPORTED, "a rerank model");
     expect_error(&f, chat_request("fake:kind=raw", "x"), ERR_UNSUPPORTED, "template");
     const char *texts[] = {"a"};
-    struct client *c = embed(&f, embed_request("fake:", 1, texts));
+    struct client *c = embed(&f, embed_request("fake:kind=rerank", 1, texts));
     assert_int_equal(c->error.code, ERR_UNSUPPORTED);
     assert_string_equal(c->error.param, "/model");
     client_free(c);
@@ -294,7 +294,9 @@ static void test_preload(void **state)
     assert_int_equal(local_load(f.local, "", client_loaded, c, &error), OK);
     client_wait(c);
     assert_int_equal(c->error.code, OK);
-    assert_non_null(sched_find(f.sched, "fake:load_ms=50"));
+    struct sched_model *m = sched_find(f.sched, "fake:load_ms=50");
+    assert_non_null(m);
+    sched_model_unref(m);
     client_free(c);
     c = client_new(); /* once more, and a model of the other kind */
     assert_int_equal(local_load(f.local, "fake:kind=embed", client_loaded, c, &error), OK);

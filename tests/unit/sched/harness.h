@@ -42,7 +42,7 @@ struct client {
     int64_t wait_ms;
     int order;                             /* of its start among all clients */
     int64_t started_ns, first_ns, done_ns; /* first_ns: its first text */
-    bool done;
+    bool done, bounced;
     struct error error; /* code OK when it ended well */
     struct usage usage;
     struct timings timings;
@@ -86,6 +86,7 @@ static inline void client_last(struct client *c, const struct sched_event *ev)
 {
     c->n_last++;
     c->done = true;
+    c->bounced = ev->type == SCHED_EV_BOUNCED;
     c->done_ns = clock_mono_ns();
     c->usage = ev->usage;
     c->timings = ev->timings;
@@ -128,6 +129,7 @@ static inline void client_listen(void *ctx, const struct sched_event *ev)
         c->finish[ev->choice] = ev->finish;
         c->n_tokens += ev->n_tokens;
         break;
+    case SCHED_EV_BOUNCED:
     case SCHED_EV_DONE:
     case SCHED_EV_ERROR:
     case SCHED_EV_EMBEDDING: client_last(c, ev); break;
@@ -195,8 +197,9 @@ static inline enum err load_begin(struct sched *s, const char *id, const char *p
 {
     struct sched_load_listener listener = {
         .on_progress = loading_progress, .on_done = loading_done, .ctx = l};
+    struct sched_load load = {.id = id, .path = path};
     struct error error;
-    return sched_load(s, id, path, &listener, &error);
+    return sched_load(s, &load, &listener, &error);
 }
 
 static inline struct sched_model *load_wait(struct loading *l)

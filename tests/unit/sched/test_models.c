@@ -19,6 +19,7 @@ static void test_load_in_the_background(void **state)
     assert_int_equal(sched_models(f.sched, st, 1), 2); /* there are more than fit */
     struct sched_model *m = load_wait(&l);
     assert_ptr_equal(sched_find(f.sched, "slow"), m);
+    sched_model_unref(m);
     assert_non_null(sched_engine_model(m));
     assert_string_equal(sched_model_id(m), "slow");
     assert_true(atomic_load(&l.progress_calls) >= 5);
@@ -168,8 +169,8 @@ static void test_short_memory_makes_a_pool(void **state)
     struct fixture f;
     struct sched_params params = some_params();
     params.shared_kv = false;
-    params.kv_memory = 1;
-    fixture_open(&f, "fake:ctx=300,endless=1", params);
+    params.memory = 1400; /* 1000 for the weights, 400 cells: not 8 x 300 */
+    fixture_open(&f, "fake:ctx=300,cell=1,endless=1", params);
     assert_int_equal(sched_model_ctx(f.model), 300);
     struct client *c[3]; /* together more than the cells: they take turns, none is cut short */
     for (int i = 0; i < 3; i++) c[i] = ask(&f, (struct ask){.text = "go"});

@@ -1,0 +1,21 @@
+/* How much main memory there is: of the machine, or of the control group that this process may not
+ * leave (a container, a systemd slice), whichever is less. Linux; elsewhere what sysconf knows. */
+#ifndef HEARTH_BASE_MEMINFO_H
+#define HEARTH_BASE_MEMINFO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Keeps the files open, so that it still works when the process may open none any more. */
+struct meminfo {
+    int meminfo_fd, limit_fd, usage_fd; /* -1: there is no such file */
+    uint64_t total;                     /* bytes; 0 = unknown */
+};
+
+/* root: "" for this machine; a test gives a folder with proc/ and sys/ in it. */
+void meminfo_open(struct meminfo *m, const char *root);
+void meminfo_close(struct meminfo *m);
+/* What could be taken now without others being pushed out. False: unknown. */
+bool meminfo_available(const struct meminfo *m, uint64_t *out);
+
+#endif

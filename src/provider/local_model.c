@@ -1,0 +1,195 @@
+/* A job's model: from its name to a reference. A job that has to wait for a load gives its pool
+ * thread back; the end of the load submits it to the pool again, with the reference, so that the
+ * model can't leave in between. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "provider/local_int.h"
+
+bool job_is_cancelled(struct job *job)
+{
+    pthread_mutex_lock(&job->l->lock);
+    bool cancelled = job->cancelled;
+    pthread_mutex_unlock(&job->l->lock);
+    return cancelled;
+}
+
+enum use job_use(const struct job *job)
+{
+    switch (job->kind) {
+    case JOB_GENERATE: return USE_GENERATE;
+    case JOB_EMBED: return job->embed->query ? USE_RERANK : USE_EMBED;
+    case JOB_LOAD: return USE_ANY;
+    }
+    ht_bug("unknown kind of job");
+}
+
+static const char *wanted_model(const struct job *job)
+{
+    switch (job->kind) {
+    case JOB_GENERATE: return job->gen->model;
+    case JOB_EMBED: return job->embed->model;
+    case JOB_LOAD: return job->load_name;
+    }
+    ht_bug("unknown kind of job");
+}
+
+/* ---- waiting for a load ---------------------------------------------------------------------- */
+
+int64_t job_load_ns(struct job *job)
+{
+    pthread_mutex_lock(&job->l->lock);
+    int64_t ns = job->load_ns;
+    if (job->load_since_ns) ns += clock_mono_ns() - job->load_since_ns;
+    pthread_mutex_unlock(&job->l->lock);
+    return ns;
+}
+
+/* On the pool, after the load. */
+static void go_on(void *arg)
+{
+    struct job *job = arg;
+    struct local *l = job->l;
+    pthread_mutex_lock(&l->lock);
+    job->loading = false;
+    job->load_ns += clock_mono_ns() - job->load_since_ns;
+    job->load_since_ns = 0;
+    bool cancelled = job->cancelled;
+    pthread_mutex_unlock(&l->lock);
+    struct error error = job->load_error;
+    if (cancelled) err_set(&error, ERR_CANCELLED, "the request was cancelled");
+    if (error.code)
+        note_failed(job, &error);
+    else
+        job_submit(job);
+}
+
+/* sched_load_listener: mostly on the engine thread. */
+static void loaded(void *ctx, struct sched_model *m, const struct error *load_error)
+{
+    struct job *job = ctx;
+    job->load_error = (struct error){0};
+    if (load_error) {
+        job->load_error = *load_error;
+        names_hide_path(&job->load_error, job->model_path);
+        if (load_error->code != ERR_NOMEM)
+            err_prefix(&job->load_error, "%s could not be loaded", job->model_id);
+    } else {
+        sched_model_ref(m);
+        job->model = m;
+    }
+    enum err e = pool_submit(job->l->pool, go_on, job);
+    if (!e) return;
+    struct error error;
+    err_set(&error, e, "%s",
+            e == ERR_STOPPING ? "the hub is shutting down"
+                              : "too many requests are being prepared; try again later");
+    note_failed(job, &error);
+}
+
+/* On the loader thread. Each percent is told once. */
+static void progressed(void *ctx, float fraction)
+{
+    struct job *job = ctx;
+    int percent = (int)(fraction * 100);
+    if (job->kind != JOB_GENERATE || atomic_exchange(&job->progress, percent) == percent) return;
+    note_loading(job->l, job->by_id.id, fraction);
+}
+
+static bool generates(const struct model_info *info)
+{
+    return info->kind == MODEL_CHAT || info->kind == MODEL_COMPLETION;
+}
+
+/* The listener may be called, and the job gone, before sched_load returns. */
+static enum err load(struct job *job, const struct model_info *info, struct error *error)
+{
+    struct local *l = job->l;
+    struct sched_load_listener listener = {
+        .on_progress = progressed, .on_done = loaded, .ctx = job};
+    struct sched_load load = {.id = job->load_id,
+                              .path = info->path,
+                              .size = {.file_bytes = (uint64_t)info->file_bytes,
+                                       .n_layer = info->n_layer,
+                                       .n_embd = info->n_embd},
+                              .embedding = job_use(job) == USE_EMBED && generates(info),
+                              .keep_alive_ms = job->keep_alive_ms};
+    enum err e = quarantine_check(l, info->id, error);
+    if (e) return e;
+    free(job->model_path);
+    job->model_path = xstrdup(info->path);
+    atomic_store(&job->progress, -1);
+    pthread_mutex_lock(&l->lock);
+    if (job->cancelled) e = err_set(error, ERR_CANCELLED, "the request was cancelled");
+    if (!e) {
+        job->loading = true;
+        job->load_since_ns = clock_mono_ns();
+        e = sched_load(l->sched, &load, &listener, error);
+        if (e) job->loading = false;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return e;
+}
+
+/* ---- finding it ------------------------------------------------------------------------------ */
+
+/* In memory already: its name is its id. */
+static bool find_loaded(struct job *job)
+{
+    const char *name = wanted_model(job);
+    if (job->kind == JOB_LOAD) return false; /* a load may say keep_alive */
+    job->model = names_loaded(job->l, name, job_use(job));
+    if (!job->model) return false;
+    str_copy(job->model_id, sizeof job->model_id, name);
+    return true;
+}
+
+static enum err resolve(struct job *job, struct model_info *info, struct error *error)
+{
+    struct local *l = job->l;
+    const char *name = wanted_model(job), *adapter = NULL;
+    enum use use = job_use(job);
+    enum err e = names_resolve(l, name, use, info, error);
+    if (e == ERR_NO_MODEL && job->kind == JOB_GENERATE)
+        e = names_split_adapter(l, name, info, &adapter, error);
+    if (e) return e;
+    free(job->model_adapter);
+    job->model_adapter = adapter ? xstrdup(adapter) : NULL;
+    str_copy(job->model_id, sizeof job->model_id, info->id);
+    names_load_id(job->load_id, sizeof job->load_id, info->id, use, generates(info));
+    if (job->kind != JOB_LOAD) job->model = sched_find(l->sched, job->load_id);
+    return OK;
+}
+
+enum err job_find_model(struct job *job, bool *waits, struct error *error)
+{
+    struct model_info info;
+    enum err e = OK;
+    *waits = false;
+    bool found = find_loaded(job);
+    if (!found) e = resolve(job, &info, error);
+    if (!e && job->kind == JOB_GENERATE) e = adapter_choose(job, job->model_id, error);
+    if (e || job->model) return e;
+    *waits = true;
+    return load(job, &info, error);
+}
+
+void job_again(struct job *job)
+{
+    pthread_mutex_lock(&job->l->lock);
+    job->sched_id = 0;
+    pthread_mutex_unlock(&job->l->lock);
+    job_drop_work(job);
+    free(job->adapter);
+    job->adapter = NULL;
+    job->tail = NULL;
+    enum err e = pool_submit(job->l->pool, job_prepare, job);
+    if (!e) return;
+    struct error error;
+    err_set(&error, e, "%s",
+            e == ERR_STOPPING ? "the hub is shutting down"
+                              : "too many requests are being prepared; try again later");
+    note_failed(job, &error);
+}
