@@ -63,6 +63,9 @@ static void list_read(const struct config *c, struct paths *p)
     add_model(p, config_str(c, CONFIG_DEFAULT_MODEL));
     add_model(p, config_str(c, CONFIG_DEFAULT_EMBED_MODEL));
     add_model(p, config_str(c, CONFIG_RERANK_MODEL));
+    char tuning[FS_PATH_MAX]; /* nothing else of the data folder */
+    if (fs_join(tuning, sizeof tuning, config_str(c, CONFIG_DATA_DIR), "tuning.json", NULL) == OK)
+        add(p, tuning);
     char lib[FS_PATH_MAX];
     if (fs_exe_dir(lib, sizeof lib, NULL) == OK) { /* libraries beside the binary */
         size_t len = strlen(lib);
