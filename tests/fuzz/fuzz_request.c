@@ -1,6 +1,6 @@
 /* Bodies of the OpenAI surface: JSON text to requests. The first byte chooses the parser ('c' chat,
- * 'p' completion, 'e' embeddings), the rest is the body. What is accepted must keep the promises
- * that the layers below rely on. */
+ * 'p' completion, 'e' embeddings, 'r' rerank), the rest is the body. What is accepted must keep the
+ * promises that the layers below rely on. */
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -66,6 +66,9 @@ static void check_request(const struct gen_request *r)
     for (size_t i = 0; i < r->n_stop; i++) ht_assert(r->stop[i][0]);
     ht_assert(r->format != FORMAT_GRAMMAR || r->grammar[0]);
     if (r->format == FORMAT_JSON_SCHEMA) check_json(r->schema);
+    ht_assert(!r->adapter || r->adapter[0]);
+    ht_assert(r->adapter_scale != 0 || strcmp(r->adapter, "base") == 0);
+    ht_assert(r->keep_alive_ms >= KEEP_ALIVE_NONE && r->deadline_ms >= 0);
     if (r->template_kwargs) check_json(r->template_kwargs);
     check_text(r->model);
     if (r->kind == GEN_CHAT)
@@ -111,6 +114,24 @@ static void embedding(const json_t *body, size_t len)
     arena_free(call.request->arena);
 }
 
+static void rerank(const json_t *body, size_t len)
+{
+    struct rerank_call call;
+    struct error error;
+    enum err err = rerank_parse(body, len, &env, &call, &error);
+    if (err) {
+        check_error(&error, err);
+        return;
+    }
+    check_text(call.request->query);
+    ht_assert(call.request->query[0] && call.request->n_inputs > 0);
+    for (size_t i = 0; i < call.request->n_inputs; i++) {
+        const struct embed_input *in = &call.request->inputs[i];
+        ht_assert(in->text && strlen(in->text) == in->text_len && in->text_len > 0);
+    }
+    arena_free(call.request->arena);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) return 0;
@@ -125,6 +146,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else {
         if (data[0] == 'e')
             embedding(body, size - 1);
+        else if (data[0] == 'r')
+            rerank(body, size - 1);
         else
             generation(body, size - 1, data[0] == 'c');
         json_decref(body);

@@ -11,6 +11,7 @@
 struct fake_request {
     struct http_request http;
     const char *headers[16]; /* name, value, name, value, ..., NULL */
+    const char *query[16];   /* the same */
 };
 
 static inline const char *fake_header(const struct http_request *r, const char *name)
@@ -23,8 +24,9 @@ static inline const char *fake_header(const struct http_request *r, const char *
 
 static inline const char *fake_query(const struct http_request *r, const char *name)
 {
-    (void)r;
-    (void)name;
+    const struct fake_request *f = container_of(r, const struct fake_request, http);
+    for (size_t i = 0; f->query[i]; i += 2)
+        if (strcmp(f->query[i], name) == 0) return f->query[i + 1];
     return NULL;
 }
 
