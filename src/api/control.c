@@ -80,6 +80,7 @@ static double unit_seconds(const char *s, size_t *len)
 static bool parse_duration(const char *s, double *out)
 {
     double sum = 0, sign = 1;
+    if (str_ieq(s, "forever")) s = "-1"; /* as the setting has it */
     if (*s == '-' || *s == '+') sign = *s++ == '-' ? -1 : 1;
     if (!*s) return false;
     while (*s) {

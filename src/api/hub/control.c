@@ -89,7 +89,11 @@ void hub_model_load(struct hub *hub, const struct http_request *req, struct sink
     }
     args_begin(&args, &w);
     jw_kstr(&w, "model", req->params[0]);
-    if (keep_alive != KEEP_ALIVE_DEFAULT) jw_kint(&w, "keep_alive", keep_alive);
+    if (keep_alive != KEEP_ALIVE_DEFAULT) /* in seconds */
+        jw_kdouble(&w, "keep_alive",
+                   keep_alive == KEEP_ALIVE_FOREVER ? -1
+                   : keep_alive == KEEP_ALIVE_NONE  ? 0
+                                                    : (double)keep_alive / 1000);
     jw_kbool(&w, "wait", f.wait);
     jw_obj_end(&w);
     ask(hub, CONTROL_LOAD, &args, req, sink);
