@@ -212,6 +212,57 @@ static void test_a_paused_request_may_finish_at_a_stop(void **state)
     free(short_text);
 }
 
+/* ---- scenario S5 in small: eight streams want four sequences, somebody asks short questions
+ * ------ */
+
+static int by_value(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static size_t tokens_of(struct client *const *c, int n)
+{
+    size_t sum = 0;
+    for (int i = 0; i < n; i++) {
+        pthread_mutex_lock(&c[i]->lock);
+        sum += c[i]->text[0].len;
+        pthread_mutex_unlock(&c[i]->lock);
+    }
+    return sum;
+}
+
+static void test_short_questions_under_load(void **state)
+{
+    (void)state;
+    enum { STREAMS = 8, ASKED = 9, STEP_MS = 4 };
+    struct fixture f;
+    fixture_open(&f, "fake:ms=4,endless=1,ctx=20000", with_pausing(4));
+    struct client *stream[STREAMS];
+    for (int i = 0; i < STREAMS; i++) stream[i] = ask(&f, (struct ask){.text = "background"});
+    client_until(stream[3], stream[3]->text[0].len > 0);
+    size_t before = tokens_of(stream, STREAMS);
+    sleep_ms(400);
+    size_t alone = tokens_of(stream, STREAMS) - before;
+    int64_t first_ns[ASKED], asked_ns = clock_mono_ns();
+    before = tokens_of(stream, STREAMS);
+    for (int i = 0; i < ASKED; i++) {
+        struct client *c = ask(&f, (struct ask){.text = "short?", .priority = 1, .max_tokens = 16});
+        client_wait(c);
+        assert_int_equal(c->timings.pauses, 0);
+        first_ns[i] = c->timings.first_token_ns;
+        client_free(c);
+        sleep_ms(200);
+    }
+    double seconds = (double)(clock_mono_ns() - asked_ns) / 1e9;
+    size_t beside = tokens_of(stream, STREAMS) - before;
+    qsort(first_ns, ASKED, sizeof *first_ns, by_value);
+    assert_true(first_ns[ASKED / 2] < 12LL * STEP_MS * 1000000);
+    assert_true((double)beside / seconds > 0.5 * (double)alone / 0.4);
+    for (int i = 0; i < STREAMS; i++) cancel_and_free(&f, stream[i]);
+    fixture_close(&f);
+}
+
 /* ---- by time slices
  * ------------------------------------------------------------------------------ */
 
@@ -338,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_choices_of_a_paused_request_all_go_on),
         cmocka_unit_test(test_pause_during_the_prompt_and_cancel_while_paused),
         cmocka_unit_test(test_a_paused_request_may_finish_at_a_stop),
+        cmocka_unit_test(test_short_questions_under_load),
         cmocka_unit_test(test_a_tenant_with_long_streams_shares_the_sequences),
         cmocka_unit_test(test_taking_turns_on_one_sequence),
         cmocka_unit_test(test_no_slices_within_a_tenant_or_for_less_important_ones),
