@@ -97,9 +97,16 @@ static void write_v1(struct buf *out, const struct error *error, const char *req
     jw_obj_end(&w);
 }
 
+void error_respond_v1(struct sink *sink, const struct error *error, const char *request_id)
+{
+    int status = is_validation(error) ? 422 : err_http_status(error->code);
+    respond(sink, status, write_v1, error, request_id);
+}
+
 void api_error(struct sink *sink, const struct http_request *req, const struct error *error)
 {
-    bool v1 = str_starts(req->path, "/api/v1/");
-    int status = v1 && is_validation(error) ? 422 : err_http_status(error->code);
-    respond(sink, status, v1 ? write_v1 : error_write, error, req->request_id);
+    if (str_starts(req->path, "/api/v1/"))
+        error_respond_v1(sink, error, req->request_id);
+    else
+        error_respond(sink, error, req->request_id);
 }

@@ -13,4 +13,7 @@ void error_write(struct buf *out, const struct error *error, const char *request
  * that outlive their http_request; handlers that still have it call api_error (route.h). */
 void error_respond(struct sink *sink, const struct error *error, const char *request_id);
 
+/* The same in the shape of /api/v1. */
+void error_respond_v1(struct sink *sink, const struct error *error, const char *request_id);
+
 #endif

@@ -14,7 +14,8 @@
 #include "base/str.h"
 
 const struct route *const api_route_tables[] = {
-    openai_routes, hub_routes, v1_auth_routes, v1_conversation_routes, v1_job_routes, NULL};
+    openai_routes,  hub_routes, v1_auth_routes, v1_conversation_routes, v1_job_routes,
+    v1_chat_routes, NULL};
 
 static int hex_digit(char c)
 {

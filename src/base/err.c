@@ -126,6 +126,13 @@ const char *err_meaning(enum err code)
     return table[row(code)].meaning;
 }
 
+enum err err_of_api_code(const char *word)
+{
+    for (int i = 0; word && i < ERR_COUNT; i++)
+        if (str_eq(table[i].api_code, word)) return (enum err)i;
+    return ERR_INTERNAL;
+}
+
 int err_http_status(enum err code)
 {
     return table[row(code)].http_status;

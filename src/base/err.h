@@ -102,6 +102,8 @@ const char *err_name(enum err code);     /* "ERR_INVALID" */
 const char *err_api_code(enum err code); /* "invalid_request" */
 const char *err_meaning(enum err code);  /* last column of the table */
 int err_http_status(enum err code);
+/* The other way; ERR_INTERNAL for NULL and words that are none. */
+enum err err_of_api_code(const char *word);
 
 /* Prints file:line, the expression and a backtrace to stderr, then aborts. */
 HT_NORETURN void ht_bug_at(const char *file, int line, const char *expr);

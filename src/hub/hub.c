@@ -50,6 +50,8 @@ static void open_face(struct hub *h)
     size_t keep = (size_t)config_int(h->config, CONFIG_REQUESTS_KEPT);
     h->recorder = recorder_new(h->local, keep, models_changed, h);
     h->provider = recorder_provider(h->recorder);
+    struct chat_params chat = {.provider = h->provider, .pool = h->pool};
+    h->chat = chat_new(&chat);
 }
 
 /* What both kinds of hub have. */
@@ -123,6 +125,7 @@ void hub_close(struct hub *h, int64_t grace_ms)
     stack_stop(&h->stack, grace_ms);
     if (h->worker) worker_stop(h->worker, grace_ms);
     pool_free(h->pool); /* its jobs may still call the provider, which refuses */
+    chat_free(h->chat);
     stack_close(&h->stack);
     provider_close(h->worker, 0);
     recorder_free(h->recorder);

@@ -8,6 +8,7 @@
 #include "base/config.h"
 #include "base/thread.h"
 #include "base/timer.h"
+#include "chat/chat.h"
 #include "engine/engine.h"
 #include "hub/accounts.h"
 #include "hub/snapshot.h"
@@ -26,9 +27,10 @@ struct hub {
     struct recorder *recorder; /* in front of it */
     struct provider *provider; /* the recorder's face: everything goes through it */
     struct snapshot *health_view, *models_view; /* of GET /health and GET /v1/models */
-    struct provider *worker;   /* a process of its own; NULL with HEARTH_IN_PROCESS */
-    struct stack stack;        /* with HEARTH_IN_PROCESS */
-    struct sched *sched;       /* that of the stack, else NULL */
+    struct provider *worker; /* a process of its own; NULL with HEARTH_IN_PROCESS */
+    struct stack stack;      /* with HEARTH_IN_PROCESS */
+    struct sched *sched;     /* that of the stack, else NULL */
+    struct chat *chat;
     struct accounts *accounts; /* database and logins, opened when first needed */
     int64_t started_wall_s;
     int64_t started_mono_ms;

@@ -111,6 +111,25 @@ enum err store_message_branch(struct store *s, const char *user_id, const char *
     return e;
 }
 
+enum err store_message_get(struct store *s, const char *user_id, const char *id, struct arena *a,
+                           struct store_message *out, char conversation[STORE_ID_MAX],
+                           struct error *error)
+{
+    struct db *db;
+    struct db_rows *rows = NULL;
+    enum err e = store_acquire(s, STORE_READ, &db, error);
+    if (e) return e;
+    e = db_one(db,
+               "SELECT " MESSAGE_COLUMNS ", m.conversation_id FROM messages m JOIN conversations c"
+               " ON c.id = m.conversation_id WHERE c.user_id = $1 AND m.id = $2",
+               DB_ARGS(db_text(user_id), db_text(id)), "message", &rows, error);
+    if (!e) e = read_message(rows, a, out, error);
+    if (!e) str_copy(conversation, STORE_ID_MAX, db_get_text(rows, 9));
+    db_rows_free(rows);
+    store_release(s, db);
+    return e;
+}
+
 enum err store_message_list(struct store *s, const char *user_id, const char *id, struct arena *a,
                             struct store_message **out, size_t *n, struct error *error)
 {

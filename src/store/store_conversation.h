@@ -72,6 +72,10 @@ HT_MUST_CHECK enum err store_conversation_append(struct store *s, const char *us
 /* The end of an answer that was streaming: replaces its text. */
 HT_MUST_CHECK enum err store_message_finish(struct store *s, const char *user_id,
                                             const struct store_message *m, struct error *error);
+/* One message, and whose conversation's it is. */
+HT_MUST_CHECK enum err store_message_get(struct store *s, const char *user_id, const char *id,
+                                         struct arena *a, struct store_message *out,
+                                         char conversation[STORE_ID_MAX], struct error *error);
 /* From the first message to `leaf_id` (NULL = the shown branch). At most STORE_BRANCH_MAX, the last
  * ones. */
 HT_MUST_CHECK enum err store_message_branch(struct store *s, const char *user_id, const char *id,

@@ -61,6 +61,11 @@ void v1_end(struct v1_call *c, int status, enum err e)
                            : c->type     ? c->type
                                          : "application/json",
                            NULL, 0, buf_str(&c->out), status == 204 ? 0 : c->out.len);
+    v1_drop(c);
+}
+
+void v1_drop(struct v1_call *c)
+{
     sink_unref(c->sink);
     json_decref(c->body);
     buf_free(&c->out);

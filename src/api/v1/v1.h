@@ -5,7 +5,8 @@
 #include "api/fields.h"
 #include "api/route.h"
 
-extern const struct route v1_auth_routes[], v1_conversation_routes[], v1_job_routes[];
-extern const struct schema v1_schemas[], v1_conversation_schemas[];
+extern const struct route v1_auth_routes[], v1_conversation_routes[], v1_job_routes[],
+    v1_chat_routes[];
+extern const struct schema v1_schemas[], v1_conversation_schemas[], v1_chat_schemas[];
 
 #endif

@@ -45,6 +45,8 @@ bool v1_begin(struct v1_call *c, struct hub *hub, const struct http_request *req
 /* Answers with what c->w holds, or with c->error when e is not OK; frees everything. Status 204: no
  * body. */
 void v1_end(struct v1_call *c, int status, enum err e);
+/* Frees everything without an answer: the sink went to somebody else, who holds a reference. */
+void v1_drop(struct v1_call *c);
 /* A query parameter as a number. */
 HT_MUST_CHECK enum err v1_query_int(struct v1_call *c, const char *name, int64_t min, int64_t max,
                                     int64_t *out);

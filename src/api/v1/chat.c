@@ -1,0 +1,378 @@
+/* /api/v1/chat: a turn of a conversation, whole or as a stream of events. A stream that broke is
+ * taken up again with GET /api/v1/chat/stream/{message_id} and Last-Event-ID. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/error.h"
+#include "api/v1/v1_int.h"
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "chat/chat.h"
+#include "hub/hub.h"
+
+enum { NOT_SAID = INT32_MIN, EVENT_HEAD = 64, TEXT_MAX = 32 << 20 };
+
+/* ---- the request --------------------------------------------------------------------------- */
+
+struct form {
+    const char *message, *conversation_id, *parent_id, *system_prompt, *model, *model_source,
+        *adapter, *overflow;
+    double temperature, top_p;
+    int64_t max_tokens, priority, seed;
+    bool regenerate;
+};
+
+#define AT(member) offsetof(struct form, member)
+
+/* clang-format off */
+static const struct field chat_fields[] = {
+    {"message", FIELD_STR, 0, 0, 0, NULL, "What the user says. Absent only with regenerate.", AT(message)},
+    {"conversation_id", FIELD_STR, 0, 0, 0, NULL, "The conversation to go on with; absent begins one, an id that is not there makes it.", AT(conversation_id)},
+    {"parent_id", FIELD_STR, 0, 0, 0, NULL, "The message that this one follows, for another branch (editing); absent: the last one shown.", AT(parent_id)},
+    {"regenerate", FIELD_BOOL, 0, 0, 0, NULL, "Answer the last question (or the one at parent_id) again, beside the answer there is.", AT(regenerate)},
+    {"model_source", FIELD_STR, 0, 0, 0, "{\"type\":\"string\",\"enum\":[\"local\"]}", "Who answers; local is the only one so far.", AT(model_source)},
+    {"model", FIELD_STR, 0, 0, 0, NULL, "Absent: the default model.", AT(model)},
+    {"adapter", FIELD_STR, 0, 0, 0, NULL, "LoRA adapter; base is none.", AT(adapter)},
+    {"system_prompt", FIELD_STR, 0, 0, 0, NULL, "Instructions in front of the conversation.", AT(system_prompt)},
+    {"temperature", FIELD_NUM, 0, 0, 100, NULL, "Absent: DEFAULT_TEMPERATURE.", AT(temperature)},
+    {"top_p", FIELD_NUM, 0, 0, 1, NULL, "Absent: DEFAULT_TOP_P.", AT(top_p)},
+    {"max_tokens", FIELD_INT, 0, -1, 16777216, NULL, "Absent: DEFAULT_MAX_TOKENS; -1: until the model ends.", AT(max_tokens)},
+    {"seed", FIELD_INT, 0, 0, 4294967294.0, NULL, "Absent: another one each time.", AT(seed)},
+    {"priority", FIELD_INT, 0, 0, 100, NULL, "Lower is served first; also as the header X-Priority.", AT(priority)},
+    {"context_overflow", FIELD_STR, 0, 0, 0, "{\"type\":\"string\",\"enum\":[\"stop\",\"shift\"]}", "When the context is full.", AT(overflow)},
+    {.name = NULL}};
+/* clang-format on */
+
+static enum err read_priority(struct v1_call *c, const struct form *f, int32_t *out)
+{
+    int64_t v = f->priority;
+    const char *header = c->req->header(c->req, "X-Priority");
+    if (v == NOT_SAID) v = config_int(c->hub->config, CONFIG_DEFAULT_PRIORITY);
+    if (f->priority == NOT_SAID && header && !str_to_i64(header, 0, 100, &v))
+        return err_set_param(&c->error, ERR_INVALID, "X-Priority",
+                             "X-Priority must be an integer from 0 (first) to 100, got %.40s",
+                             header);
+    *out = (int32_t)v;
+    return OK;
+}
+
+static enum err read_overflow(struct v1_call *c, const char *word, enum overflow *out)
+{
+    *out = OVERFLOW_DEFAULT;
+    if (!word) return OK;
+    *out = str_eq(word, "shift") ? OVERFLOW_SHIFT : OVERFLOW_STOP;
+    if (*out == OVERFLOW_SHIFT || str_eq(word, "stop")) return OK;
+    return err_set_param(&c->error, ERR_INVALID, "/context_overflow", "must be stop or shift");
+}
+
+static enum err check_form(struct v1_call *c, const struct form *f)
+{
+    if (f->model_source && !str_eq(f->model_source, "local"))
+        return err_set_param(&c->error, ERR_INVALID, "/model_source",
+                             "model_source must be local; other sources are not built yet");
+    if (!f->message && !f->regenerate)
+        return err_set_param(&c->error, ERR_INVALID, "/message", "message is required (a string)");
+    if (f->message && f->regenerate)
+        return err_set_param(&c->error, ERR_INVALID, "/regenerate",
+                             "regenerate answers what was asked before; leave message out");
+    if (f->regenerate && !f->conversation_id)
+        return err_set_param(&c->error, ERR_INVALID, "/conversation_id",
+                             "regenerate needs a conversation_id");
+    return OK;
+}
+
+static enum err read_ask(struct v1_call *c, struct chat_ask *ask)
+{
+    const struct config *config = c->hub->config;
+    struct form f = {.temperature = config_double(config, CONFIG_DEFAULT_TEMPERATURE),
+                     .top_p = config_double(config, CONFIG_DEFAULT_TOP_P),
+                     .max_tokens = config_int(config, CONFIG_DEFAULT_MAX_TOKENS),
+                     .priority = NOT_SAID,
+                     .seed = NOT_SAID};
+    enum err e = fields_read(chat_fields, c->body, "", &f, &c->error);
+    if (!e) e = check_form(c, &f);
+    *ask = (struct chat_ask){.store = c->store,
+                             .user_id = c->who.user_id,
+                             .request_id = c->req->request_id,
+                             .conversation_id = f.conversation_id,
+                             .message = f.message,
+                             .parent_id = f.parent_id,
+                             .system_prompt = f.system_prompt,
+                             .model = f.model,
+                             .adapter = f.adapter,
+                             .max_tokens = (int32_t)f.max_tokens};
+    ask->sampling = (struct sampling){.temperature = (float)f.temperature,
+                                      .top_k = 40,
+                                      .top_p = (float)f.top_p,
+                                      .min_p = 0.05f,
+                                      .repeat_penalty = 1,
+                                      .repeat_last_n = 64,
+                                      .seed = f.seed == NOT_SAID ? SEED_RANDOM : (uint32_t)f.seed};
+    if (!e) e = read_priority(c, &f, &ask->priority);
+    if (!e) e = read_overflow(c, f.overflow, &ask->overflow);
+    return e;
+}
+
+/* ---- a stream ------------------------------------------------------------------------------ */
+
+static void write_event(void *sink, const struct chat_event *ev)
+{
+    char head[EVENT_HEAD];
+    struct buf out;
+    str_printf(head, sizeof head, "id: %lld\nevent: %s\ndata: ", (long long)ev->id, ev->word);
+    buf_init(&out, TEXT_MAX);
+    buf_puts(&out, head);
+    buf_append(&out, ev->data, ev->len);
+    buf_puts(&out, "\n\n");
+    /* A client that has gone takes the turn up again later. */
+    if (!out.err) (void)sink_write(sink, out.data, out.len);
+    buf_free(&out);
+}
+
+static void end_stream(void *sink)
+{
+    sink_end(sink);
+    sink_unref(sink);
+}
+
+/* The sink passes to the stream when this is OK. */
+static enum err stream(struct v1_call *c, const char *answer_id, int64_t after)
+{
+    struct chat_listener l = {.on_event = write_event, .on_end = end_stream, .ctx = c->sink};
+    sink_ref(c->sink);
+    enum err e = sink_begin(c->sink, 200, "text/event-stream", NULL, 0);
+    if (!e) e = chat_listen(c->hub->chat, c->who.user_id, answer_id, after, &l, &c->error);
+    if (e) end_stream(c->sink);
+    return e;
+}
+
+static void chat_stream(struct hub *hub, const struct http_request *req, struct sink *sink)
+{
+    struct v1_call c;
+    struct chat_ask ask;
+    struct chat_ids ids;
+    if (!v1_begin(&c, hub, req, sink, V1_USER | V1_BODY)) return;
+    enum err e = read_ask(&c, &ask);
+    if (!e) e = chat_start(hub->chat, &ask, &ids, &c.error);
+    if (e) {
+        v1_end(&c, 0, e);
+        return;
+    }
+    (void)stream(&c, ids.answer, 0); /* the client may have gone: the turn goes on */
+    v1_drop(&c);
+}
+
+/* ---- taking a stream up again ---------------------------------------------------------------- */
+
+static enum err read_after(struct v1_call *c, int64_t *after)
+{
+    const char *text = c->req->header(c->req, "Last-Event-ID");
+    if (!text) text = c->req->query(c->req, "after");
+    *after = 0;
+    if (!text || !*text || str_to_i64(text, 0, INT64_MAX, after)) return OK;
+    return err_set_param(&c->error, ERR_INVALID, "Last-Event-ID",
+                         "Last-Event-ID must be the id of an event, got %.40s", text);
+}
+
+static void put_event(struct buf *out, int64_t id, const char *word, const char *key,
+                      const char *value)
+{
+    struct jw w;
+    buf_printf(out, "id: %lld\nevent: %s\ndata: ", (long long)id, word);
+    jw_init(&w, out);
+    jw_obj(&w);
+    jw_kstr(&w, key, value);
+    jw_obj_end(&w);
+    buf_puts(out, "\n\n");
+}
+
+/* The turn is no longer in memory (it ended long ago, or the hub was restarted): what the store has
+ * of it, as a stream that begins anew. */
+static enum err replay(struct v1_call *c, const char *answer_id)
+{
+    struct store_message m;
+    char conversation[STORE_ID_MAX];
+    enum err e = store_message_get(c->store, c->who.user_id, answer_id, c->arena, &m, conversation,
+                                   &c->error);
+    if (e) return e;
+    put_event(&c->out, 1, "meta", "conversation_id", conversation);
+    if (m.reasoning) put_event(&c->out, 2, "reasoning", "text", m.reasoning);
+    put_event(&c->out, 3, "delta", "text", m.content);
+    if (m.status == STORE_FAILED || m.status == STORE_STREAMING)
+        put_event(&c->out, 4, "error", "message",
+                  "the hub stopped before the answer was complete; ask again with regenerate");
+    else
+        put_event(&c->out, 4, "done", "finish_reason",
+                  m.status == STORE_STOPPED ? "cancelled" : "stop");
+    c->type = "text/event-stream";
+    return OK;
+}
+
+static void resume(struct hub *hub, const struct http_request *req, struct sink *sink)
+{
+    struct v1_call c;
+    int64_t after;
+    if (!v1_begin(&c, hub, req, sink, V1_USER)) return;
+    enum err e = read_after(&c, &after);
+    if (!e && chat_has(hub->chat, c.who.user_id, req->params[0])) {
+        (void)stream(&c, req->params[0], after);
+        v1_drop(&c);
+        return;
+    }
+    if (!e) e = replay(&c, req->params[0]);
+    v1_end(&c, 200, e);
+}
+
+/* ---- the whole answer ------------------------------------------------------------------------ */
+
+struct waiting {
+    struct hub *hub;
+    struct sink *sink;
+    char *request_id;
+    char user_id[STORE_ID_MAX];
+    struct chat_ids ids;
+    struct buf content, reasoning;
+    json_t *usage, *done, *error;
+};
+
+static void collect(void *ctx, const struct chat_event *ev)
+{
+    struct waiting *w = ctx;
+    json_t *data = NULL;
+    struct error error;
+    if (ev->type == CHAT_QUEUED || ev->type == CHAT_META) return;
+    if (json_parse(ev->data, ev->len, &data, &error)) return; /* our own writer's: never */
+    json_t **place = ev->type == CHAT_USAGE   ? &w->usage
+                     : ev->type == CHAT_DONE  ? &w->done
+                     : ev->type == CHAT_ERROR ? &w->error
+                                              : NULL;
+    const char *text = json_string_value(json_object_get(data, "text"));
+    if (text) buf_puts(ev->type == CHAT_DELTA ? &w->content : &w->reasoning, text);
+    if (place)
+        *place = data;
+    else
+        json_decref(data);
+}
+
+static void put_answer(const struct waiting *w, struct buf *out)
+{
+    struct jw j;
+    char *usage = json_dumps(w->usage, JSON_COMPACT);
+    jw_init(&j, out);
+    jw_obj(&j);
+    jw_kstr(&j, "conversation_id", w->ids.conversation);
+    jw_kstr(&j, "message_id", w->ids.answer);
+    jw_key(&j, "message");
+    jw_obj(&j);
+    jw_kstr(&j, "role", "assistant");
+    jw_kstr(&j, "content", buf_str(&w->content));
+    if (w->reasoning.len) jw_kstr(&j, "reasoning", buf_str(&w->reasoning));
+    jw_obj_end(&j);
+    jw_kstr(&j, "response", buf_str(&w->content));
+    jw_kstr(&j, "model", json_string_value(json_object_get(w->usage, "model")));
+    jw_kstr(&j, "finish_reason", json_string_value(json_object_get(w->done, "finish_reason")));
+    v1_put_json(&j, "usage", usage ? usage : "{}");
+    jw_obj_end(&j);
+    free(usage);
+}
+
+static void refuse(const struct waiting *w)
+{
+    struct error error;
+    const char *code = json_string_value(json_object_get(w->error, "code"));
+    const char *message = json_string_value(json_object_get(w->error, "message"));
+    err_set(&error, err_of_api_code(code), "%s", message ? message : "the answer failed");
+    error_respond_v1(w->sink, &error, w->request_id);
+}
+
+static void answer_whole(void *ctx)
+{
+    struct waiting *w = ctx;
+    struct buf out;
+    sink_on_close(w->sink, NULL, NULL);
+    buf_init(&out, TEXT_MAX);
+    if (w->done) put_answer(w, &out);
+    if (w->done && !out.err)
+        (void)sink_respond(w->sink, 200, "application/json", NULL, 0, out.data, out.len);
+    else
+        refuse(w);
+    sink_unref(w->sink);
+    buf_free(&out);
+    buf_free(&w->content);
+    buf_free(&w->reasoning);
+    json_decref(w->usage);
+    json_decref(w->done);
+    json_decref(w->error);
+    free(w->request_id);
+    free(w);
+}
+
+/* Nobody waits for a whole answer any more. */
+static void stop_it(void *ctx)
+{
+    struct waiting *w = ctx;
+    struct error error;
+    if (chat_stop(w->hub->chat, w->user_id, w->ids.answer, &error)) return; /* just over */
+}
+
+static void chat_whole(struct hub *hub, const struct http_request *req, struct sink *sink)
+{
+    struct v1_call c;
+    struct chat_ask ask;
+    struct chat_ids ids;
+    if (!v1_begin(&c, hub, req, sink, V1_USER | V1_BODY)) return;
+    enum err e = read_ask(&c, &ask);
+    if (!e) e = chat_start(hub->chat, &ask, &ids, &c.error);
+    if (e) {
+        v1_end(&c, 0, e);
+        return;
+    }
+    struct waiting *w = xcalloc(1, sizeof *w);
+    w->hub = hub;
+    w->sink = sink_ref(sink);
+    w->request_id = xstrdup(req->request_id);
+    w->ids = ids;
+    str_copy(w->user_id, sizeof w->user_id, c.who.user_id);
+    buf_init(&w->content, TEXT_MAX);
+    buf_init(&w->reasoning, TEXT_MAX);
+    sink_on_close(sink, stop_it, w);
+    struct chat_listener l = {.on_event = collect, .on_end = answer_whole, .ctx = w};
+    if (chat_listen(hub->chat, c.who.user_id, ids.answer, 0, &l, &c.error)) {
+        w->error = json_pack("{s:s,s:s}", "code", "internal_error", "message", c.error.msg);
+        answer_whole(w);
+    }
+    v1_drop(&c);
+}
+
+static void stop(struct hub *hub, const struct http_request *req, struct sink *sink)
+{
+    struct v1_call c;
+    if (!v1_begin(&c, hub, req, sink, V1_USER)) return;
+    v1_end(&c, 204, chat_stop(hub->chat, c.who.user_id, req->params[0], &c.error));
+}
+
+/* ---- tables -------------------------------------------------------------------------------- */
+
+/* clang-format off */
+const struct route v1_chat_routes[] = {
+    {HTTP_POST, "/api/v1/chat", chat_whole, 0, "Chat", "Say something in a conversation and get the whole answer", "ChatTurn", "ChatTurnAnswer"},
+    {HTTP_POST, "/api/v1/chat/stream", chat_stream, ROUTE_STREAM, "Chat", "The same as events: meta, queued, delta, reasoning, usage, done, error", "ChatTurn", NULL},
+    {HTTP_GET, "/api/v1/chat/stream/{id}", resume, ROUTE_STREAM, "Chat", "Go on with the stream of an answer behind Last-Event-ID", NULL, NULL},
+    {HTTP_POST, "/api/v1/chat/{id}/stop", stop, 0, "Chat", "End an answer that is being made; what there is stays", NULL, NULL},
+    {.path = NULL}};
+
+#define W(json, type, help) {json, FIELD_##type, FIELD_REQUIRED, 0, 0, NULL, help, FIELD_NOWHERE}
+static const struct field answer_fields[] = {
+    W("conversation_id", STR, "The conversation."), W("message_id", STR, "The answer's message."),
+    W("message", OBJ, "role, content, and reasoning of a model that thinks."),
+    W("response", STR, "The content once more, for clients that look for it here."),
+    W("model", STR, "The model that answered."), W("finish_reason", STR, "stop, length or cancelled."),
+    W("usage", OBJ, "prompt_tokens, cached_tokens, completion_tokens, model."), {.name = NULL}};
+/* clang-format on */
+
+const struct schema v1_chat_schemas[] = {
+    {"ChatTurn", "A turn of a conversation.", chat_fields, NULL},
+    {"ChatTurnAnswer", "The whole answer.", answer_fields, NULL},
+    {NULL, NULL, NULL, NULL}};

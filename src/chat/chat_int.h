@@ -1,0 +1,86 @@
+/* Inside chat: a turn.
+ *
+ *   chat.c     the table of turns: starting, stopping, listening
+ *   turn.c     a turn's events: from the provider, to the listeners, into the store
+ *   history.c  from a branch of messages to a gen_request
+ *
+ * The turn's lock guards its events, listeners and text; a leaf but for sinks. The table's lock
+ * guards who is in the table; it is never taken while a turn's is held. */
+#ifndef HEARTH_CHAT_CHAT_INT_H
+#define HEARTH_CHAT_CHAT_INT_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "chat/chat.h"
+
+enum { CONTENT_MAX = 16 << 20, EVENT_MAX = 1 << 20 };
+
+struct kept_event {
+    enum chat_event_type type;
+    char *data;
+    size_t len;
+};
+
+struct turn {
+    struct list_node node; /* in chat.turns */
+    struct chat *chat;
+    atomic_int refs; /* the table, the provider's listener, pool jobs */
+    /* constant */
+    struct store *store;
+    char user_id[STORE_ID_MAX];
+    struct chat_ids ids;
+    char *request_id, *system_prompt, *model, *adapter;
+    struct sampling sampling;
+    int32_t max_tokens, priority;
+    enum overflow overflow;
+    /* lock */
+    pthread_mutex_t lock;
+    struct list_node listeners;
+    struct kept_event *events;
+    size_t n_events, cap_events;
+    bool over, stopped; /* the last event was told; somebody asked for the end */
+    struct buf content, reasoning;
+    bool saving;    /* a pool job is writing what there is */
+    bool end_waits; /* and saves the end after it */
+    int64_t saved_ms, ended_ms;
+    uint64_t provider_id; /* 0 = not given to the provider yet */
+    size_t skipped;       /* messages left out in front, because the context was too short */
+    size_t n_history;
+    /* the provider's end, for the pool job that saves it */
+    bool started;
+    enum finish_reason finish;
+    struct error error; /* code OK: it worked */
+    struct usage usage;
+    char answered_by[128]; /* the model's id */
+};
+
+struct listening {
+    struct list_node node;
+    struct chat_listener l;
+};
+
+struct chat {
+    struct provider *provider;
+    struct pool *pool;
+    pthread_mutex_t lock;
+    struct list_node turns; /* oldest first */
+};
+
+/* turn.c */
+void turn_unref(struct turn *t);
+void turn_meta(struct turn *t, const char *title); /* the first event */
+/* chat_listen, once the turn was found. */
+void turn_listen(struct turn *t, int64_t after, const struct chat_listener *l);
+/* On the pool: builds the request and gives it to the provider. Takes a reference. */
+void turn_submit(struct turn *t);
+void turn_stop(struct turn *t);
+
+/* history.c: from the store; *n is how many messages the branch has. `skip` of the oldest are left
+ * out. */
+HT_MUST_CHECK enum err history_request(const struct turn *t, size_t skip, size_t *n,
+                                       struct gen_request **out, struct error *error);
+
+#endif
