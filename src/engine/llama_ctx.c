@@ -252,7 +252,10 @@ enum err le_smp_new(const struct engine_model *head, const struct sampling *s,
     const struct le_model *m = (const struct le_model *)head;
     const struct le_prompt *p = (const struct le_prompt *)prompt;
     struct shim_sampler *sampler;
-    enum err e = shim_sampler_new(m->model, s, p->chat, head->facts.n_ctx_train, &sampler, error);
+    const struct token_tree *tree =
+        shim_chat_wants_tree(p->chat) ? le_model_tree((struct le_model *)head) : NULL;
+    enum err e =
+        shim_sampler_new(m->model, s, p->chat, head->facts.n_ctx_train, tree, &sampler, error);
     if (e) return e;
     struct le_sampler *sm = xcalloc(1, sizeof *sm);
     sm->head.ops = head->ops;

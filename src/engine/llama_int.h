@@ -24,6 +24,9 @@ struct le_model {
     /* libllama's list of the model's adapters, which loading changes and laying out a computation
      * reads: held by a load, and by the first decode after a change of adapters. */
     pthread_mutex_t adapters_lock;
+    pthread_mutex_t tree_lock; /* the two below */
+    struct token_tree *tree;   /* made for the first answer with a grammar */
+    bool tree_failed;
 };
 
 struct le_adapter {
@@ -71,6 +74,8 @@ enum err le_model_tokenize_pair(const struct engine_model *m, const char *query,
                                 const char *document, size_t document_len, size_t max_tokens,
                                 int32_t **out, size_t *n, struct error *error);
 enum err le_token_text(const struct engine_model *m, int32_t token, bool special, struct buf *out);
+/* NULL without memory for it. */
+const struct token_tree *le_model_tree(struct le_model *m);
 bool le_token_is_end(const struct engine_model *m, int32_t token);
 
 /* ---- llama_adapter.c ----------------------------------------------------------------------- */

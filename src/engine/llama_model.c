@@ -123,6 +123,7 @@ enum err le_model_open(struct engine *head, const struct engine_model_params *pa
     m->model = model;
     m->vocab = llama_model_get_vocab(model);
     pthread_mutex_init(&m->adapters_lock, NULL);
+    pthread_mutex_init(&m->tree_lock, NULL);
     read_facts(m);
     if (!params->measure_only) {
         if (hash_file(params->path, &m->head.fingerprint, NULL)) m->head.fingerprint = 0;
@@ -140,6 +141,8 @@ void le_model_close(struct engine_model *head)
     shim_templates_free(m->templates);
     llama_model_free(m->model);
     pthread_mutex_destroy(&m->adapters_lock);
+    pthread_mutex_destroy(&m->tree_lock);
+    token_tree_free(m->tree);
     free(m);
 }
 
@@ -305,4 +308,18 @@ bool le_token_is_end(const struct engine_model *head, int32_t token)
 {
     const struct le_model *m = (const struct le_model *)head;
     return token >= 0 && token < head->facts.n_vocab && llama_vocab_is_eog(m->vocab, token);
+}
+
+const struct token_tree *le_model_tree(struct le_model *m)
+{
+    struct error why;
+    pthread_mutex_lock(&m->tree_lock);
+    if (!m->tree && !m->tree_failed &&
+        token_tree_new(m->head.facts.n_vocab, shim_token_text, (void *)(uintptr_t)m->vocab,
+                       &m->tree, &why)) {
+        m->tree_failed = true;
+        log_warn(engine, "answers with a grammar will be slow: %s", why.msg);
+    }
+    pthread_mutex_unlock(&m->tree_lock);
+    return m->tree;
 }

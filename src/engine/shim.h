@@ -14,6 +14,7 @@
 
 #include "engine/delta.h"
 #include "engine/engine.h"
+#include "engine/token_tree.h"
 
 struct llama_model;
 struct llama_vocab;
@@ -74,9 +75,15 @@ HT_MUST_CHECK enum err shim_parser_feed(struct shim_parser *ps, const char *text
 
 struct shim_sampler;
 
+/* tree: of the model's vocabulary, or NULL; must outlive the sampler. */
 HT_MUST_CHECK enum err shim_sampler_new(const struct llama_model *model, const struct sampling *s,
                                         const struct shim_chat *c, int32_t n_ctx_train,
-                                        struct shim_sampler **out, struct error *error);
+                                        const struct token_tree *tree, struct shim_sampler **out,
+                                        struct error *error);
+/* May this chat's answers ask for a tree? */
+bool shim_chat_wants_tree(const struct shim_chat *c);
+/* token_text_fn; ctx: the vocabulary. What a grammar sees of a token. */
+enum token_place shim_token_text(void *vocab, int32_t token, struct buf *out);
 void shim_sampler_free(struct shim_sampler *s);
 void shim_sampler_accept_prompt(struct shim_sampler *s, int32_t token);
 HT_MUST_CHECK enum err shim_sampler_replay(struct shim_sampler *s, int32_t token, bool *special,

@@ -225,6 +225,7 @@ static std::shared_ptr<const chat_form> make_form(const shim_templates *t, const
     set_tokens(llama_model_get_vocab(model), *f);
     set_patterns(*f);
     set_grammar(req, *f);
+    f->prefix_closed = grammar_is_prefix_closed(f->grammar.c_str());
     return check_grammar(req, *f, error) ? nullptr : f;
 }
 
@@ -236,6 +237,7 @@ std::shared_ptr<const chat_form> shim_raw_form(const struct gen_request *req, st
     std::string schema = shim_schema_of(req);
     if (!schema.empty()) f->grammar = json_schema_to_grammar(common_json::parse(schema), true);
     if (!f->grammar.empty()) f->mode = grammar_mode::always;
+    f->prefix_closed = grammar_is_prefix_closed(f->grammar.c_str());
     return check_grammar(req, *f, error) ? nullptr : f;
 }
 

@@ -22,6 +22,7 @@
 extern "C" {
 #include "engine/guard.h"
 #include "engine/shim.h"
+#include "engine/token_tree.h"
 }
 #pragma GCC diagnostic pop
 
@@ -63,6 +64,7 @@ struct chat_form {
     bool tools = false;               /* calls may come */
 
     std::string grammar;
+    bool prefix_closed = false; /* grammar_is_prefix_closed */
     grammar_mode mode = grammar_mode::none;
     bool prefill = false;           /* the grammar begins with the generation prompt */
     std::vector<std::string> words; /* triggers */

@@ -5,8 +5,10 @@
  *   - Else only candidates within e^-25 of the best one go through the chain: what is left out has
  * a probability below 2e-6 in total even with a vocabulary of 150,000. Only samplers that do
  *     something are in it. Order: top_k, top_p, min_p, temperature, choice.
- *   - A grammar is asked about the token that was chosen without it, then about the likely
- * candidates, and about the whole vocabulary only if it refuses those.
+ *   - A grammar is asked about the token that was chosen without it. If it refuses that, it is
+ * asked about the vocabulary as a tree (token_tree.h), of which it refuses most at the first byte;
+ *     where it allows too much for that, about the likely candidates first. What it allows is the
+ *     same list as if it had been asked about every token.
  *   - A triggered grammar sees only the text around its trigger word. common_sampler searches the
  *     whole answer with a regular expression at every token.
  *   - A grammar that allows no token at all is an error; in libllama it is an abort.
@@ -49,6 +51,9 @@ struct shim_sampler {
     std::string tail_text;
     size_t tail_max = 0;           /* bytes of the longest trigger word */
     std::vector<llama_token> ends; /* AFTER_THINKING: may not come while thinking */
+    const token_tree *tree = nullptr;
+    std::vector<llama_token_data> asked; /* scratch of walk */
+    std::vector<llama_token> allowed, below;
 };
 
 /* ---- grammars ------------------------------------------------------------------------------ */
@@ -80,6 +85,26 @@ grammar_ptr shim_compile_grammar(const llama_vocab *vocab, const chat_form &s)
     if (s.prefill) /* it describes the whole message; its beginning is in the prompt */
         for (llama_token t : s.prefill_tokens) llama_sampler_accept(g, t);
     return owner;
+}
+
+extern "C" bool shim_chat_wants_tree(const struct shim_chat *c)
+{
+    const chat_form &f = *c->state->form;
+    return f.mode != grammar_mode::none && f.prefix_closed;
+}
+
+extern "C" enum token_place shim_token_text(void *vocab, int32_t token, struct buf *out)
+{
+    const llama_vocab *v = (const llama_vocab *)vocab;
+    if (llama_vocab_is_eog(v, token)) return TOKEN_APART;
+    if (buf_reserve(out, 64)) return TOKEN_NOWHERE;
+    int32_t n = llama_token_to_piece(v, token, out->data + out->len, 64, 0, true);
+    if (n < 0) {
+        if (buf_reserve(out, (size_t)-n)) return TOKEN_NOWHERE;
+        n = llama_token_to_piece(v, token, out->data + out->len, -n, 0, true);
+    }
+    if (n > 0) out->len += (size_t)n;
+    return TOKEN_IN_TREE;
 }
 
 /* ---- set-up -------------------------------------------------------------------------------- */
@@ -146,7 +171,8 @@ static void watch_thinking(shim_sampler *sm)
 
 extern "C" enum err shim_sampler_new(const llama_model *model, const struct sampling *s,
                                      const struct shim_chat *c, int32_t n_ctx_train,
-                                     struct shim_sampler **out, struct error *error)
+                                     const struct token_tree *tree, struct shim_sampler **out,
+                                     struct error *error)
 {
     return shim_guarded(error, ERR_ENGINE, [&] {
         auto sm = std::make_unique<shim_sampler>();
@@ -154,6 +180,7 @@ extern "C" enum err shim_sampler_new(const llama_model *model, const struct samp
         sm->vocab = llama_model_get_vocab(model);
         sm->n_vocab = llama_vocab_n_tokens(sm->vocab);
         sm->mode = sm->form->mode;
+        sm->tree = shim_chat_wants_tree(c) ? tree : nullptr;
         sm->logprobs = s->logprobs;
         sm->n_top = s->logprobs ? (size_t)s->top_logprobs : 0;
         set_bias(sm.get(), s);
@@ -309,7 +336,10 @@ static void accept(shim_sampler *sm, llama_token token)
 
 /* ---- choosing ------------------------------------------------------------------------------ */
 
-enum { FEW = 256 };
+enum {
+    FEW = 256,         /* likely candidates */
+    WALK_SHORT = 4096, /* tokens: about 0.3 ms */
+};
 
 static float highest_of_16(const float *logits)
 {
@@ -409,15 +439,63 @@ static void drop_refused(shim_sampler *sm, llama_token_data_array *list)
     list->size = (size_t)(end - list->data);
 }
 
-/* Asking about a token costs far more than finding it, so the best few are asked first. */
+/* Fills `allowed` with all that the grammar allows, level by level of the tree. False when it would
+ * have to be asked about more than `most` tokens. */
+static bool walk(shim_sampler *sm, size_t most)
+{
+    size_t n, asked = 0;
+    const int32_t *roots = token_tree_roots(sm->tree, &n);
+    sm->allowed.clear();
+    sm->below.assign(roots, roots + n);
+    while (!sm->below.empty()) {
+        asked += sm->below.size();
+        if (asked > most) return false;
+        sm->asked.clear();
+        for (llama_token t : sm->below) sm->asked.push_back({t, 0.0f, 0.0f});
+        llama_token_data_array list = {sm->asked.data(), sm->asked.size(), -1, false};
+        llama_sampler_apply(sm->grammar.get(), &list);
+        sm->below.clear();
+        for (const auto &d : sm->asked) {
+            if (d.logit == -INFINITY) continue;
+            sm->allowed.push_back(d.id);
+            const int32_t *children = token_tree_children(sm->tree, d.id, &n);
+            sm->below.insert(sm->below.end(), children, children + n);
+        }
+    }
+    return true;
+}
+
+/* In the order of the ids and without what is forbidden, like gather. */
+static llama_token_data_array gather_allowed(shim_sampler *sm, const float *logits)
+{
+    size_t n = 0;
+    llama_token_data *to = sm->candidates.data();
+    std::sort(sm->allowed.begin(), sm->allowed.end());
+    for (llama_token t : sm->allowed) {
+        to[n] = {t, logits[t], 0.0f};
+        n += logits[t] >= -FLT_MAX;
+    }
+    return {to, n, -1, false};
+}
+
+/* Asking about a token costs far more than finding it. */
 static llama_token pick_allowed(shim_sampler *sm, const float *logits)
 {
     size_t enough = sm->chain ? (size_t)sm->top_k : 1;
-    llama_token_data_array list = gather_top(sm, logits, FEW);
+    llama_token_data_array list;
+    if (sm->tree && walk(sm, WALK_SHORT)) {
+        list = gather_allowed(sm, logits);
+        return pick(sm, &list);
+    }
+    list = gather_top(sm, logits, FEW);
     drop_refused(sm, &list);
     if (enough && list.size >= enough) return pick(sm, &list);
-    list = gather(sm, logits, -FLT_MAX); /* without what is forbidden */
-    drop_refused(sm, &list);
+    if (sm->tree && walk(sm, SIZE_MAX)) {
+        list = gather_allowed(sm, logits);
+    } else {
+        list = gather(sm, logits, -FLT_MAX); /* without what is forbidden */
+        drop_refused(sm, &list);
+    }
     return pick(sm, &list);
 }
 

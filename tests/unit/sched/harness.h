@@ -256,6 +256,8 @@ struct ask {
     bool ignore_eos, logprobs, deterministic;
     enum overflow overflow;
     int32_t n_keep;
+    const char *adapter; /* its path, "fake:lora,..." */
+    float adapter_scale;
 };
 
 static inline struct engine_prompt *make_prompt(const struct sched_model *m, const char *text)
@@ -296,6 +298,9 @@ static inline enum err try_ask_model(struct fixture *f, struct sched_model *m, s
                                .deterministic = a.deterministic,
                                .overflow = a.overflow,
                                .n_keep = a.n_keep,
+                               .adapter = a.adapter,
+                               .adapter_path = a.adapter,
+                               .adapter_scale = a.adapter_scale,
                                .listener = client_listen,
                                .listener_ctx = c};
     enum err e = sched_generate(f->sched, &g, &c->id, error);

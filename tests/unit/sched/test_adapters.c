@@ -1,0 +1,184 @@
+/* Adapters in the scheduler: requests wait for theirs while all others go on; each gets its own
+ * answer however they are mixed (the fake engine asserts that no sequence is continued with another
+ * adapter); what is not used goes. */
+#include "unit/sched/harness.h"
+
+#define SWAP_LR "fake:lora,swap=lr"
+#define SWAP_OX "fake:lora,swap=ox"
+
+static size_t in_memory(struct fixture *f)
+{
+    struct sched_adapter_status st[64];
+    size_t n = sched_adapters(f->sched, st, 64), loaded = 0;
+    for (size_t i = 0; i < n; i++) loaded += st[i].loaded;
+    return loaded;
+}
+
+static void expect_text(struct client *c, const char *text)
+{
+    client_wait(c);
+    if (c->error.code) fail_msg("%s", c->error.msg);
+    assert_string_equal(buf_str(&c->text[0]), text);
+    client_free(c);
+}
+
+static void test_mixed_requests_get_their_own_answers(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct client *c[24];
+    fixture_open(&f, "fake:", some_params());
+    for (int i = 0; i < 24; i++) {
+        struct ask a = {.text = "hello world", .n = 1 + i % 2};
+        a.adapter = i % 3 == 1 ? SWAP_LR : i % 3 == 2 ? SWAP_OX : NULL;
+        a.adapter_scale = i % 6 == 1 ? 0.5f : 0;
+        c[i] = ask(&f, a);
+    }
+    for (int i = 0; i < 24; i++)
+        expect_text(c[i], i % 3 == 1 ? "herro worrd" : i % 3 == 2 ? "hellx wxrld" : "hello world");
+    fixture_close(&f);
+}
+
+static void test_others_go_on_while_an_adapter_is_loaded(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sched_params params = some_params();
+    params.adapters_kept = 1;
+    fixture_open(&f, "fake:", params);
+    struct ask with = {.text = "hello", .adapter = "fake:lora,load_ms=300,swap=lr"};
+    struct client *a = ask(&f, with), *b = ask(&f, with);
+    expect_text(ask(&f, (struct ask){.text = "base"}), "base");
+    assert_false(a->done || b->done);
+    client_wait(a);
+    assert_true(a->timings.load_ns > 200 * 1000000LL);
+    expect_text(a, "herro");
+    expect_text(b, "herro");
+    int64_t start = clock_mono_ms();
+    expect_text(ask(&f, with), "herro"); /* it is in memory now */
+    assert_true(clock_mono_ms() - start < 250);
+    assert_int_equal(in_memory(&f), 1);
+    fixture_close(&f);
+}
+
+static void test_what_can_not_be_loaded_is_told_with_its_reason(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f, "fake:", some_params());
+    struct ask with = {.text = "hello", .adapter = "fake:lora,load_ms=50,fail_load=torn"};
+    struct client *c[3];
+    for (int i = 0; i < 3; i++) c[i] = ask(&f, with);
+    for (int i = 0; i < 3; i++) {
+        client_wait(c[i]);
+        assert_int_equal(c[i]->error.code, ERR_ADAPTER);
+        assert_non_null(strstr(c[i]->error.msg, "torn"));
+        assert_int_equal(c[i]->n_started, 0);
+        client_free(c[i]);
+    }
+    expect_text(ask(&f, (struct ask){.text = "base"}), "base");
+    assert_int_equal(in_memory(&f), 0);
+    fixture_close(&f);
+}
+
+static void test_unused_adapters_leave_memory(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sched_params params = some_params();
+    static const char *const swaps[] = {"ab", "cd", "ef", "gh"};
+    params.adapters_kept = 2;
+    fixture_open(&f, "fake:", params);
+    for (int round = 0; round < 3; round++)
+        for (int i = 0; i < 4; i++) {
+            char path[64], want[8];
+            snprintf(path, sizeof path, "fake:lora,swap=%s", swaps[i]);
+            snprintf(want, sizeof want, "x%c", swaps[i][1]);
+            char text[] = {'x', swaps[i][0], '\0'};
+            expect_text(ask(&f, (struct ask){.text = text, .adapter = path}), want);
+            assert_true(in_memory(&f) <= 3);
+        }
+    fixture_close(&f);
+}
+
+static void test_leaving_while_an_adapter_is_loaded(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f, "fake:", some_params());
+    struct ask with = {.text = "hello", .adapter = "fake:lora,load_ms=150"};
+    struct client *gone = ask(&f, with), *stays = ask(&f, with);
+    cancel_and_free(&f, gone);
+    expect_text(stays, "hello");
+    with.adapter = "fake:lora,load_ms=151";
+    gone = ask(&f, with);
+    cancel_and_free(&f, gone);
+    gone = ask(&f, with); /* joins the load that is under way, or begins a new one */
+    expect_text(gone, "hello");
+    fixture_close(&f);
+}
+
+/* Requests wait for an adapter when the scheduler is freed: they get their last event, the load is
+ * not left behind. */
+static void test_stopping_while_adapters_are_loaded(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 10; round++) {
+        struct fixture f;
+        struct client *c[3];
+        fixture_open(&f, "fake:", some_params());
+        for (int i = 0; i < 3; i++) {
+            char path[64];
+            snprintf(path, sizeof path, "fake:lora,load_ms=%d", 10 + i);
+            c[i] = ask(&f, (struct ask){.text = "hello", .adapter = path});
+        }
+        sleep_ms(round);
+        sched_free(f.sched, 0);
+        engine_close(f.engine);
+        for (int i = 0; i < 3; i++) {
+            assert_true(c[i]->done);
+            client_free(c[i]);
+        }
+    }
+}
+
+static void test_a_cached_prefix_is_of_one_adapter_and_scale(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sched_params params = some_params();
+    params.adapters_kept = 8;
+    fixture_open(&f, "fake:", params);
+    const struct {
+        const char *adapter;
+        float scale;
+        bool cached;
+    } steps[] = {{NULL, 0, false},   {NULL, 0, true},     {SWAP_LR, 0, false},
+                 {SWAP_LR, 1, true}, {SWAP_LR, 2, false}, {SWAP_OX, 1, false},
+                 {SWAP_OX, 1, true}, {NULL, 0, true},     {SWAP_LR, 1, true}};
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        struct client *c = ask(&f, (struct ask){.text = "a prompt that is long enough",
+                                                .adapter = steps[i].adapter,
+                                                .adapter_scale = steps[i].scale});
+        client_wait(c);
+        assert_int_equal(c->error.code, OK);
+        if ((c->usage.cached_tokens > 20) != steps[i].cached)
+            fail_msg("step %zu: %d cached tokens", i, c->usage.cached_tokens);
+        client_free(c);
+    }
+    fixture_close(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_mixed_requests_get_their_own_answers),
+        cmocka_unit_test(test_others_go_on_while_an_adapter_is_loaded),
+        cmocka_unit_test(test_what_can_not_be_loaded_is_told_with_its_reason),
+        cmocka_unit_test(test_unused_adapters_leave_memory),
+        cmocka_unit_test(test_leaving_while_an_adapter_is_loaded),
+        cmocka_unit_test(test_stopping_while_adapters_are_loaded),
+        cmocka_unit_test(test_a_cached_prefix_is_of_one_adapter_and_scale),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
