@@ -17,7 +17,7 @@ struct cache_entry {
     struct list_node node;
     struct prefix_item item;
     struct disk_meta *meta; /* owns what item.prefix points to */
-    struct blob *state;     /* NULL: on disk only */
+    struct blob *state;     /* NULL: on disk only, and not `writing` */
     bool reading;           /* a read is under way */
     bool writing, on_disk;  /* its file is being written, is there */
     uint64_t used;          /* when: cache.uses */
@@ -178,7 +178,7 @@ static struct cache_entry *cheapest(struct cache *c, bool on_disk, const struct 
     struct cache_entry *worst = NULL;
     list_each (node, &c->entries) {
         struct cache_entry *e = container_of(node, struct cache_entry, node);
-        if (e == but || !(on_disk ? e->on_disk : e->state != NULL)) continue;
+        if (e == but || !(on_disk ? e->on_disk : e->state && !e->writing)) continue;
         if (!worst || worth(c, e) < worth(c, worst)) worst = e;
     }
     return worst;
@@ -188,7 +188,7 @@ static void evict(struct cache *c, struct cache_entry *e, bool from_disk)
 {
     atomic_fetch_add(&c->evictions, 1);
     metric_add(METRIC_cache_evictions_total, 1);
-    bool gone = from_disk ? !e->state : !e->on_disk && !e->writing;
+    bool gone = from_disk ? !e->state : !e->on_disk;
     if (gone) remember_ghost(c, e);
     if (from_disk)
         forget_file(c, e);
@@ -197,7 +197,8 @@ static void evict(struct cache *c, struct cache_entry *e, bool from_disk)
     if (gone && !e->reading) free_entry(c, e);
 }
 
-/* but: stays whatever it costs; NULL = none. */
+/* but: stays whatever it costs; NULL = none. What is being written stays, too: the disk thread has
+ * it in memory anyway. */
 static void trim(struct cache *c, const struct cache_entry *but)
 {
     struct cache_entry *e;
@@ -238,7 +239,8 @@ static void replace_beginnings(struct cache *c, const struct cache_entry *e)
         if (strcmp(o->tenant, p->tenant) != 0 || o->n_declared != p->n_declared) continue;
         if (prefix_common(p, o) < o->n_tokens) continue;
         if (e->on_disk || !c->disk) forget_file(c, old);
-        if (old->writing || old->on_disk)
+        if (old->writing) continue; /* when that is done, at the next opportunity */
+        if (old->on_disk)
             forget_state(c, old);
         else
             free_entry(c, old);
@@ -262,8 +264,7 @@ void cache_put(struct cache *c, const struct prefix *p, uint64_t weight, struct 
     count_memory(c, e, +1);
     begin_write(c, e);
     if (e->writing || state->size <= c->memory_limit) replace_beginnings(c, e);
-    if (state->size > c->memory_limit) forget_state(c, e); /* the disk thread has it still */
-    if (!e->writing && !e->state) {
+    if (!e->writing && state->size > c->memory_limit) {
         free_entry(c, e);
         e = NULL;
     }
@@ -370,11 +371,13 @@ static void on_written(struct cache *c, struct cache_entry *e, bool ok)
         e->on_disk = true;
         metric_add(METRIC_cache_written_bytes_total, (int64_t)e->meta->file_size);
         replace_beginnings(c, e);
+        if (e->meta->state_size > c->memory_limit) forget_state(c, e);
         trim(c, e);
         return;
     }
     count_disk(c, e, -1);
-    if (!e->state) free_entry(c, e);
+    if (e->meta->state_size > c->memory_limit) free_entry(c, e);
+    trim(c, NULL);
 }
 
 static void on_read(struct cache *c, struct cache_entry *e, struct disk_note *n)

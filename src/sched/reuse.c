@@ -27,12 +27,12 @@
 #include "sched/sched_int.h"
 
 enum {
-    COPY_LEAST = 32,      /* tokens worth a copy */
+    COPY_LEAST = 32,      /* tokens worth a copy, and being counted as a hit */
     BETTER_BY = 32,       /* tokens by which a dearer source must be better */
     TAIL_MOST = 64,       /* tokens that a slot may lose when it is taken over, or ... */
     TAIL_SHARE = 8,       /* ... this part of what it is taken over for */
     FETCH_MOST_MS = 3000, /* a disk that is slower than this is as good as none */
-    CONTEXT_BEFORE = 8,   /* tokens of an explanation before the one that differs */
+    CONTEXT_BEFORE = 16,  /* tokens of an explanation before the one that differs */
 };
 
 enum how { NOTHING, IN_PLACE, COPY, RESTORE, FETCH, FOLLOW };
@@ -111,7 +111,8 @@ static bool may_take_over(const struct sched_model *m, const struct slot *slot, 
     if (tail == 0) return true;
     if (slot->paused) return slots_idle(m, c->req) == 1;
     if (m->shared_kv) return 2 * n >= slot->n_kv || 2 * n >= c->n_tokens;
-    return tail <= TAIL_MOST || tail <= n / TAIL_SHARE || slots_idle(m, c->req) == 1;
+    if (slots_idle(m, c->req) == 1) return true;
+    return (tail <= TAIL_MOST && tail <= n) || tail <= n / TAIL_SHARE;
 }
 
 static struct source from_slot(const struct sched_model *m, const struct choice *c,
@@ -214,25 +215,23 @@ static const char *nothing_because(struct sched_model *m, const struct choice *c
     return "no entry: no prompt that is kept begins like this";
 }
 
-/* Fills in the report of what was found, n tokens, and why it was not more. What is kept for other
- * tenants is never spoken of. */
-static void explain(struct sched_model *m, const struct choice *c, int32_t n,
-                    enum cache_source source)
+/* Says in the report why not more than n tokens were found. What is kept for other tenants is never
+ * spoken of. */
+static void explain(struct sched_model *m, const struct choice *c, int32_t n)
 {
     struct cache_report *r = &c->req->cache;
     struct prefix want = choice_prefix(m, c);
     int32_t common;
-    *r = (struct cache_report){.source = n ? source : CACHE_NONE,
-                               .cached_tokens = n < c->req->n_prompt ? n : c->req->n_prompt};
+    if (c->req->started) return;
+    r->miss[0] = '\0';
     if (n == want.n_tokens) return;
     struct prefix have = nearest(m, c, &want, &common);
-    if (common >= want.n_tokens || (n && common >= have.n_tokens)) return;
+    if (common >= want.n_tokens || (n && common && common >= have.n_tokens)) return;
     struct buf b;
     char text[2 * CACHE_MISS_MAX];
     buf_init_fixed(&b, text, sizeof text);
-    if (common >= have.n_tokens || common == 0) {
-        buf_puts(&b, common && common < PREFIX_BLOCK ? "no entry: only a few tokens are the same"
-                                                     : nothing_because(m, c, &want));
+    if (common < PREFIX_BLOCK || common >= have.n_tokens) {
+        buf_puts(&b, nothing_because(m, c, &want));
     } else {
         buf_printf(&b, "token %d differs: after \"", common);
         put_tokens(&b, m, want.tokens, common - CONTEXT_BEFORE, common);
@@ -296,6 +295,12 @@ static int32_t restore(struct sched_model *m, struct cache_entry *e, struct slot
     return slot_truncate(m, to, n) ? n : 0;
 }
 
+static void report(struct request *r, int32_t n, enum cache_source source)
+{
+    r->cache.source = n ? source : CACHE_NONE;
+    r->cache.cached_tokens = n < r->n_prompt ? n : r->n_prompt;
+}
+
 /* Fills c's slot, which is empty unless it is taken over. */
 static int32_t fill(struct sched_model *m, struct choice *c, const struct source *s)
 {
@@ -313,8 +318,8 @@ static int32_t fill(struct sched_model *m, struct choice *c, const struct source
         break;
     default: break;
     }
-    if (!c->req->started) explain(m, c, n, source);
-    if (n)
+    if (!c->req->started) report(c->req, n, source);
+    if (n >= COPY_LEAST)
         cache_used(cache, used, source);
     else
         cache_missed(cache);
@@ -335,16 +340,14 @@ int32_t slot_attach(struct sched_model *m, struct choice *c)
     c->fetching_since_ms = 0;
     c->fetched = false;
     struct source s = choose(m, c);
+    explain(m, c, s.n);
     if (s.how == IN_PLACE) {
-        if (s.slot->paused && s.n < s.slot->n_kv) slot_keep(m, s.slot, true);
+        if (s.n < s.slot->n_kv) slot_keep(m, s.slot, true);
         slot_own(m, s.slot, c);
     } else {
         take_empty(m, c, s.how == COPY ? s.slot : NULL);
-        if (must_wait(m, c, &s)) {
-            c->state = CHOICE_FETCHING;
-            return -1;
-        }
-        if (s.how == RESTORE) s = choose(m, c); /* taking a slot may have evicted the state */
+        s = choose(m,
+                   c); /* what the slot had is kept now, for which others may have been evicted */
     }
     if (must_wait(m, c, &s)) {
         c->state = CHOICE_FETCHING;
@@ -367,6 +370,7 @@ void slots_follow(struct sched_model *m)
         struct source s = choose(m, c);
         if (must_wait(m, c, &s)) continue;
         c->fetched = fetched;
+        explain(m, c, s.n);
         if (choice_begins(c, fill(m, c, &s))) resume_tell(c->req);
     }
 }

@@ -46,6 +46,7 @@ struct client {
     struct error error; /* code OK when it ended well */
     struct usage usage;
     struct timings timings;
+    struct cache_report cache; /* of its start */
     int32_t n_tokens;
     size_t n_logprobs;
     float *vectors;
@@ -114,6 +115,7 @@ static inline void client_listen(void *ctx, const struct sched_event *ev)
         c->n_started++;
         c->order = atomic_fetch_add(&starts, 1);
         c->started_ns = clock_mono_ns();
+        if (ev->cache) c->cache = *ev->cache;
         c->usage = ev->usage;
         break;
     case SCHED_EV_TEXT:
