@@ -27,7 +27,8 @@
 #include "sched/sched_int.h"
 
 enum {
-    COPY_LEAST = 32,      /* tokens worth a copy, and being counted as a hit */
+    COPY_LEAST = 8,       /* tokens worth a copy */
+    HIT_LEAST = 32,       /* tokens; fewer are the template's, and no hit */
     BETTER_BY = 32,       /* tokens by which a dearer source must be better */
     TAIL_MOST = 64,       /* tokens that a slot may lose when it is taken over, or ... */
     TAIL_SHARE = 8,       /* ... this part of what it is taken over for */
@@ -108,10 +109,9 @@ static bool may_take_over(const struct sched_model *m, const struct slot *slot, 
                           const struct choice *c)
 {
     int32_t tail = slot->n_kv - n;
-    if (tail == 0) return true;
-    if (slot->paused) return slots_idle(m, c->req) == 1;
+    if (tail == 0 || slots_idle(m, c->req) == 1) return true;
+    if (slot->paused) return false;
     if (m->shared_kv) return 2 * n >= slot->n_kv || 2 * n >= c->n_tokens;
-    if (slots_idle(m, c->req) == 1) return true;
     return (tail <= TAIL_MOST && tail <= n) || tail <= n / TAIL_SHARE;
 }
 
@@ -319,7 +319,7 @@ static int32_t fill(struct sched_model *m, struct choice *c, const struct source
     default: break;
     }
     if (!c->req->started) report(c->req, n, source);
-    if (n >= COPY_LEAST)
+    if (n >= HIT_LEAST)
         cache_used(cache, used, source);
     else
         cache_missed(cache);
