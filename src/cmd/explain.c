@@ -156,9 +156,10 @@ static void put_waiting(const json_t *r, struct buf *out)
         buf_printf(out, "\nit waits for its model: %.0f %% loaded\n",
                    100 * ask_num(r, "load_progress"));
     if (!str_eq(state, "waiting") && !str_eq(state, "paused")) return;
-    buf_printf(out, "\nit %s: %.0f requests are before it",
-               str_eq(state, "paused") ? "is paused" : "waits in the queue",
-               ask_num(r, "position"));
+    double before = ask_num(r, "position");
+    buf_printf(out, "\nit %s: %.0f %s before it",
+               str_eq(state, "paused") ? "is paused" : "waits in the queue", before,
+               before == 1 ? "request is" : "requests are");
     if (json_is_number(ask_at(r, "wait_estimate_ms")))
         buf_printf(out, ", about %s",
                    ask_duration(time, sizeof time, ask_num(r, "wait_estimate_ms")));
