@@ -27,7 +27,7 @@ test('list: built-in models and those of the folder, as table, names and JSON', 
   assert.equal((await runHearth(['models', 'list'], { dir })).stdout, table.stdout);
 
   const names = await runHearth(['models', 'list', '--names'], { dir });
-  assert.deepEqual(names.stdout.trim().split('\n'), ['hearth-tiny', 'hearth-tiny-embed', 'my-model']);
+  assert.deepEqual(names.stdout.trim().split('\n'), ['hearth-tiny', 'hearth-tiny-embed', 'hearth-tiny-rerank', 'my-model']);
 
   const json = JSON.parse((await runHearth(['models', '--json'], { dir })).stdout);
   const mine = json.models.find((m) => m.id === 'my-model');
