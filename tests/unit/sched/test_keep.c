@@ -87,6 +87,15 @@ static void use(struct fixture *f, const char *id)
     client_free(c);
 }
 
+static struct sched_plan plan(struct fixture *f, const char *id, const char *path, int32_t n_ctx)
+{
+    struct sched_plan p;
+    struct error error;
+    struct sched_load load = {.id = id, .path = path};
+    assert_int_equal(sched_plan(f->sched, &load, n_ctx, &p, &error), OK);
+    return p;
+}
+
 /* ---- the budget ------------------------------------------------------------------------------ */
 
 static void test_numbers_of_the_ledger(void **state)
@@ -135,6 +144,7 @@ static void test_idle_models_make_room_the_cheapest_first(void **state)
     load_now(&f, "c", "fake:ctx=10,cell=1,weights=500,reply=c");
     for (int i = 0; i < 5; i++) use(&f, "a");
     use(&f, "c");
+    until(plan(&f, "d", "fake:ctx=10,cell=1,weights=1600", 0).n_evict == 3); /* all are idle */
     load_now(&f, "d", "fake:ctx=10,cell=1,weights=500,reply=d");
     assert_true(in_memory(&f, "a"));
     assert_false(in_memory(&f, "b")); /* nobody wanted it */
@@ -162,6 +172,7 @@ static void test_who_was_asked_to_stay_leaves_last(void **state)
     load_wait(&l);
     load_now(&f, "used", "fake:ctx=10,cell=1,weights=500,reply=used");
     for (int i = 0; i < 5; i++) use(&f, "used");
+    until(plan(&f, "new", "fake:ctx=10,cell=1,weights=1000", 0).n_evict == 2); /* both are idle */
     load_now(&f, "new", "fake:ctx=10,cell=1,weights=500,reply=new");
     assert_true(in_memory(&f, "pinned"));
     assert_false(in_memory(&f, "used"));
@@ -243,15 +254,6 @@ static void test_a_context_that_was_asked_for_is_not_cut(void **state)
 
 /* ---- plans ----------------------------------------------------------------------------------- */
 
-static struct sched_plan plan(struct fixture *f, const char *id, const char *path, int32_t n_ctx)
-{
-    struct sched_plan p;
-    struct error error;
-    struct sched_load load = {.id = id, .path = path};
-    assert_int_equal(sched_plan(f->sched, &load, n_ctx, &p, &error), OK);
-    return p;
-}
-
 static void test_a_load_does_what_the_plan_said(void **state)
 {
     (void)state;
@@ -271,13 +273,14 @@ static void test_a_load_does_what_the_plan_said(void **state)
         {"fake:ctx=10,cell=1,weights=1800", false, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        until(plan(&f, "new", cases[i].path, 0).n_evict == cases[i].n_evict); /* both are idle */
         struct sched_plan p = plan(&f, "new", cases[i].path, 0);
         assert_int_equal(p.fits, cases[i].fits);
-        assert_int_equal(p.n_evict, cases[i].n_evict);
         assert_int_equal(p.memory.budget, 3 * SIZE(500, 10));
         if (p.n_evict == 1) assert_string_equal(p.evict[0], "b");
         if (!p.fits) assert_non_null(strstr(p.reason, "does not fit"));
     }
+    until(plan(&f, "new", cases[2].path, 0).n_evict == 2);
     struct sched_plan p = plan(&f, "new", cases[1].path, 0);
     load_now(&f, "new", cases[1].path);
     assert_true(in_memory(&f, "a"));
