@@ -207,11 +207,16 @@ static void say_quit(struct client *c)
     c->started_ms = clock_mono_ms() - (said ? 0 : CLIENT_QUIT_MS);
 }
 
+static int64_t start_ms(const struct client *c)
+{
+    return c->params.start_ms ? c->params.start_ms : CLIENT_START_MS;
+}
+
 /* Until something has to be done without anybody asking; -1 = never. */
 static int64_t timeout_ms(const struct client *c, const struct view *v)
 {
     int64_t at = -1;
-    if (v->state == CLIENT_STARTING) at = c->started_ms + CLIENT_START_MS;
+    if (v->state == CLIENT_STARTING) at = c->started_ms + start_ms(c);
     if (v->quit_sent) at = c->started_ms + CLIENT_QUIT_MS;
     if (v->state == CLIENT_DOWN && (v->has_tasks || c->preload)) at = c->start_at_ms;
     if (at < 0) return -1;
@@ -238,8 +243,8 @@ static void turn(struct client *c, const struct view *v)
     if (fds[0].revents) empty_wake(c);
     if (connected && n == 0 && ms >= 0) {
         if (!v->quit_sent)
-            log_error(worker, "the model worker said nothing for %d s, so it is killed",
-                      CLIENT_START_MS / 1000);
+            log_error(worker, "the model worker said nothing for %lld s, so it is killed",
+                      (long long)start_ms(c) / 1000);
         alive = false;
     }
     if (fds[1].revents & (POLLIN | POLLHUP | POLLERR)) alive = hear(c, &own_fault);

@@ -90,7 +90,9 @@ static enum told_verdict pass_call(struct told *t, struct told_choice *c, struct
     size_t index = (size_t)ev->tool.index;
     if (ev->tool.index < 0 || index > c->n_calls || index >= TOLD_CALLS_MAX)
         return bad(error, "the index of no tool call");
-    if (index == c->n_calls) {
+    bool first = index == c->n_calls;
+    if (first && (!ev->tool.id || !ev->tool.name)) return bad(error, "a nameless tool call");
+    if (first) {
         struct told_call *calls = try_realloc(c->calls, index + 1, sizeof *calls);
         if (!calls) return bad(error, "too many tool calls");
         calls[index] = (struct told_call){0};
@@ -98,9 +100,6 @@ static enum told_verdict pass_call(struct told *t, struct told_choice *c, struct
         c->n_calls++;
     }
     struct told_call *call = &c->calls[index];
-    if (!call->begun && (!ev->tool.id || !ev->tool.name)) return bad(error, "a nameless tool call");
-    bool first = !call->begun;
-    call->begun = true;
     size_t n = known(&call->life_bytes, &call->bytes, ev->tool.arguments_len);
     ev->tool.arguments += n;
     ev->tool.arguments_len -= n;

@@ -14,8 +14,7 @@
 
 enum { TOLD_CALLS_MAX = 1024 /* tool calls of one choice */ };
 
-struct told_call {
-    bool begun; /* its id and name were told */
+struct told_call { /* its id and name were told */
     uint64_t bytes, life_bytes;
 };
 

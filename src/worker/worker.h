@@ -25,6 +25,7 @@ struct worker_params {
     /* For tests: gives a connected socket (non-blocking) instead of starting a process. */
     enum err (*connect)(void *ctx, int *fd, struct error *error);
     void *connect_ctx;
+    int64_t start_ms; /* how long a worker may take to greet; 0 = as usual */
 };
 
 HT_MUST_CHECK enum err worker_open(const struct worker_params *params, struct provider **out,

@@ -1,0 +1,520 @@
+/* The client against workers that are scripted: each connection is a thread here that plays one
+ * script, however bad its manners. */
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "unit/provider/harness.h"
+#include "worker/frame.h"
+#include "worker/worker.h"
+
+/* ---- a scripted worker --------------------------------------------------------------------- */
+
+struct peer {
+    int fd;
+    int life; /* 0 = the first connection */
+    struct frame_reader *reader;
+};
+
+typedef void (*script_fn)(struct peer *p);
+
+static struct {
+    script_fn script;
+    atomic_int lives;
+    pthread_t threads[256];
+} stage;
+
+static void say(struct peer *p, struct buf *b)
+{
+    for (size_t at = 0; at < b->len;) {
+        ssize_t n = send(p->fd, b->data + at, b->len - at, MSG_NOSIGNAL);
+        if (n <= 0) break;
+        at += (size_t)n;
+    }
+    buf_free(b);
+}
+
+/* The next frame of the hub's; false at its end. */
+static bool hear(struct peer *p, struct frame *f)
+{
+    struct error error;
+    for (;;) {
+        enum err e = frame_next(p->reader, f, &error);
+        if (e == OK) return true;
+        if (e != ERR_NOT_FOUND) return false;
+        size_t room;
+        char *to = frame_room(p->reader, &room);
+        ssize_t n = recv(p->fd, to, room, 0);
+        if (n <= 0) return false;
+        frame_filled(p->reader, (size_t)n);
+    }
+}
+
+static void say_event(struct peer *p, uint64_t id, const struct gen_event *ev)
+{
+    struct buf b;
+    buf_init(&b, 64 << 20);
+    size_t begin = frame_begin(&b, FRAME_EVENT, id);
+    codec_write_event(&b, ev);
+    if (frame_end(&b, begin) == OK) say(p, &b);
+}
+
+static void say_ready(struct peer *p, const char *build)
+{
+    struct greeting_answer g = {.build = build, .rights = "scripted"};
+    struct buf b;
+    buf_init(&b, 4096);
+    size_t begin = frame_begin(&b, FRAME_READY, 0);
+    codec_write_greeting_answer(&b, &g);
+    if (frame_end(&b, begin) == OK) say(p, &b);
+}
+
+static bool greet(struct peer *p)
+{
+    struct frame f;
+    if (!hear(p, &f) || f.type != FRAME_HELLO) return false;
+    say_ready(p, codec_build());
+    return true;
+}
+
+static void say_started(struct peer *p, uint64_t id)
+{
+    say_event(p, id, &(struct gen_event){.type = GEN_EV_STARTED, .model = "scripted"});
+}
+
+/* Token i of every answer is i, its text one letter. */
+static void say_letter(struct peer *p, uint64_t id, int32_t i)
+{
+    char letter = (char)('a' + i % 26);
+    say_event(p, id, &(struct gen_event){.type = GEN_EV_TOKENS, .tokens = &i, .n_tokens = 1});
+    say_event(p, id, &(struct gen_event){.type = GEN_EV_TEXT, .text = &letter, .text_len = 1});
+}
+
+static void say_end(struct peer *p, uint64_t id)
+{
+    say_event(p, id, &(struct gen_event){.type = GEN_EV_CHOICE_END});
+    say_event(p, id, &(struct gen_event){.type = GEN_EV_DONE, .model = "scripted"});
+}
+
+enum { LETTERS = 20 };
+
+/* The whole answer, from the tokens that it resumes from. */
+static void answer(struct peer *p, const struct frame *f, int32_t upto)
+{
+    struct gen_request *req;
+    struct error error;
+    if (codec_read_request(f->payload, f->len, &req, &error)) return;
+    say_started(p, f->id);
+    for (int32_t i = 0; req->resume && i < (int32_t)req->resume[0].n_tokens; i++)
+        if (req->resume[0].tokens[i] != i) upto = 0; /* the test will notice */
+    for (int32_t i = 0; i < upto; i++) say_letter(p, f->id, i);
+    if (upto == LETTERS) say_end(p, f->id);
+    arena_free(req->arena);
+}
+
+static void *play(void *arg)
+{
+    struct peer *p = arg;
+    p->reader = frame_reader_new(64 << 20);
+    stage.script(p);
+    frame_reader_free(p->reader);
+    close(p->fd);
+    free(p);
+    return NULL;
+}
+
+static enum err connect_stage(void *ctx, int *fd, struct error *error)
+{
+    (void)ctx;
+    int pair[2];
+    struct peer *p = xcalloc(1, sizeof *p);
+    p->life = atomic_fetch_add(&stage.lives, 1);
+    assert_true(p->life < 256);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    assert_int_equal(fcntl(pair[0], F_SETFL, O_NONBLOCK), 0);
+    p->fd = pair[1];
+    *fd = pair[0];
+    return thread_start(&stage.threads[p->life], "peer", play, p, error);
+}
+
+/* ---- a client ------------------------------------------------------------------------------ */
+
+static struct fixture f;
+
+static void open_client(script_fn script)
+{
+    struct error error;
+    struct worker_params params = {.connect = connect_stage, .start_ms = 2000};
+    stage.script = script;
+    atomic_store(&stage.lives, 0);
+    f = (struct fixture){0};
+    assert_int_equal(worker_open(&params, &f.local, &error), OK);
+}
+
+static void close_client(void)
+{
+    provider_close(f.local, 0);
+    for (int i = 0; i < atomic_load(&stage.lives); i++) thread_join(stage.threads[i]);
+}
+
+static void check_alphabet(const struct client *c)
+{
+    assert_int_equal(c->error.code, OK);
+    assert_string_equal(buf_str(&c->text[0]), "abcdefghijklmnopqrst");
+    assert_int_equal(c->n_started, 1);
+    assert_int_equal(c->n_ends, 1);
+}
+
+/* ---- scripts and their tests ---------------------------------------------------------------- */
+
+static void serves(struct peer *p)
+{
+    struct frame fr;
+    if (!greet(p)) return;
+    while (hear(p, &fr))
+        if (fr.type == FRAME_GENERATE) answer(p, &fr, LETTERS);
+}
+
+static void test_an_answer(void **state)
+{
+    (void)state;
+    open_client(serves);
+    for (int i = 0; i < 100; i++) {
+        struct client *c = ask(&f, chat_request("m", "hello"));
+        check_alphabet(c);
+        client_free(c);
+    }
+    assert_int_equal(atomic_load(&stage.lives), 1);
+    close_client();
+}
+
+/* Each worker gets a few letters further. */
+static void dies_again_and_again(struct peer *p)
+{
+    struct frame fr;
+    if (!greet(p) || !hear(p, &fr)) return;
+    int32_t upto = (p->life + 1) * 3;
+    answer(p, &fr, upto > LETTERS ? LETTERS : upto);
+    if (upto >= LETTERS) hear(p, &fr); /* stays until the hub goes */
+}
+
+static void test_an_answer_goes_on_in_the_next_worker(void **state)
+{
+    (void)state;
+    open_client(dies_again_and_again);
+    struct client *c = ask(&f, chat_request("m", "hello"));
+    check_alphabet(c);
+    assert_int_equal(atomic_load(&stage.lives), 7);
+    client_free(c);
+    close_client();
+}
+
+static void talks_garbage_twice(struct peer *p)
+{
+    if (p->life >= 2) {
+        serves(p);
+        return;
+    }
+    struct frame fr;
+    if (p->life == 0) greet(p);
+    hear(p, &fr);
+    struct buf b;
+    buf_init(&b, 4096);
+    for (int i = 0; i < 300; i++) buf_puts(&b, "garbage ");
+    say(p, &b);
+    while (hear(p, &fr)) continue;
+}
+
+static void says_half_a_frame(struct peer *p)
+{
+    struct frame fr;
+    if (p->life >= 1) {
+        serves(p);
+        return;
+    }
+    if (!greet(p) || !hear(p, &fr)) return;
+    struct buf b;
+    buf_init(&b, 4096);
+    size_t begin = frame_begin(&b, FRAME_EVENT, fr.id);
+    codec_write_event(&b, &(struct gen_event){.type = GEN_EV_TEXT, .text = "zzz", .text_len = 3});
+    assert_int_equal(frame_end(&b, begin), OK);
+    b.len -= 3;
+    say(p, &b);
+}
+
+/* An embedding for a generation, an event behind the end, a frame that only hubs send, ... */
+static void answers_wrongly(struct peer *p)
+{
+    struct frame fr;
+    if (p->life >= 4) {
+        serves(p);
+        return;
+    }
+    if (!greet(p) || !hear(p, &fr)) return;
+    struct buf b;
+    buf_init(&b, 4096);
+    size_t begin;
+    float one = 1;
+    switch (p->life) {
+    case 0:
+        begin = frame_begin(&b, FRAME_EMBEDDING, fr.id);
+        codec_write_result(
+            &b, &(struct embed_result){.model = "m", .vectors = &one, .n_inputs = 1, .n_dims = 1});
+        break;
+    case 1:
+        begin = frame_begin(&b, FRAME_EVENT, fr.id);
+        codec_write_event(
+            &b, &(struct gen_event){.type = GEN_EV_TEXT, .choice = 7, .text = "x", .text_len = 1});
+        break;
+    case 2: begin = frame_begin(&b, FRAME_GENERATE, fr.id); break;
+    default:
+        begin = frame_begin(&b, FRAME_EVENT, fr.id);
+        codec_write_event(&b, &(struct gen_event){.type = GEN_EV_DONE, .model = "m"});
+    }
+    assert_int_equal(frame_end(&b, begin), OK);
+    say(p, &b);
+    while (hear(p, &fr)) continue;
+}
+
+/* Events for requests that nobody made, a hundred thousand of them, then the answer. */
+static void floods(struct peer *p)
+{
+    struct frame fr;
+    if (!greet(p) || !hear(p, &fr)) return;
+    for (int i = 0; i < 100; i++) {
+        struct buf b;
+        buf_init(&b, 1 << 20);
+        for (uint64_t id = 1000; id < 2000; id++) {
+            size_t begin = frame_begin(&b, FRAME_EVENT, id);
+            codec_write_event(&b,
+                              &(struct gen_event){.type = GEN_EV_TEXT, .text = "x", .text_len = 1});
+            assert_int_equal(frame_end(&b, begin), OK);
+        }
+        say(p, &b);
+    }
+    answer(p, &fr, LETTERS);
+    while (hear(p, &fr)) continue;
+}
+
+static void check_survives(script_fn script)
+{
+    open_client(script);
+    struct client *c = ask(&f, chat_request("m", "hello"));
+    /* Workers that die of their own fault cost a request one of its lives, of which it has few. */
+    if (c->error.code == ERR_WORKER) {
+        client_free(c);
+        c = ask(&f, chat_request("m", "hello"));
+    }
+    check_alphabet(c);
+    client_free(c);
+    close_client();
+}
+
+static void test_bad_manners(void **state)
+{
+    (void)state;
+    check_survives(talks_garbage_twice);
+    check_survives(says_half_a_frame);
+    check_survives(answers_wrongly);
+    check_survives(floods);
+}
+
+static void is_of_another_build(struct peer *p)
+{
+    struct frame fr;
+    if (hear(p, &fr)) say_ready(p, "hearth 0.0.1, protocol 0");
+    while (hear(p, &fr)) continue;
+}
+
+static void test_another_build_is_an_error_for_all(void **state)
+{
+    (void)state;
+    open_client(is_of_another_build);
+    struct client *c = ask(&f, chat_request("m", "hello"));
+    assert_int_equal(c->error.code, ERR_WORKER);
+    assert_int_equal(atomic_load(&stage.lives), 3);
+    client_free(c);
+    close_client();
+}
+
+static void is_silent(struct peer *p)
+{
+    struct frame fr;
+    while (hear(p, &fr)) continue;
+}
+
+/* Nobody has to wait for a worker that says nothing. */
+static void test_silence(void **state)
+{
+    (void)state;
+    open_client(is_silent);
+    int64_t before = clock_mono_ms();
+    struct client *c = send_request(&f, chat_request("m", "hello"));
+    provider_cancel(f.local, c->id);
+    client_wait(c);
+    assert_int_equal(c->error.code, ERR_CANCELLED);
+    assert_true(clock_mono_ms() - before < 1000);
+    client_free(c);
+    c = send_request(&f, chat_request("m", "hello"));
+    worker_stop(f.local, 0);
+    client_wait(c);
+    assert_int_equal(c->error.code, ERR_STOPPING);
+    client_free(c);
+    close_client();
+}
+
+/* Neither greets nor dies: it is killed, and after three of them the request is told. */
+static void test_silence_at_the_start_ends(void **state)
+{
+    (void)state;
+    open_client(is_silent);
+    struct client *c = ask(&f, chat_request("m", "hello"));
+    assert_int_equal(c->error.code, ERR_WORKER);
+    client_free(c);
+    close_client();
+}
+
+static void never_reads(struct peer *p)
+{
+    if (!greet(p)) return;
+    struct pollfd fd = {.fd = p->fd};
+    while (!(fd.revents & (POLLHUP | POLLERR))) poll(&fd, 1, 100);
+}
+
+/* Callers don't wait for the socket; what they send is kept, what they cancel is told. */
+static void test_a_worker_that_does_not_read(void **state)
+{
+    (void)state;
+    enum { N = 30 };
+    struct client *c[N];
+    open_client(never_reads);
+    char *large = malloc(500001);
+    memset(large, 'x', 500000);
+    large[500000] = '\0';
+    int64_t before = clock_mono_ms();
+    for (int i = 0; i < N; i++) c[i] = send_request(&f, chat_request("m", large));
+    for (int i = 0; i < N; i++) provider_cancel(f.local, c[i]->id);
+    for (int i = 0; i < N; i++) {
+        client_wait(c[i]);
+        assert_int_equal(c[i]->error.code, ERR_CANCELLED);
+        client_free(c[i]);
+    }
+    assert_true(clock_mono_ms() - before < 5000);
+    free(large);
+    close_client();
+}
+
+/* Answers when the cancel comes, and once more. */
+static void answers_late(struct peer *p)
+{
+    struct frame fr;
+    uint64_t id = 0;
+    if (!greet(p)) return;
+    while (hear(p, &fr)) {
+        if (fr.type == FRAME_GENERATE) id = fr.id;
+        if (fr.type != FRAME_CANCEL) continue;
+        say_started(p, id);
+        say_end(p, id);
+        say_end(p, id);
+    }
+}
+
+static void test_what_comes_behind_a_cancel_is_ignored(void **state)
+{
+    (void)state;
+    open_client(answers_late);
+    for (int i = 0; i < 50; i++) {
+        struct client *c = send_request(&f, chat_request("m", "hello"));
+        provider_cancel(f.local, c->id);
+        provider_cancel(f.local, c->id);
+        client_wait(c);
+        assert_int_equal(c->error.code, ERR_CANCELLED);
+        provider_cancel(f.local, c->id);
+        client_free(c);
+    }
+    assert_int_equal(atomic_load(&stage.lives), 1);
+    close_client();
+}
+
+/* ---- control -------------------------------------------------------------------------------- */
+
+static char asked[8][64]; /* by the second worker, in order */
+static atomic_int n_asked;
+
+static void answers_control(struct peer *p)
+{
+    struct frame fr;
+    struct error error;
+    if (!greet(p)) return;
+    while (hear(p, &fr)) {
+        struct control_call call;
+        if (fr.type != FRAME_CONTROL || codec_read_control(fr.payload, fr.len, &call, &error))
+            continue;
+        if (p->life == 1 && atomic_load(&n_asked) < 8)
+            str_printf(asked[atomic_fetch_add(&n_asked, 1)], 64, "%s %s", control_name(call.what),
+                       call.args);
+        if (p->life == 0 && call.what == CONTROL_QUEUE) return; /* dies of it */
+        struct buf b;
+        buf_init(&b, 4096);
+        size_t begin = frame_begin(&b, FRAME_ANSWER, fr.id);
+        const char *text = "{\"model\":\"m\"}";
+        codec_write_answer(&b, &(struct control_answer){.answer = text, .len = strlen(text)});
+        assert_int_equal(frame_end(&b, begin), OK);
+        say(p, &b);
+    }
+}
+
+static atomic_int n_answers;
+
+static void on_answer(void *ctx, const struct error *error, const char *text, size_t len)
+{
+    (void)ctx;
+    (void)len;
+    assert_null(error);
+    assert_non_null(text);
+    atomic_fetch_add(&n_answers, 1);
+}
+
+static void ask_control(enum control what, const char *args)
+{
+    struct error error;
+    int before = atomic_load(&n_answers);
+    assert_int_equal(provider_control(f.local, what, args, on_answer, NULL, &error), OK);
+    for (int i = 0; i < 5000 && atomic_load(&n_answers) == before; i++) sleep_ms(1);
+    assert_int_equal(atomic_load(&n_answers), before + 1);
+}
+
+/* What was asked when the worker died is asked again, behind what has to be so again. */
+static void test_wishes_are_told_to_the_next_worker(void **state)
+{
+    (void)state;
+    open_client(answers_control);
+    ask_control(CONTROL_ADAPTER_LOAD, "{\"adapter_name\":\"a\"}");
+    ask_control(CONTROL_ADAPTER_LOAD, "{\"adapter_name\":\"b\"}");
+    ask_control(CONTROL_LOAD, "{\"model\":\"x\"}"); /* answers with the id: m */
+    ask_control(CONTROL_QUEUE, "{}");
+    assert_int_equal(atomic_load(&stage.lives), 2);
+    close_client();
+    assert_int_equal(atomic_load(&n_asked), 3);
+    assert_string_equal(asked[0], "adapter_load {\"adapter_name\":\"b\"}");
+    assert_string_equal(asked[1], "load {\"model\":\"x\",\"wait\":false}");
+    assert_string_equal(asked[2], "queue {}");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_answer),
+        cmocka_unit_test(test_an_answer_goes_on_in_the_next_worker),
+        cmocka_unit_test(test_bad_manners),
+        cmocka_unit_test(test_another_build_is_an_error_for_all),
+        cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_silence_at_the_start_ends),
+        cmocka_unit_test(test_a_worker_that_does_not_read),
+        cmocka_unit_test(test_what_comes_behind_a_cancel_is_ignored),
+        cmocka_unit_test(test_wishes_are_told_to_the_next_worker),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
