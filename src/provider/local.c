@@ -137,7 +137,7 @@ static enum err local_embed(struct provider *p, struct embed_request *req, embed
     return take(local_of(p), job, id, error);
 }
 
-enum err local_load_job(struct local *l, const char *model, int64_t keep_alive_ms,
+enum err local_load_job(struct local *l, const char *model, int64_t keep_alive_ms, bool force,
                         void (*on_done)(void *ctx, const struct error *error), void *ctx,
                         struct error *error)
 {
@@ -145,6 +145,7 @@ enum err local_load_job(struct local *l, const char *model, int64_t keep_alive_m
     struct job *job = xcalloc(1, sizeof *job);
     *job = (struct job){
         .kind = JOB_LOAD, .load_fn = on_done, .ctx = ctx, .keep_alive_ms = keep_alive_ms};
+    job->force = force;
     job->load_name = xstrdup(model);
     return take(l, job, &id, error);
 }
@@ -153,7 +154,7 @@ enum err local_load(struct provider *p, const char *model,
                     void (*on_done)(void *ctx, const struct error *error), void *ctx,
                     struct error *error)
 {
-    return local_load_job(local_of(p), model, KEEP_ALIVE_DEFAULT, on_done, ctx, error);
+    return local_load_job(local_of(p), model, KEEP_ALIVE_DEFAULT, false, on_done, ctx, error);
 }
 
 /* ---- cancelling ---------------------------------------------------------------------------- */

@@ -55,6 +55,7 @@ struct job {
     struct gen_request *gen;
     struct embed_request *embed;
     char *load_name; /* JOB_LOAD */
+    bool force;      /* JOB_LOAD: also out of quarantine */
     gen_listener_fn gen_fn;
     embed_listener_fn embed_fn;
     void (*load_fn)(void *ctx, const struct error *error);
@@ -168,7 +169,7 @@ void job_drop_work(struct job *job); /* what was prepared, and the model */
 /* A verb that is under way counts like a job: closing waits for it. False: no more are taken. */
 bool local_enter(struct local *l);
 void local_leave(struct local *l);
-enum err local_load_job(struct local *l, const char *model, int64_t keep_alive_ms,
+enum err local_load_job(struct local *l, const char *model, int64_t keep_alive_ms, bool force,
                         void (*on_done)(void *ctx, const struct error *error), void *ctx,
                         struct error *error);
 
@@ -211,10 +212,12 @@ void control_answer_init(struct buf *b, struct jw *w);
 /* Hands the answer to fn and frees it. */
 enum err control_answer(struct buf *b, control_fn fn, void *ctx, struct error *error);
 
-/* local_quarantine.c; the last three take the lock */
+/* local_quarantine.c; all but the first two take the lock */
 void quarantine_init(struct local *l, const char *const *ids, size_t n);
 void quarantine_free(struct local *l);
 bool quarantine_has(struct local *l, const char *id);
+/* Copies at most max ids; returns how many. */
+size_t quarantine_list(struct local *l, char (*out)[MODEL_ID_MAX], size_t max);
 HT_MUST_CHECK enum err quarantine_check(struct local *l, const char *id, struct error *error);
 void quarantine_lift(struct local *l, const char *id);
 

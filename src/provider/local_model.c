@@ -116,7 +116,12 @@ static enum err load(struct job *job, const struct model_info *info, struct erro
                                        .n_embd = info->n_embd},
                               .embedding = job_use(job) == USE_EMBED && generates(info),
                               .keep_alive_ms = job->keep_alive_ms};
+    if (job->force) {
+        quarantine_lift(l, info->id);
+        quarantine_lift(l, job->load_id);
+    }
     enum err e = quarantine_check(l, info->id, error);
+    if (!e) e = quarantine_check(l, job->load_id, error);
     if (e) return e;
     free(job->model_path);
     job->model_path = xstrdup(info->path);

@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "provider/local_int.h"
 
-enum { MODELS_MAX = 256 };
+enum { MODELS_MAX = 256, QUARANTINED_MAX = 64 };
 
 /* A verb under way. */
 struct call {
@@ -133,6 +133,25 @@ static void write_model(struct jw *w, const struct sched_model_status *st)
     jw_obj_end(w);
 }
 
+/* None of them is known to the scheduler. */
+static void write_quarantined(struct local *l, struct jw *w)
+{
+    char ids[QUARANTINED_MAX][MODEL_ID_MAX];
+    size_t n = quarantine_list(l, ids, QUARANTINED_MAX);
+    for (size_t i = 0; i < n; i++) {
+        jw_obj(w);
+        jw_kstr(w, "id", ids[i]);
+        jw_kstr(w, "state", "quarantined");
+        jw_kdouble(w, "progress", 0);
+        jw_kint(w, "running", 0);
+        jw_kint(w, "waiting", 0);
+        jw_kstr(w, "error",
+                "it ended the model worker several times; load it with "
+                "{\"force\": true} to try again");
+        jw_obj_end(w);
+    }
+}
+
 static void write_memory(struct jw *w, const struct sched_memory *m)
 {
     jw_kint(w, "budget", (int64_t)m->budget);
@@ -165,6 +184,7 @@ enum err control_models(struct local *l, const json_t *args, control_fn fn, void
     jw_key(&w, "models");
     jw_arr(&w);
     for (size_t i = 0; i < n && i < MODELS_MAX; i++) write_model(&w, &st[i]);
+    write_quarantined(l, &w);
     jw_arr_end(&w);
     jw_key(&w, "memory");
     jw_obj(&w);
@@ -245,16 +265,17 @@ enum err control_load(struct local *l, const json_t *args, control_fn fn, void *
 {
     struct call *c;
     int64_t keep_alive_ms;
-    bool wait = true;
+    bool wait = true, force = false;
     enum err e = read_keep_alive(args, &keep_alive_ms, error);
     if (!e) e = json_get_bool(args, "wait", "", &wait, error);
+    if (!e) e = json_get_bool(args, "force", "", &force, error);
     if (!e) e = new_call(l, args, fn, ctx, &c, error);
     if (e) return e;
     if (wait) {
-        e = local_load_job(l, c->name, keep_alive_ms, load_ended, c, error);
+        e = local_load_job(l, c->name, keep_alive_ms, force, load_ended, c, error);
         if (!e) return OK;
     } else {
-        e = local_load_job(l, c->name, keep_alive_ms, load_goes_on, NULL, error);
+        e = local_load_job(l, c->name, keep_alive_ms, force, load_goes_on, NULL, error);
         if (!e) return on_pool(c, answer_begun, error);
     }
     free(c->name);

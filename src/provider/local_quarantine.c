@@ -28,6 +28,15 @@ bool quarantine_has(struct local *l, const char *id)
     return has;
 }
 
+size_t quarantine_list(struct local *l, char (*out)[MODEL_ID_MAX], size_t max)
+{
+    pthread_mutex_lock(&l->lock);
+    size_t n = l->n_quarantined < max ? l->n_quarantined : max;
+    for (size_t i = 0; i < n; i++) str_copy(out[i], MODEL_ID_MAX, l->quarantined[i]);
+    pthread_mutex_unlock(&l->lock);
+    return n;
+}
+
 enum err quarantine_check(struct local *l, const char *id, struct error *error)
 {
     if (!quarantine_has(l, id)) return OK;

@@ -52,13 +52,13 @@ static void add_model(struct paths *p, const char *name)
 
 static void list_read(const struct config *c, struct paths *p)
 {
-    static const enum config_key kept[] = {CONFIG_DATA_DIR, CONFIG_LOG_FILE};
-    for (int key = 0; key < CONFIG_KEY_COUNT; key++) {
-        bool other = false;
-        for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) other |= key == (int)kept[i];
-        if (other || !config_is_path(key)) continue;
-        add(p, config_str(c, key));
-        add_links(p, config_str(c, key), LINK_DEPTH);
+    static const enum config_key keys[] = {CONFIG_MODELS_DIR, CONFIG_BUILTIN_DIR,
+                                           CONFIG_ADAPTERS_DIR, CONFIG_LIB_DIR,
+                                           CONFIG_SHARED_PREFIXES};
+    (void)!fs_mkdirs(config_str(c, CONFIG_ADAPTERS_DIR), 0755, NULL); /* rules need what exists */
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        add(p, config_str(c, keys[i]));
+        add_links(p, config_str(c, keys[i]), LINK_DEPTH);
     }
     add_model(p, config_str(c, CONFIG_DEFAULT_MODEL));
     add_model(p, config_str(c, CONFIG_DEFAULT_EMBED_MODEL));
@@ -79,9 +79,8 @@ static void list_read(const struct config *c, struct paths *p)
 /* Made here, since a rule needs a folder that exists. */
 static void list_write(const struct config *c, struct paths *p)
 {
-    char dir[FS_PATH_MAX];
-    if (fs_join(dir, sizeof dir, config_str(c, CONFIG_DATA_DIR), "cache", NULL)) return;
-    if (fs_mkdirs(dir, 0700, NULL) == OK) add(p, dir);
+    const char *dir = config_str(c, CONFIG_CACHE_DIR);
+    if (*dir && fs_mkdirs(dir, 0700, NULL) == OK) add(p, dir);
 }
 
 static void free_paths(struct paths *p)

@@ -188,6 +188,12 @@ export class Hub {
     return runHearth(args, { dir: this.dir, ...options, env: { ...this.env, ...options.env } });
   }
 
+  /** A line of /proc/<pid>/status, of the hub unless another process is named. */
+  status(name, pid = this.pid) {
+    const text = readFileSync(`/proc/${pid}/status`, 'utf8');
+    return new RegExp(`^${name}:\\s+(.*)$`, 'm').exec(text)[1];
+  }
+
   /** Resident memory in bytes, from /proc. */
   rss() {
     const status = readFileSync(`/proc/${this.pid}/status`, 'utf8');

@@ -1,0 +1,229 @@
+// The model worker is killed, crashes, and can't start: the hub stays up, answers go on, nothing is
+// left behind.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { sleep, startHub, until } from './support/hearth.mjs';
+import {
+  descriptors, isAlive, killWorker, post, stream, workerPid, workers, zombies,
+} from './support/worker.mjs';
+
+const story = {
+  messages: [{ role: 'user', content: 'Tell me a story about a river.' }],
+  max_tokens: 200,
+  temperature: 0,
+  ignore_eos: true,
+};
+
+test('an answer goes on after kill -9, and is the undisturbed one', async () => {
+  const hub = await startHub();
+  const calm = await stream(hub, story);
+  assert.equal(calm.usage.completion_tokens, 200);
+  for (const at of [1, 10, 50]) {
+    const killed = await stream(hub, story, (n) => (n === at ? killWorker(hub) : null));
+    assert.equal(killed.error, undefined);
+    assert.equal(killed.text, calm.text, `killed after ${at} pieces`);
+    assert.equal(killed.usage.completion_tokens, 200);
+    assert.equal(killed.finish, 'length');
+  }
+  // A seed is a promise, too.
+  const seeded = { ...story, temperature: 1, seed: 42 };
+  const once = await stream(hub, seeded);
+  const again = await stream(hub, seeded, (n) => (n === 30 ? killWorker(hub) : null));
+  assert.equal(again.text, once.text);
+  // Several times within one answer.
+  let kills = 0;
+  const often = await stream(hub, story, (n) => (n % 20 === 0 && kills++ < 4 ? killWorker(hub) : null));
+  assert.equal(often.text, calm.text);
+  assert.ok(workers(hub).length >= 8);
+  assert.match(hub.log, /signal 9, Killed/);
+  await hub.stop();
+});
+
+test('what waits goes again; embeddings and lists too', async () => {
+  const hub = await startHub({ args: ['--parallel', '1'] });
+  await stream(hub, { ...story, max_tokens: 1 });
+  const queued = [];
+  const first = await stream(hub, story, async (n) => {
+    if (n !== 5) return;
+    for (let i = 0; i < 6; i++) queued.push(stream(hub, { ...story, max_tokens: 20 + i }));
+    queued.push(post(hub, '/v1/embeddings', { input: ['one', 'two'] }));
+    await sleep(30);
+    await killWorker(hub);
+  });
+  assert.equal(first.error, undefined);
+  const answers = await Promise.all(queued);
+  answers.slice(0, 6).forEach((a, i) => {
+    assert.equal(a.error, undefined);
+    assert.equal(a.usage.completion_tokens, 20 + i);
+  });
+  assert.equal(answers[6].status, 200);
+  assert.equal(answers[6].body.data.length, 2);
+  assert.equal(answers[6].body.data[0].embedding.length, 256);
+  await hub.stop();
+});
+
+test('log probabilities that were sent are not made up: a clear error instead', async () => {
+  const hub = await startHub();
+  const r = await stream(hub, { ...story, logprobs: true, top_logprobs: 2 },
+    (n) => (n === 10 ? killWorker(hub) : null));
+  assert.equal(r.error.code, 'worker_stopped');
+  assert.match(r.error.message, /signal 9.*send the request again/);
+  const next = await stream(hub, { ...story, logprobs: true });
+  assert.equal(next.error, undefined);
+  await hub.stop();
+});
+
+test('choices and JSON go on as well', async () => {
+  const hub = await startHub();
+  const ask = async (kill) => {
+    const answers = ['', '', ''];
+    const r = await fetch(`${hub.url}/v1/chat/completions`, {
+      method: 'POST',
+      body: JSON.stringify({ ...story, n: 3, temperature: 1, seed: 3, stream: true, max_tokens: 60 }),
+    });
+    let pieces = 0;
+    const decoder = new TextDecoder();
+    let rest = '';
+    for await (const bytes of r.body) {
+      rest += decoder.decode(bytes, { stream: true });
+      const events = rest.split('\n\n');
+      rest = events.pop();
+      for (const e of events) {
+        if (!e.startsWith('data: {')) continue;
+        const data = JSON.parse(e.slice(6));
+        assert.equal(data.error, undefined);
+        for (const c of data.choices) {
+          if (!c.delta.content) continue;
+          answers[c.index] += c.delta.content;
+          if (++pieces === 20 && kill) await killWorker(hub);
+        }
+      }
+    }
+    return answers;
+  };
+  assert.deepEqual(await ask(true), await ask(false));
+  const schema = {
+    type: 'object',
+    properties: { name: { type: 'string' }, n: { type: 'array', items: { type: 'integer' } } },
+    required: ['name', 'n'],
+  };
+  const json = await stream(hub, {
+    messages: [{ role: 'user', content: 'A name and some numbers, please.' }],
+    temperature: 0,
+    max_tokens: 300,
+    response_format: { type: 'json_schema', json_schema: { name: 'x', schema, strict: true } },
+  }, (n) => (n === 4 ? killWorker(hub) : null));
+  assert.equal(json.error, undefined);
+  if (json.finish === 'stop') assert.equal(typeof JSON.parse(json.text).name, 'string');
+  await hub.stop();
+});
+
+test('killed while it loads: the request gets its answer', async () => {
+  const hub = await startHub({ args: ['--no-preload'] });
+  assert.equal(workers(hub).length, 0, 'without work there is no worker');
+  const answer = stream(hub, { ...story, max_tokens: 10 });
+  await killWorker(hub);
+  assert.equal((await answer).usage.completion_tokens, 10);
+  await hub.stop();
+});
+
+test('20 kills leave no descriptors, processes or threads behind', async () => {
+  const hub = await startHub();
+  await stream(hub, { ...story, max_tokens: 5 });
+  const threads = () => descriptors(hub.pid) >= 0 && hub.status('Threads');
+  const before = descriptors(hub.pid);
+  const threadsBefore = threads();
+  for (let i = 0; i < 20; i++) {
+    const r = await stream(hub, { ...story, max_tokens: 30 },
+      (n) => (n === 3 ? killWorker(hub) : null));
+    assert.equal(r.usage.completion_tokens, 30);
+  }
+  await until(() => descriptors(hub.pid) <= before + 1, 5000, 'the descriptors going back');
+  assert.equal(zombies(hub.pid), 0);
+  assert.equal(threads(), threadsBefore);
+  const metrics = await (await fetch(`${hub.url}/metrics`)).text();
+  assert.match(metrics, /^hearth_requests_running 0$/m);
+  assert.match(metrics, /^hearth_models_loaded 1$/m);
+  await hub.stop();
+});
+
+test('the worker ends with the hub, however that ends', async () => {
+  const hub = await startHub();
+  await stream(hub, { ...story, max_tokens: 5 });
+  const pid = workerPid(hub);
+  assert.ok(isAlive(pid));
+  const running = stream(hub, { ...story, max_tokens: 900 }).catch(() => null);
+  await sleep(100);
+  await hub.stop('SIGKILL');
+  await until(() => !isAlive(pid), 5000, 'the worker leaving');
+  await running;
+  const second = await startHub();
+  await stream(second, { ...story, max_tokens: 5 });
+  const its = workerPid(second);
+  assert.equal((await second.stop()).code, 0);
+  assert.ok(!isAlive(its));
+});
+
+test('signals of the terminal are for the hub, which lets answers end', async () => {
+  const hub = await startHub();
+  const r = await stream(hub, { ...story, max_tokens: 100 }, (n) => {
+    if (n !== 3) return;
+    process.kill(workerPid(hub), 'SIGINT');
+    process.kill(workerPid(hub), 'SIGTERM');
+    process.kill(hub.pid, 'SIGTERM');
+  });
+  assert.equal(r.usage.completion_tokens, 100);
+  assert.equal((await hub.waitExit()).code, 0);
+  assert.equal(workers(hub).length, 1);
+});
+
+test('the worker has no rights', async () => {
+  const hub = await startHub();
+  await stream(hub, { ...story, max_tokens: 5 });
+  assert.match(hub.log, /no network, no programs \(seccomp\)/);
+  const status = hub.status('Seccomp', workerPid(hub));
+  assert.equal(status, '2');
+  assert.equal(hub.status('NoNewPrivs', workerPid(hub)), '1');
+  await hub.stop();
+});
+
+test('in process there is no worker', async () => {
+  const hub = await startHub({ args: ['--in-process'] });
+  assert.equal((await stream(hub, { ...story, max_tokens: 5 })).usage.completion_tokens, 5);
+  assert.equal(workers(hub).length, 0);
+  await hub.stop();
+});
+
+// Needs a build with faults (make test has them).
+for (const fault of ['crash_load:1', 'crash_decode:2']) {
+  test(`a model that ends the worker twice is quarantined (${fault})`, async (t) => {
+    const hub = await startHub({ env: { HEARTH_FAULT: fault }, args: ['--no-preload'] });
+    const r = await stream(hub, { ...story, max_tokens: 20 });
+    if (r.usage) return t.skip('this build has no faults');
+    assert.equal(r.error.code, 'model_quarantined');
+    assert.match(r.error.message, /hearth-tiny is in quarantine.*force/);
+    assert.match(hub.log, /signal 6, Aborted, (loading|running) hearth-tiny/);
+    assert.equal(workers(hub).length, 3);
+    // Other models are served by the same worker.
+    if (fault.startsWith('crash_load')) {
+      const list = await (await fetch(`${hub.url}/v1/models`)).json();
+      const tiny = list.data.find((m) => m.id === 'hearth-tiny');
+      assert.equal(tiny.meta.state, 'quarantined');
+    }
+    // Who insists gets another worker that dies, and the hub lives on.
+    const forced = await post(hub, '/v1/models/hearth-tiny/load', { force: true });
+    if (fault.startsWith('crash_load')) assert.equal(forced.body.error.code, 'worker_stopped');
+    assert.equal((await fetch(`${hub.url}/health`)).status, 200);
+    await hub.stop();
+  });
+}
+
+test('a worker that can not start is an error for the requests, not the end of the hub', async () => {
+  const hub = await startHub({ env: { HEARTH_WORKER: '1' } }); // what a worker has in its environment
+  const r = await stream(hub, { ...story, max_tokens: 5 });
+  assert.equal(r.error.code, 'worker_stopped');
+  assert.equal(r.status, 503);
+  assert.equal((await fetch(`${hub.url}/health`)).status, 200);
+  await hub.stop();
+});
