@@ -17,7 +17,8 @@
  *
  * Classes. While requests are running whose priority is better by URGENT_STEP or more, they have
  * rounds of their own, and the others' rounds get at most BACKGROUND_SHARE of the time: the urgent
- * ones go at nearly the pace that they would have alone, the others never stop.
+ * ones go at nearly the pace that they would have alone, the others never stop. A long piece of a
+ * prompt is stopped and done again later when an urgent request arrives (sched.c:hurry).
  *
  * Deterministic sequences are computed alone, and their prompts in pieces of DETERMINISTIC_PIECE
  * from the first token on, whatever is cached and however much time there is; what they had
@@ -39,6 +40,7 @@ enum {
 #define BACKGROUND_SHARE     0.25 /* of the time while urgent requests run */
 #define BACKGROUND_CREDIT_MS 30   /* most that the others can save up */
 #define BACKGROUND_PIECE_MS  60   /* longest piece of their prompts */
+#define YIELD_MS             60   /* a longer piece is stopped when an urgent request arrives */
 
 /* ---- who is there ------------------------------------------------------------------------- */
 
@@ -169,7 +171,8 @@ static void add_part(struct sched_model *m, struct choice *c, int32_t n)
 static void set_plan(struct sched_model *m, enum pace_class class, const struct choice *c)
 {
     struct plan *plan = &m->pace.plan;
-    *plan = (struct plan){.class = class, .shape = shape_of(m, c), .before = c->slot->n_kv};
+    *plan = (struct plan){
+        .class = class, .shape = shape_of(m, c), .before = c->slot->n_kv, .yields_to = -1};
     plan->adapter = c->req->adapter;
     plan->scale = c->req->adapter ? c->req->adapter_scale : 0;
 }
@@ -268,10 +271,21 @@ static int32_t piece_size(struct sched_model *m, const struct choice *c, double 
     return n;
 }
 
+/* Each has a step in turn. */
+static int32_t busy_models(const struct sched *s)
+{
+    int32_t n = 0;
+    list_each (node, &s->ready) {
+        const struct sched_model *m = container_of(node, struct sched_model, ready);
+        n += !m->embedding && !list_empty(&m->active);
+    }
+    return n > 0 ? n : 1;
+}
+
 /* What this round may still spend on prompts; < 0: nothing. */
 static double prefill_left_ms(struct sched_model *m, enum pace_class class)
 {
-    double target = (1 - SHARE_KEPT) * m->s->params.step_target_ms;
+    double target = (1 - SHARE_KEPT) * m->s->params.step_target_ms / busy_models(m->s);
     double decode = round_ms(m, class), spent = m->pace.rounds[class].prefill_ms;
     if (class == PACE_BACKGROUND && target > decode + BACKGROUND_PIECE_MS)
         target = decode + BACKGROUND_PIECE_MS;
@@ -301,6 +315,8 @@ static bool add_piece(struct sched_model *m, enum pace_class class)
     }
     set_plan(m, class, c);
     m->pace.plan.prefill = true;
+    if (shape_prefill_ms(shape_of(m, c), n, c->slot->n_kv) >= YIELD_MS)
+        m->pace.plan.yields_to = c->req->priority - URGENT_STEP;
     m->pace.overtaken = overtakes;
     add_part(m, c, least(n, room));
     c->served = round->id;
@@ -374,7 +390,7 @@ void pace_init(struct sched_model *m)
     if (m->pace.plan.shape) return; /* it was loaded before: what was learnt still holds */
     for (int i = 0; i < 2; i++)
         shape_init(&m->pace.shapes[i], measured_profile(&m->s->params, m->id));
-    m->pace.plan = (struct plan){.shape = &m->pace.shapes[0]};
+    m->pace.plan = (struct plan){.shape = &m->pace.shapes[0], .yields_to = -1};
 }
 
 void sched_shape(struct sched_model *m, struct shape_profile *out)

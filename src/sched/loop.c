@@ -27,12 +27,14 @@ static const double BACKGROUND_SHARE = 0.08;
 
 /* ---- the batch under way ------------------------------------------------------------------- */
 
-static void set_inflight(struct sched *s, struct engine_ctx *ctx, const uint64_t *ids, int32_t n)
+static void set_inflight(struct sched *s, const struct sched_model *m, const uint64_t *ids,
+                         int32_t n)
 {
     struct inflight *f = &s->inflight;
     pthread_mutex_lock(&f->lock);
-    f->ctx = ctx;
+    f->ctx = m ? m->ctx : NULL;
     f->n = f->n_left = n;
+    f->yields_to = m ? m->pace.plan.yields_to : -1;
     for (int32_t i = 0; i < n; i++) f->ids[i] = ids[i];
     pthread_mutex_unlock(&f->lock);
 }
@@ -58,7 +60,7 @@ enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids, 
 {
     struct sched *s = m->s;
     ht_assert(n_ids <= INFLIGHT_MAX);
-    set_inflight(s, m->ctx, ids, n_ids);
+    set_inflight(s, m, ids, n_ids);
     int64_t start_ns = clock_mono_ns();
     enum err e = ERR_BUSY;
     if (atomic_load(&s->cancels_sent) == s->cancels_seen && !atomic_load(&s->stop_now)) {

@@ -280,6 +280,20 @@ static enum err submit(struct sched *s, struct request *r, int32_t idle, uint64_
     return e;
 }
 
+/* An urgent request has arrived: a long piece of another's prompt does not go on, it is computed
+ * again later. That costs at most half of the time (YIELD_EVERY_MS), however many arrive. */
+static void hurry(struct sched *s, int32_t priority)
+{
+    struct inflight *f = &s->inflight;
+    int64_t now_ms = clock_mono_ms();
+    pthread_mutex_lock(&f->lock);
+    if (f->ctx && priority <= f->yields_to && now_ms - f->yielded_ms >= YIELD_EVERY_MS) {
+        f->yielded_ms = now_ms;
+        engine_ctx_abort(f->ctx);
+    }
+    pthread_mutex_unlock(&f->lock);
+}
+
 enum overflow sched_overflow(const struct sched *s, enum overflow wanted)
 {
     return wanted == OVERFLOW_DEFAULT ? s->params.overflow : wanted;
@@ -296,7 +310,10 @@ enum err sched_generate(struct sched *s, const struct sched_generate *g, uint64_
     struct request *r = request_new_generate(g, error);
     if (!r) return error->code;
     enum err e = submit(s, r, atomic_load(&g->model->n_idle), id, error);
-    if (!e) return OK;
+    if (!e) {
+        hurry(s, g->priority);
+        return OK;
+    }
     r->prompt = NULL; /* still the caller's */
     request_free(r);
     return e;

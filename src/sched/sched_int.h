@@ -69,6 +69,7 @@
 #include "sched/text.h"
 
 enum {
+    YIELD_EVERY_MS = 1000,     /* a piece of a prompt is stopped for an urgent request this often */
     STEP_TARGET_MS = 500,      /* longest pause of a stream for others' prompts */
     GENERATION_RESERVE = 256,  /* KV cells set aside for what a sequence may still generate */
     EMBED_SEQ_MAX = 32,        /* inputs in one batch of embeddings */
@@ -295,6 +296,7 @@ struct plan {
     enum pace_class class;
     bool prefill; /* a piece of a prompt after `before` others; else rows of one token */
     int32_t before;
+    int32_t yields_to;   /* as in inflight */
     struct shape *shape; /* that its time is counted for */
     const struct sched_adapter *adapter;
     float scale;
@@ -421,6 +423,8 @@ struct inflight {
     struct engine_ctx *ctx; /* NULL: nothing is being decoded */
     uint64_t ids[INFLIGHT_MAX];
     int32_t n, n_left;
+    int32_t yields_to;  /* priorities up to this one stop it; -1 = none */
+    int64_t yielded_ms; /* when it was last stopped for that */
 };
 
 struct sched {

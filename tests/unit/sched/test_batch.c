@@ -246,6 +246,41 @@ static void test_urgent_stream_does_not_starve_prompts(void **state)
     fixture_close(&f);
 }
 
+/* A piece of 2 s is under way when an urgent request arrives: it does not wait for its end. */
+static void test_urgent_request_stops_a_long_piece(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct shape_profile known = {.prefill_token_ms = 1, .prefill_largest = 4000};
+    struct sched_params params = own_cells(2);
+    params.step_target_ms = 60000;
+    params.shapes = &known;
+    params.n_shapes = 1;
+    params.n_ubatch = 2048;
+    fixture_open(&f, "fake:token_us=1000", params);
+    struct client *big = ask_long(&f, 'p', 1900, (struct ask){.max_tokens = 1});
+    client_until(big, big->n_started == 1);
+    sleep_ms(50);
+    struct client *urgent = ask(&f, (struct ask){.text = "now", .max_tokens = 1, .priority = 45});
+    client_wait(urgent);
+    assert_true(big->done); /* not for one that is no more urgent than this */
+    client_free(urgent);
+    client_free(big);
+    big = ask_long(&f, 'q', 1900, (struct ask){.max_tokens = 1});
+    client_until(big, big->n_started == 1);
+    sleep_ms(50);
+    urgent = ask(&f, (struct ask){.text = "now", .max_tokens = 1, .priority = 1});
+    client_wait(urgent);
+    pthread_mutex_lock(&big->lock);
+    assert_false(big->done);
+    pthread_mutex_unlock(&big->lock);
+    client_wait(big);
+    assert_int_equal(big->error.code, OK);
+    client_free(big);
+    client_free(urgent);
+    fixture_close(&f);
+}
+
 /* ---- deterministic ------------------------------------------------------------------------- */
 
 static void test_deterministic_requests_use_no_cache_and_no_company(void **state)
@@ -393,6 +428,7 @@ int main(void)
         cmocka_unit_test(test_profile_is_used_from_the_start),
         cmocka_unit_test(test_urgent_requests_leave_others_a_share),
         cmocka_unit_test(test_urgent_stream_does_not_starve_prompts),
+        cmocka_unit_test(test_urgent_request_stops_a_long_piece),
         cmocka_unit_test(test_deterministic_requests_use_no_cache_and_no_company),
         cmocka_unit_test(test_deterministic_needs_own_cells),
         cmocka_unit_test(test_full_context_stops),
