@@ -38,11 +38,9 @@ static struct request *request_of(struct queue_entry *e)
 
 static int64_t choice_left_ns(const struct sched_model *m, const struct choice *c)
 {
-    const struct request *r = c->req;
     int32_t prompt = 0;
     if (c->slot && c->n_tokens - c->slot->n_kv > 1) prompt = c->n_tokens - c->slot->n_kv;
-    return rates_duration_ns(&m->rates, prompt,
-                             rates_answer_left(&m->rates, c->n_generated, r->max_tokens));
+    return rates_duration_ns(&m->rates, prompt, choice_expected(c));
 }
 
 static void add_free(struct forecast *f, int64_t ns)
@@ -92,8 +90,7 @@ static int64_t request_ns(const struct forecast *f, const struct request *r)
     int32_t prompt = r->started ? 0 : r->n_prompt, answers = 0;
     for (int32_t i = 0; i < r->n; i++) {
         const struct choice *c = &r->choices[i];
-        if (c->state != CHOICE_ENDED)
-            answers += rates_answer_left(rates, c->n_generated, r->max_tokens);
+        if (c->state != CHOICE_ENDED) answers += choice_expected(c);
     }
     return rates_duration_ns(rates, prompt, answers);
 }

@@ -244,12 +244,19 @@ static void join_active(struct request *r)
     list_insert_before(pos, &r->active);
 }
 
+int32_t choice_expected(const struct choice *c)
+{
+    const struct request *r = c->req;
+    /* What can't end by itself has the length that was asked for. */
+    if (r->ignore_eos) return r->n_longest - r->n_prompt - c->n_generated;
+    return rates_answer_left(&r->model->rates, c->n_generated, r->max_tokens);
+}
+
 /* Tokens that it will take, as it looks when it arrives. */
 static int64_t cost(const struct request *r)
 {
     if (r->embedding) return r->usage.prompt_tokens;
-    int64_t answer = rates_answer_left(&r->model->rates, 0, r->max_tokens);
-    return r->n_prompt + answer * r->n;
+    return r->n_prompt + (int64_t)choice_expected(&r->choices[0]) * r->n;
 }
 
 void request_enqueue(struct request *r)

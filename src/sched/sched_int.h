@@ -481,6 +481,8 @@ void request_emit(struct request *r, const struct sched_event *ev);
 void request_started(struct request *r); /* leaves the queue, joins model->active */
 void request_enqueue(struct request *r); /* it has arrived and waits to be admitted */
 void request_requeue(struct request *r); /* the way back; its slots are free already */
+/* Tokens that the choice will still generate, as it looks. */
+int32_t choice_expected(const struct choice *c);
 /* At a token boundary: its sequences are given up, its tokens stay cached where they can, and it
  * goes on later from the place where it stood in the queue. */
 void request_pause(struct request *r);
