@@ -28,6 +28,7 @@ enum { WAIT_MS = 60000, CALLS_MAX = 8 };
 
 struct fixture {
     char dir[256]; /* the models folder */
+    char adapters[300];
     struct engine *engine;
     struct models *models;
     struct pool *pool;
@@ -47,7 +48,7 @@ struct client {
     enum finish_reason finish[GEN_N_MAX];
     int64_t wait_ms; /* as told last */
     int n_queued, n_started, n_ends, n_last, n_texts;
-    char model[MODEL_ID_MAX];
+    char model[MODEL_ID_MAX], adapter[MODEL_ID_MAX];
     struct error error;
     struct usage usage;
     struct timings timings;
@@ -133,6 +134,7 @@ static inline void client_listen(void *ctx, const struct gen_event *ev)
         c->n_started++;
         c->usage = ev->usage;
         str_copy(c->model, sizeof c->model, ev->model);
+        str_copy(c->adapter, sizeof c->adapter, ev->adapter ? ev->adapter : "");
         break;
     case GEN_EV_TEXT:
         assert_true(utf8_valid(ev->text, ev->text_len));
@@ -223,6 +225,7 @@ static inline void fixture_open_ctx(struct fixture *f, struct engine *engine, co
     *f = (struct fixture){.engine = engine};
     str_copy(f->dir, sizeof f->dir, "/tmp/hearth-test-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
+    snprintf(f->adapters, sizeof f->adapters, "%s/adapters", f->dir);
     assert_int_equal(models_open(f->dir, HEARTH_SOURCE_DIR "/models", &f->models, &error), OK);
     assert_int_equal(pool_new("pool", 2, 1000, &f->pool, &error), OK);
     struct sched_params params = some_params(engine);
@@ -232,6 +235,8 @@ static inline void fixture_open_ctx(struct fixture *f, struct engine *engine, co
     struct local_params local = {.sched = f->sched,
                                  .models = f->models,
                                  .pool = f->pool,
+                                 .adapters_dir = f->adapters,
+                                 .builtin_adapters_dir = HEARTH_SOURCE_DIR "/models/adapters",
                                  .default_model = chat,
                                  .default_embedding_model = embedding};
     assert_int_equal(local_open(&local, &f->local, &error), OK);
