@@ -56,7 +56,7 @@ static void put_plan(const json_t *root, struct buf *out)
 static void put_loaded(const json_t *root, struct buf *out)
 {
     buf_printf(out, "%s: %s", ask_str(root, "model"), ask_str(root, "state"));
-    if (ask_at(root, "memory/total")) {
+    if (ask_num(root, "memory/total") > 0) {
         buf_puts(out, ", ");
         put_needs(ask_at(root, "memory"), out);
     }

@@ -140,10 +140,10 @@ static void put_models(const struct picture *p, struct buf *out)
 static void put_request(const json_t *r, struct buf *out)
 {
     char age[32];
-    const char *model = ask_str(r, "model");
+    const char *model = ask_str(r, "model"), *asked = ask_str(r, "requested_model");
     put_word(out, ask_str(r, "id"), NAME_MAX_HERE);
     buf_printf(out, "  %-10s  ", ask_str(r, "state"));
-    put_word(out, *model ? model : ask_str(r, "requested_model"), 18);
+    put_word(out, *model ? model : *asked ? asked : "(default)", 18);
     buf_printf(out, "  %4.0f  %6.0f  %6.0f  %6.0f  %7.1f  %11s\n", ask_num(r, "priority"),
                ask_num(r, "usage/prompt_tokens"), ask_num(r, "usage/cached_tokens"),
                ask_num(r, "usage/completion_tokens"), ask_num(r, "timings/decode_per_second"),

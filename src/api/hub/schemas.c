@@ -29,6 +29,7 @@ static const struct field queue_fields[] = {
     W("waiting", INT, NULL, "And those that wait for their model to be loaded."),
     W("oldest_wait_ms", INT, NULL, "How long the first one has waited."),
     W_OPT("promotions", INT, NULL, "How often waiting has raised a priority, since the start."),
+    W_OPT("pauses", INT, NULL, "How often a request made room for a more important one, since the start."),
     W("rejected", INT, NULL, "Refused, since the start."),
     W_OPT("by_priority", ARR, LIST("{\"type\":\"object\",\"properties\":{\"priority\":{\"type\":\"integer\"},\"waiting\":{\"type\":\"integer\"}}}"), "Those that wait, by the priority they came with."),
     W_OPT("tenants", INT, NULL, "Tenants with requests in the queue."),
@@ -53,7 +54,10 @@ static const struct field cache_tier_fields[] = {
 static const struct field cache_fields[] = {
     W("memory", OBJ, REF("CacheTier"), "In memory."),
     W("disk", OBJ, REF("CacheTier"), "On disk."),
+    W_OPT("sequence_hits", INT, NULL, "Requests that went on from a sequence that was still in a model's context, since the start."),
     W("misses", INT, NULL, "Requests that found nothing, since the start."),
+    W_OPT("evictions", INT, NULL, "Prefixes that had to make room, since the start."),
+    W_OPT("corrupt", INT, NULL, "Files that were damaged and dropped, since the start."),
     END};
 
 /* ---- requests ------------------------------------------------------------------------------ */
@@ -156,6 +160,8 @@ static const struct field load_answer_fields[] = {
 static const struct field plan_answer_fields[] = {
     W("model", STR, NULL, "The model's id."),
     W("fits", BOOL, NULL, "Whether it can be loaded."),
+    W_OPT("waits", BOOL, NULL, "Whether it has to wait until others have ended their work."),
+    W_OPT("context", INT, NULL, "Tokens of context of one request."),
     W("needs", OBJ, REF("ModelMemory"), "What it would take."),
     W("budget", INT, NULL, "Bytes that all models together may take (the setting HEARTH_MEMORY)."),
     W("used", INT, NULL, "Bytes that they take now."),
@@ -170,6 +176,8 @@ static const struct field adapter_fields[] = {
     W_OPT("rank", INT, INT_OR_NULL, "Its rank."),
     W_OPT("alpha", NUM, NUM_OR_NULL, "Its alpha."),
     W_OPT("bytes", INT, NULL, "Size of its file."),
+    W_OPT("architecture", STR, NULL, "Architecture of the models that it fits."),
+    W_OPT("builtin", BOOL, NULL, "It came with the hub."),
     W_OPT("model", STR, STR_OR_NULL, "The model that it belongs to."),
     W_OPT("error", STR, STR_OR_NULL, "Why it can't be used."),
     END};
