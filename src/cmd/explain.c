@@ -174,7 +174,8 @@ static void put_end(const json_t *r, struct buf *out)
         {"hub", "the hub gave it up: another part of the same call failed, or the answer could not "
                 "be written"},
         {"shutdown", "the hub was stopped"},
-        {"deadline", "it could not start by its deadline"}};
+        {"deadline", "it could not start by its deadline"},
+        {"worker", "the process that runs the models ended, and it could not go on"}};
     const char *by = ask_str(r, "cancelled_by");
     for (size_t i = 0; i < sizeof who / sizeof *who; i++)
         if (str_eq(by, who[i][0])) buf_printf(out, "\nended early: %s\n", who[i][1]);

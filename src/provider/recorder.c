@@ -166,6 +166,7 @@ static void finish_failed(struct entry *e, const struct error *error)
     case ERR_CANCELLED: break; /* whoever asked for it has said so */
     case ERR_STOPPING: rec->cancelled_by = CANCELLED_BY_SHUTDOWN; break;
     case ERR_TIMEOUT: rec->cancelled_by = CANCELLED_BY_DEADLINE; break;
+    case ERR_WORKER: rec->cancelled_by = CANCELLED_BY_WORKER; break;
     default: rec->cancelled_by = CANCELLED_BY_NOBODY; break;
     }
     bool cancelled = error->code == ERR_CANCELLED || error->code == ERR_STOPPING;

@@ -36,7 +36,8 @@
     X(CALL, "call")         /* POST /v1/requests/{id}/cancel */                                    \
     X(HUB, "hub")           /* another part of the same call failed, or its answer did */          \
     X(SHUTDOWN, "shutdown") /* the hub was stopped */                                              \
-    X(DEADLINE, "deadline") /* it could not start in time */
+    X(DEADLINE, "deadline") /* it could not start in time */                                       \
+    X(WORKER, "worker")     /* the process that runs the models ended, and it could not go on */
 
 enum record_state {
 #define X(id, word) RECORD_##id,

@@ -247,6 +247,11 @@ test('adapters: by name, by the model’s name, and for all', async () => {
   const plain = (await answer({})).choices[0].message.content;
   const pirate = (await answer({ adapter: 'pirate' })).choices[0].message.content;
   assert.notEqual(pirate, plain);
+  const entry = (await get('/v1/models')).data.find((m) => m.id === 'hearth-tiny:pirate');
+  assert.equal(entry.parent, 'hearth-tiny');
+  assert.equal(entry.meta.kind, 'adapter');
+  assert.equal((await get('/v1/models/hearth-tiny:pirate')).id, 'hearth-tiny:pirate');
+  assert.equal((await fetch(`${hub.url}/v1/models/hearth-tiny:nobody`)).status, 404);
   const named = await answer({ model: 'hearth-tiny:pirate' });
   assert.equal(named.choices[0].message.content, pirate);
   assert.equal((await answer({ adapter: 'pirate', adapter_scale: 0 })).choices[0].message.content,

@@ -109,7 +109,7 @@ static const struct field request_fields[] = {
     W("timings", OBJ, REF("RequestTimings"), "Where the time went."),
     W("bytes_written", INT, NULL, "Sent to the client."),
     W("finish_reason", STR, STR_OR_NULL, "As in the answer."),
-    W("cancelled_by", STR, "{\"type\":[\"string\",\"null\"],\"enum\":[\"client\",\"call\",\"hub\",\"shutdown\",\"deadline\",null]}", "Who ended it early: its client closed the connection, a call of the cancel endpoint, the hub (another part of the same call failed), a shutdown, its own deadline."),
+    W("cancelled_by", STR, "{\"type\":[\"string\",\"null\"],\"enum\":[\"client\",\"call\",\"hub\",\"shutdown\",\"deadline\",\"worker\",null]}", "Who ended it early: its client closed the connection, a call of the cancel endpoint, the hub (another part of the same call failed), a shutdown, its own deadline, the end of the process that ran its model."),
     W("error", OBJ, "{\"type\":[\"object\",\"null\"],\"properties\":{\"code\":{\"type\":\"string\"},\"message\":{\"type\":\"string\"}}}", "What it failed with."),
     END};
 
@@ -178,7 +178,8 @@ static const struct field adapter_fields[] = {
     W_OPT("bytes", INT, NULL, "Size of its file."),
     W_OPT("architecture", STR, NULL, "Architecture of the models that it fits."),
     W_OPT("builtin", BOOL, NULL, "It came with the hub."),
-    W_OPT("model", STR, STR_OR_NULL, "The model that it belongs to."),
+    W_OPT("model", STR, STR_OR_NULL, "The model that it was made for."),
+    W_OPT("models", ARR, LIST("{\"type\":\"string\"}"), "Models that it fits; `<model>:<adapter>` names the two."),
     W_OPT("error", STR, STR_OR_NULL, "Why it can't be used."),
     END};
 

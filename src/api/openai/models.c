@@ -24,6 +24,7 @@ struct look {
     struct snapshot *snapshot; /* NULL: one model, for `sink` */
     struct sink *sink;
     char *request_id, *id;
+    char *adapter;             /* of the one model that is asked for, NULL = none */
     struct model_info *models; /* of the folder */
     size_t n;
     json_t *loaded, *adapters; /* the provider's answers; NULL = it has none */
@@ -37,6 +38,7 @@ static void look_free(struct look *l)
     free(l->models);
     free(l->request_id);
     free(l->id);
+    free(l->adapter);
     free(l);
 }
 
@@ -92,7 +94,20 @@ static void write_memory(struct jw *w, const json_t *loaded)
         pass(w, "error", json_object_get(loaded, "error"));
 }
 
-/* The adapters that belong to a model, by name. */
+/* Of those that it fits, or the one that it was made for. */
+static bool fits(const json_t *adapter, const char *id)
+{
+    const json_t *models = json_object_get(adapter, "models");
+    const char *made_for = json_string_value(json_object_get(adapter, "model"));
+    if (!json_string_value(json_object_get(adapter, "name"))) return false;
+    for (size_t i = 0; i < json_array_size(models); i++) {
+        const char *model = json_string_value(json_array_get(models, i));
+        if (model && str_eq(model, id)) return true;
+    }
+    return !models && made_for && str_eq(made_for, id);
+}
+
+/* The adapters that fit a model, by name. */
 static void write_adapters(struct jw *w, const struct look *l, const char *id)
 {
     const json_t *adapters = json_object_get(l->adapters, "adapters");
@@ -100,8 +115,7 @@ static void write_adapters(struct jw *w, const struct look *l, const char *id)
     jw_arr(w);
     for (size_t i = 0; i < json_array_size(adapters); i++) {
         const json_t *a = json_array_get(adapters, i);
-        const char *model = json_string_value(json_object_get(a, "model"));
-        if (model && str_eq(model, id)) jw_str(w, json_string_value(json_object_get(a, "name")));
+        if (fits(a, id)) jw_str(w, json_string_value(json_object_get(a, "name")));
     }
     jw_arr_end(w);
 }
@@ -142,10 +156,8 @@ static void write_model(struct jw *w, const struct model_info *m, const struct l
 static void write_adapter_model(struct jw *w, const struct model_info *m, const json_t *adapter)
 {
     char id[2 * MODEL_ID_MAX];
-    const char *name = json_string_value(json_object_get(adapter, "name"));
-    const char *model = json_string_value(json_object_get(adapter, "model"));
-    if (!name || !model || !str_eq(model, m->id)) return;
-    str_printf(id, sizeof id, "%s:%s", m->id, name);
+    if (!fits(adapter, m->id)) return;
+    str_printf(id, sizeof id, "%s:%s", m->id, json_string_value(json_object_get(adapter, "name")));
     jw_obj(w);
     write_head(w, id, m->modified_s);
     jw_kstr(w, "parent", m->id);
@@ -175,6 +187,25 @@ static void write_list(struct jw *w, const struct look *l)
     jw_obj_end(w);
 }
 
+/* The one that is asked for; false: the model has no such adapter. */
+static bool write_one(struct jw *w, const struct look *l)
+{
+    const json_t *adapters = json_object_get(l->adapters, "adapters");
+    if (!l->adapter) {
+        write_model(w, &l->models[0], l);
+        return true;
+    }
+    for (size_t i = 0; i < json_array_size(adapters); i++) {
+        const json_t *a = json_array_get(adapters, i);
+        if (!fits(a, l->models[0].id) ||
+            !str_eq(json_string_value(json_object_get(a, "name")), l->adapter))
+            continue;
+        write_adapter_model(w, &l->models[0], a);
+        return true;
+    }
+    return false;
+}
+
 static void look_done(struct look *l)
 {
     struct buf body;
@@ -182,11 +213,16 @@ static void look_done(struct look *l)
     struct error error;
     buf_init(&body, BODY_MAX);
     jw_init(&w, &body);
+    bool found = true;
     if (l->snapshot)
         write_list(&w, l);
     else
-        write_model(&w, &l->models[0], l);
-    if (body.err) {
+        found = write_one(&w, l);
+    if (!found) {
+        err_set(&error, ERR_NO_MODEL, "%s has no adapter \"%.100s\"; GET /adapters lists them",
+                l->models[0].id, l->adapter);
+        look_failed(l, &error);
+    } else if (body.err) {
         err_set(&error, body.err, "listing the models failed");
         look_failed(l, &error);
     } else if (l->snapshot) {
@@ -225,6 +261,19 @@ static void on_loaded(void *ctx, const struct error *error, const char *answer, 
         look_done(l);
 }
 
+/* A name, or one with an adapter behind it. */
+static enum err resolve(struct look *l, struct error *error)
+{
+    enum err err = models_resolve(l->hub->models, l->id, false, l->models, error);
+    char *colon = strrchr(l->id, ':');
+    struct error ignored;
+    if (err != ERR_NO_MODEL || !colon) return err;
+    *colon = '\0';
+    if (models_resolve(l->hub->models, l->id, false, l->models, &ignored)) return err;
+    l->adapter = xstrdup(colon + 1);
+    return OK;
+}
+
 /* On the pool: the folders may have to be read. */
 static void look_at_folder(void *arg)
 {
@@ -234,7 +283,7 @@ static void look_at_folder(void *arg)
     if (l->id) {
         l->n = 1;
         l->models = xcalloc(1, sizeof *l->models);
-        err = models_resolve(l->hub->models, l->id, false, l->models, &error);
+        err = resolve(l, &error);
     } else {
         err = models_list(l->hub->models, &l->models, &l->n, &error);
     }

@@ -397,10 +397,11 @@ static void test_who_ended_it(void **state)
     } cases[] = {
         {ERR_STOPPING, CANCELLED_BY_SHUTDOWN, RECORD_CANCELLED},
         {ERR_TIMEOUT, CANCELLED_BY_DEADLINE, RECORD_FAILED},
+        {ERR_WORKER, CANCELLED_BY_WORKER, RECORD_FAILED},
         {ERR_ENGINE, CANCELLED_BY_NOBODY, RECORD_FAILED},
     };
     open_with(10);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         struct error error;
         generate("x");
         err_set(&error, cases[i].code, "because");
