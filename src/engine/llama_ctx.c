@@ -143,6 +143,7 @@ enum err le_ctx_new(struct engine_model *head, const struct engine_ctx_params *p
     fill_head(c, head, params);
     le_state_init(c, m);
     lay_out_batch(c);
+    if (!head->measure_only) le_threads_attach(c->ctx, &c->threads);
     *out = &c->head;
     return OK;
 }
@@ -162,6 +163,7 @@ void le_ctx_free(struct engine_ctx *head)
     struct le_ctx *c = (struct le_ctx *)head;
     llama_batch_free(c->batch);
     llama_free(c->ctx);
+    le_threads_free(&c->threads);
     free(c->embedding);
     le_pool_free(c->pool);
     free(c);

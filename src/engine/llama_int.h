@@ -35,6 +35,11 @@ struct le_adapter {
     pthread_mutex_t *lock; /* the model's */
 };
 
+/* llama_threads.c */
+struct le_threads {
+    struct ggml_threadpool *one, *batch; /* batch NULL: the same */
+};
+
 struct le_ctx {
     struct engine_ctx head;
     struct llama_context *ctx;
@@ -44,6 +49,7 @@ struct le_ctx {
     struct le_pool *pool; /* embeddings of a generating model */
     int32_t n_embd_out;
     bool normalise, shared_kv;
+    struct le_threads threads;
     bool lays_out_anew; /* the adapter has changed since the last decode */
 };
 
@@ -51,6 +57,13 @@ struct le_prompt {
     struct engine_prompt head;
     struct shim_chat *chat;
 };
+
+/* ---- llama_threads.c ----------------------------------------------------------------------- */
+
+/* Gives the context threads of its own. Where that can't be, the library makes them for each step.
+ */
+void le_threads_attach(struct llama_context *ctx, struct le_threads *t);
+void le_threads_free(struct le_threads *t); /* after the context */
 
 /* ---- llama_backend.c ----------------------------------------------------------------------- */
 

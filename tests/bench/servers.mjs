@@ -38,6 +38,10 @@ const freePort = () =>
     });
   });
 
+// llama-server's threads look for the next token in a busy loop for some hundred milliseconds after the
+// last one; until then they would take the processor from whoever is measured next.
+const SETTLE_MS = 600;
+
 const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
 
 async function waitHealthy(port, child) {
@@ -166,7 +170,10 @@ async function run() {
     for (let i = 0; i < nRounds; i++) {
       for (const [name, measure] of Object.entries(measures)) {
         const pair = {};
-        for (const kind of i % 2 ? ["peer", "hearth"] : ["hearth", "peer"]) pair[kind] = await measure(started[kind].port);
+        for (const kind of i % 2 ? ["peer", "hearth"] : ["hearth", "peer"]) {
+          await sleep(SETTLE_MS);
+          pair[kind] = await measure(started[kind].port);
+        }
         runs[name].push(pair);
       }
     }

@@ -5,11 +5,15 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
 import path from "node:path";
 
-import { stream } from "../support/client.mjs";
+import { sleep, stream } from "../support/client.mjs";
 import { healthy, modelReady, startServer } from "../support/process.mjs";
 import { tokens } from "../support/prompts.mjs";
 
 const root = path.resolve(import.meta.dirname, "../../..");
+
+// llama-server's threads look for the next token in a busy loop after the last one; for some hundred
+// milliseconds they would take the processor from whoever is measured next.
+const SETTLE_MS = 600;
 
 export class Bench {
   constructor({ build, peer, model, threads, quick, keep }) {
@@ -98,7 +102,10 @@ export class Bench {
     const results = Object.fromEntries(Object.keys(servers).map((k) => [k, []]));
     for (let i = 0; i < rounds; i++) {
       const kinds = Object.keys(servers);
-      for (const kind of i % 2 ? kinds.reverse() : kinds) results[kind].push(await fn(servers[kind], i));
+      for (const kind of i % 2 ? kinds.reverse() : kinds) {
+        await sleep(this.quick ? 10 : SETTLE_MS);
+        results[kind].push(await fn(servers[kind], i));
+      }
     }
     return results;
   }
