@@ -237,16 +237,19 @@ static void test_deadline(void **state)
 {
     (void)state;
     struct fixture f;
-    fixture_open(&f, "fake:ms=1", one_at_a_time());
-    struct client *busy = ask_endless(&f);
-    int64_t soon = clock_mono_ms() + 50;
+    fixture_open(&f, "fake:ms=5,endless=1", one_at_a_time());
+    struct client *busy = ask(&f, (struct ask){.text = "busy", .max_tokens = 120}); /* 0.6 s */
+    client_until(busy, busy->text[0].len > 0);
+    int64_t soon = clock_mono_ms() + 300;
     struct client *late = ask(&f, (struct ask){.text = "x", .deadline_ms = soon});
-    struct client *patient = ask(&f, (struct ask){.text = "x", .deadline_ms = soon + 60000});
+    struct client *patient =
+        ask(&f, (struct ask){.text = "x", .max_tokens = 5, .deadline_ms = soon + 60000});
     client_wait(late);
     assert_int_equal(late->error.code, ERR_TIMEOUT);
     assert_true(late->done_ns / 1000000 >= soon);
     assert_false(patient->done);
-    cancel_and_free(&f, busy);
+    client_wait(busy);
+    client_free(busy);
     client_wait(patient);
     assert_int_equal(patient->error.code, OK);
     client_free(late);
