@@ -18,7 +18,7 @@
 
 static float median(const struct shape_width *w)
 {
-    float sorted[SHAPE_SAMPLES];
+    float sorted[SHAPE_SAMPLES] = {0};
     for (int32_t i = 0; i < w->n; i++) {
         int32_t at = i;
         for (; at > 0 && sorted[at - 1] > w->samples[i]; at--) sorted[at] = sorted[at - 1];
