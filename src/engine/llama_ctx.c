@@ -112,6 +112,16 @@ static void fill_head(struct le_ctx *c, const struct engine_model *m,
     c->head.pieces = c->pool != NULL;
 }
 
+/* Once, if a good part of the tensors was laid out anew: they are counted in the mapping, too. */
+static void release_pages(struct le_ctx *c, struct le_model *m)
+{
+    struct engine_memory memory = {0};
+    if (!m->path || m->pages_released) return;
+    m->pages_released = true;
+    shim_memory(c->ctx, &memory);
+    if (memory.host.weights > m->head.facts.weight_bytes * 5 / 4) le_pages_release(m->path);
+}
+
 enum err le_ctx_new(struct engine_model *head, const struct engine_ctx_params *params,
                     struct engine_ctx **out, struct error *error)
 {
@@ -144,6 +154,7 @@ enum err le_ctx_new(struct engine_model *head, const struct engine_ctx_params *p
     le_state_init(c, m);
     lay_out_batch(c);
     if (!head->measure_only) le_threads_attach(c->ctx, &c->threads);
+    release_pages(c, m);
     *out = &c->head;
     return OK;
 }

@@ -27,6 +27,8 @@ struct le_model {
     pthread_mutex_t tree_lock; /* the two below */
     struct token_tree *tree;   /* made for the first answer with a grammar */
     bool tree_failed;
+    char *path;          /* of its mapped file; NULL: it is not mapped */
+    bool pages_released; /* loading thread */
 };
 
 struct le_adapter {
@@ -137,6 +139,11 @@ size_t le_seq_size(struct engine_ctx *c, int32_t seq);
 size_t le_seq_save(struct engine_ctx *c, int32_t seq, void *state, size_t size);
 enum err le_seq_restore(struct engine_ctx *c, int32_t seq, const void *state, size_t size,
                         struct error *error);
+/* ---- llama_pages.c -------------------------------------------------------------------------- */
+
+/* The pages of the file's mapping are no longer counted as this process's memory. */
+void le_pages_release(const char *path);
+
 /* ---- llama_embed.c -------------------------------------------------------------------------- */
 
 /* Sums of the outputs of each sequence's tokens. Owner thread of the context. */

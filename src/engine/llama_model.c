@@ -120,6 +120,7 @@ enum err le_model_open(struct engine *head, const struct engine_model_params *pa
     struct le_model *m = xcalloc(1, sizeof *m);
     m->head.ops = head->ops;
     m->head.measure_only = params->measure_only;
+    if (params->use_mmap && !params->measure_only) m->path = xstrdup(params->path);
     m->model = model;
     m->vocab = llama_model_get_vocab(model);
     pthread_mutex_init(&m->adapters_lock, NULL);
@@ -143,6 +144,7 @@ void le_model_close(struct engine_model *head)
     pthread_mutex_destroy(&m->adapters_lock);
     pthread_mutex_destroy(&m->tree_lock);
     token_tree_free(m->tree);
+    free(m->path);
     free(m);
 }
 

@@ -21,8 +21,8 @@ struct models;
 const char *model_kind_name(enum model_kind kind);
 const char *model_state_name(enum model_state state);
 
-/* dir is created if missing. builtin_dir holds hearth-tiny.gguf, hearth-tiny-embed.gguf and
- * catalog.json. Reads nothing yet. */
+/* dir is created if missing. builtin_dir holds hearth-tiny.gguf, its embedding and rerank
+ * models and catalog.json. Reads nothing yet. */
 HT_MUST_CHECK enum err models_open(const char *dir, const char *builtin_dir, struct models **out,
                                    struct error *error);
 void models_free(struct models *m);
