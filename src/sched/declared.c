@@ -67,7 +67,7 @@ static void declare(struct sched_model *m, const char *text, bool chat)
 
 void declared_init(struct sched_model *m)
 {
-    for (size_t i = 0; i < m->s->n_shared; i++) {
+    for (size_t i = 0; i < m->s->n_shared && !m->embedding; i++) {
         if (m->facts.has_chat_template) declare(m, m->s->shared[i], true);
         declare(m, m->s->shared[i], false);
     }
