@@ -3,6 +3,7 @@
 
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
+KILLS ?= 100
 SOAK_SECONDS ?= 600
 TEST_JOBS ?= 2
 
@@ -19,7 +20,7 @@ $(error SAN=$(SAN) is not known; it may be address, undefined, thread or address
 endif
 
 .DEFAULT_GOAL := all
-.PHONY: all run test check setup bench soak fuzz install format generate clean help
+.PHONY: all run test check setup bench soak torture fuzz install format generate clean help
 
 all: ## Build Hearth (release) into build/; the default
 	@tools/setup
@@ -52,6 +53,9 @@ soak: ## Let 64 clients use everything at once for SOAK_SECONDS (600), on a Thre
 	@tools/build tsan hearth
 	@HEARTH_BIN=build-tsan/hearth TSAN_OPTIONS=suppressions=$(CURDIR)/tests/tsan.supp:second_deadlock_stack=1:print_suppressions=0 \
 	    node tests/soak/soak.mjs --seconds $(SOAK_SECONDS)
+
+torture: all ## Kill the model worker KILLS (100) times under load: nothing may be lost
+	@node tests/torture/kills.mjs --kills $(KILLS) --binary build/hearth
 
 fuzz: ## Fuzz each parser for FUZZ_SECONDS (60); FUZZ=<name> picks one
 	@tools/setup fuzz

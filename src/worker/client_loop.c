@@ -14,7 +14,8 @@
 
 enum { ARENA_MAX = 256 << 20, SETTINGS_MAX = CONFIG_KEY_COUNT, HOW_MAX = 256 };
 
-/* ---- starting ------------------------------------------------------------------------------ */
+/* ---- the greeting ------------------------------------------------------------------------------
+ */
 
 static void set_state(struct client *c, enum client_state state)
 {
@@ -56,26 +57,6 @@ static enum err greet(struct client *c, struct error *error)
     return e ? err_set(error, e, "the model worker can't be greeted") : OK;
 }
 
-static void start(struct client *c)
-{
-    struct error error;
-    int fd;
-    enum err e = c->params.connect ? c->params.connect(c->params.connect_ctx, &fd, &error)
-                                   : child_start(c, &fd, &error);
-    c->started_ms = clock_mono_ms();
-    if (!e) {
-        pthread_mutex_lock(&c->lock);
-        channel_reset(&c->channel, fd);
-        c->state = CLIENT_STARTING;
-        pthread_mutex_unlock(&c->lock);
-        c->reader = frame_reader_new(CLIENT_MESSAGE_MAX);
-        e = greet(c, &error);
-        if (!e) return;
-    }
-    log_error(worker, "%s", error.msg);
-    set_state(c, CLIENT_STARTING); /* died() looks at what this leaves */
-}
-
 /* ---- its end ------------------------------------------------------------------------------- */
 
 /* Later and later, so that a worker that can't start does not keep the machine busy. */
@@ -109,6 +90,26 @@ static void died(struct client *c, bool own_fault)
             how);
     tasks_fail_all(c, &error);
     c->preload = false;
+}
+
+static void start(struct client *c)
+{
+    struct error error;
+    int fd;
+    enum err e = c->params.connect ? c->params.connect(c->params.connect_ctx, &fd, &error)
+                                   : child_start(c, &fd, &error);
+    c->started_ms = clock_mono_ms();
+    if (!e) {
+        pthread_mutex_lock(&c->lock);
+        channel_reset(&c->channel, fd);
+        c->state = CLIENT_STARTING;
+        pthread_mutex_unlock(&c->lock);
+        c->reader = frame_reader_new(CLIENT_MESSAGE_MAX);
+        e = greet(c, &error);
+        if (!e) return;
+    }
+    log_error(worker, "%s", error.msg);
+    died(c, false);
 }
 
 /* ---- what it says -------------------------------------------------------------------------- */

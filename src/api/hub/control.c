@@ -95,6 +95,7 @@ void hub_model_load(struct hub *hub, const struct http_request *req, struct sink
                    : keep_alive == KEEP_ALIVE_NONE  ? 0
                                                     : (double)keep_alive / 1000);
     jw_kbool(&w, "wait", f.wait);
+    if (f.force) jw_kbool(&w, "force", true);
     jw_obj_end(&w);
     ask(hub, CONTROL_LOAD, &args, req, sink);
 }

@@ -16,7 +16,7 @@ void hub_metrics(struct hub *hub, const struct http_request *req, struct sink *s
 /* control.c */
 struct load_fields {
     const json_t *keep_alive;
-    bool wait;
+    bool wait, force;
 };
 struct plan_fields {
     const char *model;

@@ -126,6 +126,7 @@ static const struct field request_list_fields[] = {
 const struct field load_fields[] = {
     R("keep_alive", JSON, 0, 0, 0, KEEP_ALIVE, keep_alive, "How long it stays in memory after its last request: a duration (\"5m\"), seconds, -1 for ever, 0 not at all. Absent: the setting."),
     R("wait", BOOL, 0, 0, 0, NULL, wait, "Answer when it is loaded (absent: true), or at once."),
+    R("force", BOOL, 0, 0, 0, NULL, force, "Also a model that is in quarantine because it ended the model worker several times (absent: false)."),
     END};
 #undef S
 
