@@ -23,8 +23,9 @@ export function isAlive(pid) {
 export async function killWorker(hub, signal = 'SIGKILL') {
   const pid = await until(() => {
     const now = workerPid(hub);
-    return now && isAlive(now) ? now : null;
+    return now && now !== hub.killedWorker && isAlive(now) ? now : null;
   }, 30000, 'a running worker');
+  hub.killedWorker = pid; // for a moment it is a zombie, which is alive to kill()
   process.kill(pid, signal);
   return pid;
 }
