@@ -19,6 +19,7 @@ enum { SCHEMA_MAX = 1 << 20 };
 static const struct cmd_option options[] = {
     {"model", 'm', "NAME", CMD_NO_KEY, NULL,
      "Model to ask: a local or catalogue name, or a path to a GGUF file.", COMPLETE_MODEL},
+    {"adapter", 'a', "NAME", CMD_NO_KEY, NULL, "LoRA adapter to use; base is none.", COMPLETE_NONE},
     {"system", 's', "TEXT", CMD_NO_KEY, NULL, "System prompt: how the model should behave.",
      COMPLETE_NONE},
     {"temperature", 't', "NUMBER", CMD_NO_KEY, NULL,
@@ -50,7 +51,9 @@ static enum err read_options(struct chat *c, struct error *error)
     if (err == OK) err = cmd_opt_int(args, "seed", 0, UINT32_MAX - 1, &c->seed, error);
     if (err) return err;
     const char *model = cmd_opt(args, "model"), *system = cmd_opt(args, "system");
+    const char *adapter = cmd_opt(args, "adapter");
     if (model) c->model = xstrdup(model);
+    if (adapter) c->adapter = xstrdup(adapter);
     if (system) c->system = xstrdup(system);
     return OK;
 }
@@ -140,6 +143,7 @@ static int run_chat(const struct cmd_call *call)
     json_decref(c.messages);
     buf_free(&question);
     free(c.model);
+    free(c.adapter);
     free(c.system);
     free(c.schema);
     return status;

@@ -35,6 +35,7 @@ struct chat {
     struct config *config_here; /* of a local link */
 
     char *model;      /* as asked for, or NULL: the hub's default */
+    char *adapter;    /* or NULL: the hub's default */
     char *system;     /* or NULL */
     json_t *messages; /* array of {role, content}, without the system prompt */
     char *schema;     /* JSON schema text, or NULL */

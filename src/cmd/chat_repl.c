@@ -277,6 +277,52 @@ static void do_set(struct repl *r, const char *arg)
         say("'%s' is no value for %s; \"default\" resets it", rest, name);
 }
 
+/* "name", with what is to be said about it. */
+static void list_adapter(const json_t *a, const char *current)
+{
+    const char *name = json_string_value(json_object_get(a, "name"));
+    const char *why = json_string_value(json_object_get(a, "error"));
+    if (!name) return;
+    if (why)
+        say("  %s (can't be used: %s)", name, why);
+    else
+        say("  %s%s", name, str_eq(name, current) ? " (the hub's default)" : "");
+}
+
+static void list_adapters(struct chat *c)
+{
+    struct buf body;
+    struct error error;
+    json_t *root = NULL, *a;
+    size_t i;
+    buf_init(&body, LIST_MAX);
+    if (link_get(c->link, "/adapters", &body, &error) ||
+        json_parse(buf_str(&body), body.len, &root, &error)) {
+        say("%s", error.msg);
+    } else {
+        const char *current = json_string_value(json_object_get(root, "current"));
+        const json_t *list = json_object_get(root, "adapters");
+        if (json_array_size(list) == 0) say("[no adapters; see docs/adapters.md]");
+        json_array_foreach (list, i, a) list_adapter(a, current ? current : "base");
+    }
+    json_decref(root);
+    buf_free(&body);
+}
+
+/* A wrong name is told by the next answer, which alone knows the model. */
+static void do_adapter(struct repl *r, const char *arg)
+{
+    struct chat *c = r->chat;
+    if (!*arg) {
+        say("%s", c->adapter ? c->adapter : "[the hub's default]");
+        list_adapters(c);
+        return;
+    }
+    free(c->adapter);
+    c->adapter = xstrdup(arg);
+    say("[adapter %s from now on]", arg);
+}
+
 static void do_stats(struct repl *r, const char *arg)
 {
     (void)arg;
@@ -311,6 +357,7 @@ static const struct command {
     {"system", "[TEXT]", "show or set the system prompt (- removes it)", do_system},
     {"model", "[NAME]", "show or change the model", do_model},
     {"models", "", "list the models there are", do_models},
+    {"adapter", "[NAME]", "show or change the LoRA adapter (base is none)", do_adapter},
     {"save", "FILE", "write the conversation to a file", do_save},
     {"save!", "FILE", "the same, over a file that exists", do_save_over},
     {"load", "FILE", "go on with a saved conversation", do_load},

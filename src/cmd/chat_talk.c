@@ -132,6 +132,7 @@ static void build_body(const struct chat *c, const char *question, struct buf *o
     jw_init(&w, out);
     jw_obj(&w);
     if (c->model) jw_kstr(&w, "model", c->model);
+    if (c->adapter) jw_kstr(&w, "adapter", c->adapter);
     jw_key(&w, "messages");
     jw_arr(&w);
     if (c->system) put_message(&w, "system", c->system);

@@ -117,11 +117,11 @@ static bool is_path(const char *model)
                      str_starts(model, "../") || fs_exists(model));
 }
 
-static enum err open_here(const struct cmd_args *args, const char *model, struct link **out,
-                          struct config **config_here, struct error *error)
+static enum err open_with(const struct cmd_args *args, const struct config_override *overrides,
+                          size_t n, struct link **out, struct config **config_here,
+                          struct error *error)
 {
-    const struct config_override override = {CONFIG_DEFAULT_MODEL, model};
-    enum err err = cmd_load_config(args, &override, model ? 1 : 0, config_here, error);
+    enum err err = cmd_load_config(args, overrides, n, config_here, error);
     if (err) return err;
     err = link_open_local(*config_here, out, error);
     if (err) {
@@ -129,6 +129,23 @@ static enum err open_here(const struct cmd_args *args, const char *model, struct
         *config_here = NULL;
     }
     return err;
+}
+
+/* What is no model may be "<model>:<adapter>", as it may be at a hub. */
+static enum err open_here(const struct cmd_args *args, const char *model, struct link **out,
+                          struct config **config_here, struct error *error)
+{
+    char base[MODEL_ID_MAX];
+    struct config_override overrides[] = {{CONFIG_DEFAULT_MODEL, model},
+                                          {CONFIG_DEFAULT_ADAPTER, NULL}};
+    enum err err = open_with(args, overrides, model ? 1 : 0, out, config_here, error);
+    const char *colon = model ? strrchr(model, ':') : NULL;
+    if (err != ERR_NO_MODEL || !colon || !colon[1]) return err;
+    if (!str_printf(base, sizeof(base), "%.*s", (int)(colon - model), model)) return err;
+    struct error ignored;
+    overrides[0].value = base;
+    overrides[1].value = colon + 1;
+    return open_with(args, overrides, 2, out, config_here, &ignored) ? err : OK;
 }
 
 enum err link_choose(const struct cmd_args *args, const struct config *config, struct link **out,

@@ -17,6 +17,7 @@ enum { PROMPT_MAX = 8 << 20, BODY_MAX = 64 << 20, SCREEN_MAX = 64 << 20 };
 static const struct cmd_option options[] = {
     {"model", 'm', "NAME", CMD_NO_KEY, NULL,
      "Model to use: a local or catalogue name, or a path to a GGUF file.", COMPLETE_MODEL},
+    {"adapter", 'a', "NAME", CMD_NO_KEY, NULL, "LoRA adapter to use; base is none.", COMPLETE_NONE},
     {"max-tokens", 'n', "N", CMD_NO_KEY, NULL,
      "Longest continuation in tokens (setting DEFAULT_MAX_TOKENS).", COMPLETE_NONE},
     {"temperature", 't', "NUMBER", CMD_NO_KEY, NULL,
@@ -43,6 +44,7 @@ static enum err put_sampling(const struct cmd_args *args, struct jw *w, struct e
     if (err == OK) err = cmd_opt_int(args, "top-k", 0, INT32_MAX, &top_k, error);
     if (err == OK) err = cmd_opt_int(args, "seed", 0, UINT32_MAX - 1, &seed, error);
     if (err) return err;
+    if (cmd_flag(args, "adapter")) jw_kstr(w, "adapter", cmd_opt(args, "adapter"));
     if (cmd_flag(args, "temperature")) jw_kdouble(w, "temperature", temperature);
     if (cmd_flag(args, "top-p")) jw_kdouble(w, "top_p", top_p);
     if (cmd_flag(args, "max-tokens")) jw_kint(w, "max_tokens", max_tokens);
