@@ -20,7 +20,7 @@
 #include "models/gguf.h"
 #include "models/models_int.h"
 
-enum { RESCAN_MS = 1000, ADAPTERS_MAX = 1000, CHECKED = 64, NAMES_BYTES = 300 };
+enum { RESCAN_MS = 1000, ADAPTERS_MAX = 1000, CHECKED = 1024, NAMES_BYTES = 300 };
 
 struct entry {
     struct adapter_info info;
@@ -35,7 +35,8 @@ struct list {
 /* A pair that was checked. */
 struct checked {
     uint64_t adapter, model; /* versions; 0 = free */
-    struct error error;
+    enum err code;
+    char *why;
 };
 
 struct adapters {
@@ -66,6 +67,7 @@ enum err adapters_open(const char *dir, const char *builtin_dir, struct adapters
 void adapters_free(struct adapters *a)
 {
     if (!a) return;
+    for (size_t i = 0; i < CHECKED; i++) free(a->checked[i].why);
     free(a->list.items);
     pthread_mutex_destroy(&a->lock);
     free(a);
@@ -184,6 +186,7 @@ static void inspect(struct adapter_info *info)
         str_copy(info->base_model, sizeof(info->base_model), g.base_model);
         info->alpha = (float)g.alpha;
         info->rank = g.rank;
+        info->n_embd = g.n_embd;
         info->bytes = g.file_bytes;
         if (g.activated)
             e = err_set(&info->error, ERR_ADAPTER,
@@ -326,24 +329,39 @@ static enum err compare(const struct adapter_info *adapter, const struct model_i
     return e;
 }
 
+bool adapter_may_fit(const struct adapter_info *adapter, const struct model_info *model)
+{
+    return !adapter->error.code && str_eq(adapter->arch, model->arch) &&
+           (!adapter->n_embd || adapter->n_embd == model->n_embd);
+}
+
+/* The lock is held. */
+static const struct checked *check_pair(struct adapters *a, const struct adapter_info *adapter,
+                                        const struct model_info *model)
+{
+    uint64_t version = model_version(model);
+    for (size_t i = 0; i < CHECKED; i++)
+        if (a->checked[i].model == version && a->checked[i].adapter == adapter->version)
+            return &a->checked[i];
+    struct checked *c = &a->checked[a->n_checked++ % CHECKED];
+    struct error error = {0};
+    free(c->why);
+    *c = (struct checked){.adapter = adapter->version, .model = version};
+    c->code = compare(adapter, model, &error);
+    c->why = xstrdup(error.msg);
+    /* what is no matter of the files may go better next time */
+    if (c->code && c->code != ERR_ADAPTER && c->code != ERR_MODEL_FILE) c->model = 0;
+    return c;
+}
+
 enum err adapters_check(struct adapters *a, const struct adapter_info *adapter,
                         const struct model_info *model, struct error *error)
 {
-    uint64_t version = model_version(model);
-    struct checked *c = NULL;
     pthread_mutex_lock(&a->lock);
-    for (size_t i = 0; i < CHECKED && !c; i++)
-        if (a->checked[i].model == version && a->checked[i].adapter == adapter->version)
-            c = &a->checked[i];
-    if (!c) {
-        c = &a->checked[a->n_checked++ % CHECKED];
-        *c = (struct checked){.adapter = adapter->version, .model = version};
-        enum err e = compare(adapter, model, &c->error);
-        if (e && e != ERR_ADAPTER && e != ERR_MODEL_FILE) c->model = 0; /* may work next time */
-    }
-    struct error why = c->error;
+    const struct checked *c = check_pair(a, adapter, model);
+    enum err e = c->code == ERR_MODEL_FILE ? ERR_ADAPTER : c->code;
+    if (e)
+        err_set(error, e, "the adapter %s does not fit %s: %s", adapter->name, model->id, c->why);
     pthread_mutex_unlock(&a->lock);
-    if (!why.code) return OK;
-    return err_set(error, why.code == ERR_MODEL_FILE ? ERR_ADAPTER : why.code,
-                   "the adapter %s does not fit %s: %s", adapter->name, model->id, why.msg);
+    return e;
 }

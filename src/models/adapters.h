@@ -30,6 +30,7 @@ struct adapter_info {
     char base_model[MODEL_ID_MAX]; /* the one it was made for, "" if it doesn't say */
     float alpha;                   /* 0 = not said */
     int32_t rank;
+    int32_t n_embd; /* width of the models it is for; 0 = unknown */
     int64_t bytes;
     uint64_t version; /* changes when the file does */
     bool builtin;
@@ -55,6 +56,9 @@ HT_MUST_CHECK enum err adapters_resolve(struct adapters *a, const char *name,
  * first time it is asked about the two. */
 HT_MUST_CHECK enum err adapters_check(struct adapters *a, const struct adapter_info *adapter,
                                       const struct model_info *model, struct error *error);
+
+/* Worth checking? Without reading anything. */
+bool adapter_may_fit(const struct adapter_info *adapter, const struct model_info *model);
 
 /* The check itself; `model` and `adapter` name them in messages. Sorts the tensors of both. */
 HT_MUST_CHECK enum err adapter_fits(struct gguf_tensors *adapter_tensors,

@@ -594,6 +594,12 @@ static void describe_adapter(const struct facts *f, const struct gguf_reader *r,
     out->file_bytes = r->file_size > INT64_MAX ? INT64_MAX : (int64_t)r->file_size;
     for (uint64_t i = 0; i < out->tensors.n; i++) {
         const struct gguf_tensor *t = &out->tensors.items[i];
+        /* attn_q, _k, _v and ffn_gate, _up take the model's width */
+        if (str_ends(t->name, ".lora_a") &&
+            (strstr(t->name, ".attn_q.") || strstr(t->name, ".attn_k.") ||
+             strstr(t->name, ".attn_v.") || strstr(t->name, ".ffn_gate.") ||
+             strstr(t->name, ".ffn_up.")))
+            out->n_embd = t->dims[0] > INT32_MAX ? INT32_MAX : (int32_t)t->dims[0];
         if (str_ends(t->name, ".lora_b") && t->dims[0] > (uint64_t)out->rank)
             out->rank = t->dims[0] > INT32_MAX ? INT32_MAX : (int32_t)t->dims[0];
     }

@@ -55,6 +55,7 @@ struct gguf_adapter {
     double alpha;                                      /* 0..1e6; 0 = not said */
     bool activated;                                    /* aLoRA: works only from certain words on */
     int32_t rank;                                      /* the highest of its tensors */
+    int32_t n_embd; /* of the model that it is for; 0 = its tensors don't tell */
     int64_t file_bytes;
     struct gguf_tensors tensors;
 };

@@ -144,8 +144,24 @@ static bool is_loaded(const struct sched_adapter_status *st, size_t n, const cha
     return false;
 }
 
-static void write_adapter(struct jw *w, const struct adapter_info *a, bool loaded)
+/* The models that it fits; the first one is `first`, unless there is a name already. */
+static void write_models(struct local *l, struct jw *w, const struct adapter_info *a,
+                         const struct model_info *models, size_t n, const char **first)
 {
+    jw_key(w, "models");
+    jw_arr(w);
+    for (size_t i = 0; i < n; i++) {
+        if (!adapter_may_fit(a, &models[i]) || check(l, a, &models[i], NULL)) continue;
+        jw_str(w, models[i].id);
+        if (!*first) *first = models[i].id;
+    }
+    jw_arr_end(w);
+}
+
+static void write_adapter(struct local *l, struct jw *w, const struct adapter_info *a, bool loaded,
+                          const struct model_info *models, size_t n_models)
+{
+    const char *model = a->base_model[0] ? a->base_model : NULL;
     jw_obj(w);
     jw_kstr(w, "name", a->name);
     jw_kbool(w, "loaded", loaded);
@@ -153,15 +169,10 @@ static void write_adapter(struct jw *w, const struct adapter_info *a, bool loade
     jw_kdouble(w, "alpha", (double)a->alpha);
     jw_kint(w, "bytes", a->bytes);
     jw_kstr(w, "architecture", a->arch);
-    if (a->base_model[0])
-        jw_kstr(w, "model", a->base_model);
-    else
-        jw_knull(w, "model");
+    write_models(l, w, a, models, n_models, &model);
+    jw_kstr(w, "model", model);
     jw_kbool(w, "builtin", a->builtin);
-    if (a->error.code)
-        jw_kstr(w, "error", a->error.msg);
-    else
-        jw_knull(w, "error");
+    jw_kstr(w, "error", a->error.code ? a->error.msg : NULL);
     jw_obj_end(w);
 }
 
@@ -173,11 +184,14 @@ enum err control_adapters(struct local *l, const json_t *args, control_fn fn, vo
     char name[ADAPTER_NAME_MAX];
     float scale;
     struct adapter_info *all;
-    size_t n;
+    struct model_info *models;
+    size_t n, n_models;
     struct buf b;
     struct jw w;
     enum err e = adapters_list(l->adapters, &all, &n, error);
     if (e) return e;
+    if (models_list(l->models, &models, &n_models, NULL)) models = NULL;
+    if (!models) n_models = 0;
     struct sched_adapter_status *st = xcalloc(STATUS_MAX, sizeof *st);
     size_t n_st = sched_adapters(l->sched, st, STATUS_MAX);
     if (n_st > STATUS_MAX) n_st = STATUS_MAX;
@@ -187,11 +201,13 @@ enum err control_adapters(struct local *l, const json_t *args, control_fn fn, vo
     jw_kstr(&w, "current", any ? name : "base");
     jw_key(&w, "adapters");
     jw_arr(&w);
-    for (size_t i = 0; i < n; i++) write_adapter(&w, &all[i], is_loaded(st, n_st, all[i].name));
+    for (size_t i = 0; i < n; i++)
+        write_adapter(l, &w, &all[i], is_loaded(st, n_st, all[i].name), models, n_models);
     jw_arr_end(&w);
     jw_obj_end(&w);
     free(st);
     free(all);
+    free(models);
     return control_answer(&b, fn, ctx, error);
 }
 
@@ -204,7 +220,7 @@ static enum err fits_any(struct local *l, const struct adapter_info *adapter, st
     if (!e) e = check(l, adapter, &model, error);
     if (!e || e != ERR_ADAPTER || models_list(l->models, &all, &n, NULL)) return e;
     for (size_t i = 0; i < n && e; i++)
-        if (str_eq(all[i].arch, adapter->arch) && !check(l, adapter, &all[i], NULL)) e = OK;
+        if (adapter_may_fit(adapter, &all[i]) && !check(l, adapter, &all[i], NULL)) e = OK;
     free(all);
     return e;
 }
