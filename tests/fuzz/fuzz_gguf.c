@@ -1,5 +1,6 @@
-/* Fuzz target: GGUF inspection. Holds: a refusal has words; what is accepted has sane facts;
- * reading through a file gives what reading from memory gives, and accepted metadata is valid JSON.
+/* Fuzz target: GGUF inspection, of models and of adapters. Holds: a refusal has words; what is
+ * accepted has sane facts; reading through a file gives what reading from memory gives, and
+ * accepted metadata is valid JSON.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/str.h"
+#include "models/adapters.h"
 #include "models/gguf.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -20,6 +22,22 @@ static void check_info(const struct model_info *info)
     ht_assert(info->kind >= MODEL_CHAT && info->kind <= MODEL_RERANK);
     ht_assert(info->quant[0] && info->n_params >= 0 && info->file_bytes >= 0);
     ht_assert(info->n_ctx_train >= 0 && info->n_embd >= 0 && info->n_layer >= 0);
+}
+
+/* A LoRA, held against itself as if it were a model. */
+static void check_adapter(const uint8_t *data, size_t size)
+{
+    struct gguf_adapter a, model;
+    struct error e = {0};
+    enum err err = gguf_inspect_adapter_bytes(data, size, size, &a, &e);
+    ht_assert(err == OK || e.msg[0]);
+    if (err) return;
+    ht_assert(utf8_valid(a.name, strlen(a.name)) && a.arch[0]);
+    ht_assert(a.alpha >= 0 && a.alpha <= 1e6 && a.rank >= 0);
+    ht_assert(gguf_inspect_adapter_bytes(data, size, size, &model, &e) == OK);
+    ht_assert(adapter_fits(&a.tensors, &model.tensors, &e) == OK || e.msg[0]);
+    gguf_tensors_free(&a.tensors);
+    gguf_tensors_free(&model.tensors);
 }
 
 static void check_file(const char *path, enum err inspected, const struct error *why)
@@ -64,5 +82,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_file(path, err, &e);
     }
     close(fd);
+    check_adapter(data, size);
     return 0;
 }
