@@ -24,7 +24,7 @@ static void sort(struct gguf_tensors *t)
 
 static const struct gguf_tensor *find(const struct gguf_tensors *t, const char *name)
 {
-    struct gguf_tensor key;
+    struct gguf_tensor key = {0};
     if (!t->n || !str_copy(key.name, sizeof(key.name), name)) return NULL;
     return bsearch(&key, t->items, t->n, sizeof(*t->items), by_name);
 }
