@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test';
 import OpenAI from 'openai';
 
 import { startHub, until } from './support/hearth.mjs';
+import { Session } from './support/terminal.mjs';
 
 let hub;
 
@@ -193,6 +194,23 @@ test('hearth top and hearth ps', async () => {
   assert.match(ps.stdout, /^hearth-tiny +chat +ready/m);
   const elsewhere = await hub.run(['ps', '--url', 'http://127.0.0.1:9']);
   assert.equal(elsewhere.code, 1);
+});
+
+test('hearth top on a terminal: drawn anew, what clients say made harmless, q gives the screen back', async () => {
+  const evil = '\u001b]0;owned\u0007name';
+  await chat('Hi', { model: evil });
+  const s = new Session(['top', '--interval', '0.2'], { dir: hub.dir, env: { ...hub.env, TERM: 'xterm-256color' } });
+  await s.expect(/\u001b\[\?1049h/);
+  for (let i = 0; i < 2; i++) await s.expect(/\u001b\[H.*hearth \d+\.\d+\.\d+ at http[\s\S]*REQUEST/);
+  s.send('q');
+  await s.expect(/\u001b\[\?1049l/);
+  assert.equal((await s.end()).code, 0);
+  assert.ok(!s.text.includes('\u001b]0;'), 'an escape sequence of a client reached the terminal');
+  const other = new Session(['top'], { dir: hub.dir, env: { ...hub.env, TERM: 'xterm-256color' } });
+  await other.expect(/REQUEST/);
+  other.send('\u0003');
+  await other.expect(/\u001b\[\?1049l/);
+  assert.equal((await other.end()).code, 0);
 });
 
 // ---- models -----------------------------------------------------------------------------------
