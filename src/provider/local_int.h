@@ -215,7 +215,6 @@ enum err control_answer(struct buf *b, control_fn fn, void *ctx, struct error *e
 /* local_quarantine.c; all but the first two take the lock */
 void quarantine_init(struct local *l, const char *const *ids, size_t n);
 void quarantine_free(struct local *l);
-bool quarantine_has(struct local *l, const char *id);
 /* Copies at most max ids; returns how many. */
 size_t quarantine_list(struct local *l, char (*out)[MODEL_ID_MAX], size_t max);
 HT_MUST_CHECK enum err quarantine_check(struct local *l, const char *id, struct error *error);

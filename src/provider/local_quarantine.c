@@ -19,13 +19,13 @@ void quarantine_free(struct local *l)
     free(l->quarantined);
 }
 
-bool quarantine_has(struct local *l, const char *id)
+static bool has(struct local *l, const char *id)
 {
-    bool has = false;
+    bool found = false;
     pthread_mutex_lock(&l->lock);
-    for (size_t i = 0; i < l->n_quarantined; i++) has |= str_eq(l->quarantined[i], id);
+    for (size_t i = 0; i < l->n_quarantined; i++) found |= str_eq(l->quarantined[i], id);
     pthread_mutex_unlock(&l->lock);
-    return has;
+    return found;
 }
 
 size_t quarantine_list(struct local *l, char (*out)[MODEL_ID_MAX], size_t max)
@@ -39,7 +39,7 @@ size_t quarantine_list(struct local *l, char (*out)[MODEL_ID_MAX], size_t max)
 
 enum err quarantine_check(struct local *l, const char *id, struct error *error)
 {
-    if (!quarantine_has(l, id)) return OK;
+    if (!has(l, id)) return OK;
     return err_set_param(error, ERR_QUARANTINED, "/model",
                          "%s is in quarantine: it ended the model worker several times (the log "
                          "says how). POST /v1/models/%s/load with {\"force\": true} tries it again",

@@ -11,12 +11,12 @@
 #include "base/str.h"
 #include "worker/client_int.h"
 
-struct client *client_of(struct provider *p)
+static struct client *client_of(struct provider *p)
 {
     return container_of(p, struct client, base);
 }
 
-void client_wake(struct client *c)
+static void wake_up(struct client *c)
 {
     uint64_t one = 1;
     ssize_t n = write(c->wake_fd, &one, sizeof one);
@@ -47,7 +47,7 @@ static enum err take(struct client *c, struct task *t, uint64_t *id, struct erro
         if (e) idmap_del(&c->tasks, *id);
     }
     pthread_mutex_unlock(&c->lock);
-    if (wake) client_wake(c);
+    if (wake) wake_up(c);
     if (!e) return OK;
     *id = 0;
     task_free(t);
@@ -111,7 +111,7 @@ static void client_cancel(struct provider *p, uint64_t id)
     struct idnode *n = idmap_get(&c->tasks, id);
     if (n) cancel(c, container_of(n, struct task, by_id), ERR_CANCELLED);
     pthread_mutex_unlock(&c->lock);
-    if (n) client_wake(c);
+    if (n) wake_up(c);
 }
 
 /* ---- opening and closing ------------------------------------------------------------------- */
@@ -129,7 +129,7 @@ void worker_stop(struct provider *p, int64_t grace_ms)
     for (size_t i = 0; i < c->tasks.n_buckets; i++)
         for (struct idnode *n = c->tasks.buckets[i]; n; n = n->next)
             cancel(c, container_of(n, struct task, by_id), ERR_STOPPING);
-    client_wake(c);
+    wake_up(c);
     while (c->tasks.count) pthread_cond_wait(&c->all_gone, &c->lock);
     pthread_mutex_unlock(&c->lock);
 }
@@ -153,14 +153,9 @@ static void client_close(struct provider *p, int64_t grace_ms)
     pthread_mutex_lock(&c->lock);
     c->quit = true;
     pthread_mutex_unlock(&c->lock);
-    client_wake(c);
+    wake_up(c);
     thread_join(c->thread);
     client_free(c);
-}
-
-int worker_pid(struct provider *p)
-{
-    return atomic_load(&client_of(p)->pid);
 }
 
 static const struct provider_ops client_ops = {

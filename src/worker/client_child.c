@@ -133,7 +133,7 @@ enum err child_start(struct client *c, int *fd, struct error *error)
         close(pair[0]);
         return err_set_errno(error, rc, "the model worker can't be started");
     }
-    atomic_store(&c->pid, pid);
+    c->pid = pid;
     *fd = pair[0];
     return OK;
 }
@@ -199,11 +199,11 @@ void child_bury(struct client *c, bool *own_fault, char *how, size_t size)
 {
     char model[DOING_MODEL_MAX];
     const char *what;
-    pid_t pid = atomic_load(&c->pid);
+    pid_t pid = c->pid;
     str_copy(how, size, "it never ran");
     if (!pid) return;
     describe(c, wait_for(pid), own_fault, how, size);
-    atomic_store(&c->pid, 0);
+    c->pid = 0;
     shared_child_doing(model, sizeof model, &what);
     shared_child_ended();
     if (!*own_fault || !*model) return;

@@ -15,7 +15,6 @@
 #define HEARTH_WORKER_CLIENT_INT_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <sys/types.h>
 
 #include "base/list.h"
@@ -88,9 +87,9 @@ struct client {
     bool quit_sent;
     struct suspect suspects[SUSPECTS_MAX];
     size_t n_suspects;
-    atomic_int pid;
     /* worker thread */
     struct frame_reader *reader;
+    pid_t pid;           /* of the child; 0 = none */
     struct arena *arena; /* of the event at hand */
     struct wish *wishes; /* client_wishes.c */
     size_t n_wishes;
@@ -99,10 +98,6 @@ struct client {
     bool preload;
     int64_t oom_kills; /* the system's, when the child was started; -1 = not known */
 };
-
-/* ---- client.c */
-struct client *client_of(struct provider *p);
-void client_wake(struct client *c);
 
 /* ---- client_task.c */
 void task_free(struct task *t);

@@ -123,7 +123,7 @@ static enum err on_ready(struct client *c, const struct frame *f, struct error *
         *error = *g.error;
         return g.error->code;
     }
-    log_info(worker, "the model worker runs (process %d, %lld ms); %s", atomic_load(&c->pid),
+    log_info(worker, "the model worker runs (process %d, %lld ms); %s", (int)c->pid,
              (long long)(clock_mono_ms() - c->started_ms), g.rights ? g.rights : "");
     c->failed_starts = 0;
     wishes_send(c);

@@ -33,8 +33,6 @@ HT_MUST_CHECK enum err worker_open(const struct worker_params *params, struct pr
 /* The first half of provider_close: refuses new requests (ERR_STOPPING) and returns when every
  * listener has had its last event, at the latest soon after grace_ms. */
 void worker_stop(struct provider *p, int64_t grace_ms);
-/* Of the child that runs now; 0 = none. */
-int worker_pid(struct provider *p);
 
 /* The child's main(): serves the hub behind WORKER_FD until that ends. Returns an exit status. */
 int worker_main(void);

@@ -1,5 +1,5 @@
-/* Fuzz target: what the hub may say to its worker. Holds: a payload that is read is written again to
- * the same bytes; a request that is read is one that a provider takes. */
+/* Fuzz target: what the hub may say to its worker. Holds: a payload that is read is written again
+ * to the same bytes; a request that is read is one that a provider takes. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -24,8 +24,7 @@ static void check_event(const struct gen_event *ev, int32_t n)
     if (ev->type == GEN_EV_STARTED || ev->type == GEN_EV_DONE) ht_assert(ev->model);
     if (ev->type == GEN_EV_ERROR) ht_assert(ev->error && ev->error->code > OK);
     for (size_t i = 0; i < ev->n_logprobs; i++)
-        for (size_t k = 0; k < ev->logprobs[i].n_top; k++)
-            ht_assert(ev->logprobs[i].top[k].text);
+        for (size_t k = 0; k < ev->logprobs[i].n_top; k++) ht_assert(ev->logprobs[i].top[k].text);
     uint64_t sum = 0;
     for (size_t i = 0; i < ev->n_tokens; i++) sum += (uint64_t)ev->tokens[i];
     ht_assert(ev->n_tokens == 0 || sum != 1 || ev->tokens); /* reads every token */
