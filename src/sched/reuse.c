@@ -16,7 +16,8 @@
  * gets its beginning from is decided anew in every step, so whatever happens to what it waited for
  * (cancelled, paused, damaged), it goes on with the best that is there, at worst with nothing.
  *
- * The slot is an empty one, else the one used longest ago, whose content is saved first. */
+ * The slot is an empty one, else one of those used longest ago, whose content is saved first;
+ * beside a running one if there is a choice. */
 #include <string.h>
 
 #include "base/buf.h"
@@ -248,15 +249,47 @@ static void explain(struct sched_model *m, const struct choice *c, int32_t n)
 
 /* ---- taking ------------------------------------------------------------------------------- */
 
-static struct slot *least_recent(struct sched_model *m, const struct request *r,
+static int32_t busy_neighbours(const struct sched_model *m, const struct slot *slot)
+{
+    const struct slot *first = m->slots, *last = m->slots + m->n_slots - 1;
+    return (slot > first && slot[-1].owner) + (slot < last && slot[1].owner);
+}
+
+/* Does a suit better than b? A slot whose neighbours are running can be computed together with them
+ * (batch.c), so it is preferred among the empty ones, and in the half that was used longest ago. */
+static bool suits_better(const struct sched_model *m, const struct slot *a, const struct slot *b,
+                         uint64_t middle)
+{
+    if (!b) return true;
+    if ((a->n_kv == 0) != (b->n_kv == 0)) return a->n_kv == 0;
+    bool old_a = a->last_used <= middle, old_b = b->last_used <= middle;
+    if (a->n_kv && old_a != old_b) return old_a;
+    int32_t n_a = busy_neighbours(m, a), n_b = busy_neighbours(m, b);
+    if (n_a != n_b && (!a->n_kv || old_a)) return n_a > n_b;
+    return a->n_kv && a->last_used < b->last_used;
+}
+
+/* The mean of the idle slots' last uses: about half of them are older. */
+static uint64_t middle_use(const struct sched_model *m, const struct request *r)
+{
+    uint64_t sum = 0, n = 0;
+    for (int32_t i = 0; i < m->n_slots; i++) {
+        if (!slot_is_idle(&m->slots[i], r)) continue;
+        sum += m->slots[i].last_used;
+        n++;
+    }
+    return n ? sum / n : 0;
+}
+
+static struct slot *least_useful(struct sched_model *m, const struct request *r,
                                  const struct slot *but)
 {
     struct slot *best = NULL;
+    uint64_t middle = middle_use(m, r);
     for (int32_t i = 0; i < m->n_slots; i++) {
         struct slot *slot = &m->slots[i];
         if (!slot_is_idle(slot, r) || slot == but) continue;
-        if (slot->n_kv == 0) return slot;
-        if (!best || slot->last_used < best->last_used) best = slot;
+        if (suits_better(m, slot, best, middle)) best = slot;
     }
     ht_assert(best);
     return best;
@@ -265,7 +298,7 @@ static struct slot *least_recent(struct sched_model *m, const struct request *r,
 /* An empty slot for c. but: another one than this. */
 static void take_empty(struct sched_model *m, struct choice *c, const struct slot *but)
 {
-    struct slot *slot = least_recent(m, c->req, but);
+    struct slot *slot = least_useful(m, c->req, but);
     slot_keep(m, slot, true);
     slot_forget(m, slot);
     slot_own(m, slot, c);

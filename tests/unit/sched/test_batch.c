@@ -177,6 +177,40 @@ static void test_pairs_are_computed_apart_where_that_is_faster(void **state)
     fixture_close(&f);
 }
 
+/* Sequences 1, 3 and 5 run; the next two come between them, so that all are computed together. */
+static void test_newcomers_sit_beside_the_running(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f, "fake:ms=2,endless=1", own_cells(8));
+    struct client *c[8];
+    struct ask a = {.text = "x", .ignore_eos = true};
+    for (int i = 0; i < 8; i++) {
+        char tenant[8];
+        snprintf(tenant, sizeof tenant, "%d", i);
+        a.tenant = tenant;
+        c[i] = ask(&f, a);
+        client_until(c[i], c[i]->text[0].len > 0);
+    }
+    for (int i = 0; i < 8; i += 2) cancel_and_free(&f, c[i]);
+    cancel_and_free(&f, c[7]);
+    for (int i = 0; i < 4; i += 2) {
+        a.tenant = i ? "new" : "another";
+        c[i] = ask(&f, a);
+        client_until(c[i], c[i]->text[0].len > 2);
+    }
+    int64_t batches = metric_value(METRIC_batches_total);
+    int64_t tokens = metric_value(METRIC_batch_tokens_total);
+    size_t now = said(c[1]);
+    client_until(c[1], c[1]->text[0].len > now + 40);
+    batches = metric_value(METRIC_batches_total) - batches;
+    tokens = metric_value(METRIC_batch_tokens_total) - tokens;
+    assert_true((double)tokens / (double)batches > 4);
+    static const int running[] = {0, 1, 2, 3, 5};
+    for (int i = 0; i < 5; i++) cancel_and_free(&f, c[running[i]]);
+    fixture_close(&f);
+}
+
 /* The same from a profile, at once; and what was learnt can be read. */
 static void test_profile_is_used_from_the_start(void **state)
 {
@@ -425,6 +459,7 @@ int main(void)
         cmocka_unit_test(test_one_prompt_after_the_other),
         cmocka_unit_test(test_short_prompts_overtake),
         cmocka_unit_test(test_pairs_are_computed_apart_where_that_is_faster),
+        cmocka_unit_test(test_newcomers_sit_beside_the_running),
         cmocka_unit_test(test_profile_is_used_from_the_start),
         cmocka_unit_test(test_urgent_requests_leave_others_a_share),
         cmocka_unit_test(test_urgent_stream_does_not_starve_prompts),
