@@ -163,12 +163,14 @@ static void test_pairs_are_computed_apart_where_that_is_faster(void **state)
 {
     (void)state;
     struct fixture f;
-    fixture_open(&f, "fake:ms=1,pair_us=8000,endless=1", own_cells(4));
+    fixture_open(&f, "fake:ms=1,pair_us=20000,endless=1", own_cells(4));
     struct client *alone = ask(&f, (struct ask){.text = "a", .ignore_eos = true, .max_tokens = 20});
     client_wait(alone);
     client_free(alone);
-    assert_true(width(&f, 2, 40) < 1.2);
-    int tries = 20; /* found by trying, which may cost a fiftieth of the time */
+    int tries = 20; /* on a busy machine one token may take as long as two */
+    while (width(&f, 2, 40) > 1.2 && tries > 0) tries--;
+    assert_true(tries > 0);
+    tries = 20; /* found by trying, which may cost a fiftieth of the time */
     while (width(&f, 3, 100) < 2.5 && tries > 0) tries--;
     assert_true(tries > 0);
     fixture_close(&f);
@@ -218,18 +220,18 @@ static void test_profile_is_used_from_the_start(void **state)
     struct fixture f;
     struct shape_profile profiles[] = {
         {.model = "other", .decode_ms = {0, 1, 1}},
-        {.model = "fake", .decode_ms = {0, 1, 9}, .prefill_token_ms = 1, .prefill_largest = 64},
+        {.model = "fake", .decode_ms = {0, 1, 30}, .prefill_token_ms = 1, .prefill_largest = 64},
     };
     struct sched_params params = own_cells(2);
     params.shapes = profiles;
     params.n_shapes = 2;
-    fixture_open(&f, "fake:ms=1,pair_us=8000,endless=1", params);
+    fixture_open(&f, "fake:ms=1,pair_us=30000,endless=1", params);
     memset(profiles, 0, sizeof profiles); /* they were copied */
-    assert_true(width(&f, 2, 5) < 1.2);
+    assert_true(width(&f, 2, 1) < 1.5);
     struct shape_profile learnt;
     sched_shape(f.model, &learnt);
     assert_string_equal(learnt.model, "fake");
-    assert_true(learnt.decode_ms[1] >= 1 && learnt.decode_ms[1] < 9);
+    assert_true(learnt.decode_ms[1] >= 1 && learnt.decode_ms[1] < 30);
     assert_true(learnt.prefill_largest == 64);
     fixture_close(&f);
 }
