@@ -47,7 +47,7 @@ struct client {
     int n_calls;
     enum finish_reason finish[GEN_N_MAX];
     int64_t wait_ms; /* as told last */
-    int n_queued, n_started, n_ends, n_last, n_texts;
+    int n_loading, n_queued, n_started, n_ends, n_last, n_texts;
     char model[MODEL_ID_MAX], adapter[MODEL_ID_MAX];
     struct error error;
     struct usage usage;
@@ -124,7 +124,7 @@ static inline void client_listen(void *ctx, const struct gen_event *ev)
     pthread_mutex_lock(&c->lock);
     assert_false(c->done); /* nothing comes after the last event */
     switch (ev->type) {
-    case GEN_EV_LOADING:
+    case GEN_EV_LOADING: c->n_loading++; break;
     case GEN_EV_TOKENS: break;
     case GEN_EV_QUEUED:
         c->n_queued++;
