@@ -179,7 +179,6 @@ void job_prepare(void *job); /* pool_fn */
 void job_submit(struct job *job);
 
 /* local_model.c */
-enum use job_use(const struct job *job);
 bool job_is_cancelled(struct job *job);
 /* Sets job->model, with a reference, or begins its load, after which the job goes on by itself
  * (then *waits). */

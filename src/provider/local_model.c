@@ -16,7 +16,7 @@ bool job_is_cancelled(struct job *job)
     return cancelled;
 }
 
-enum use job_use(const struct job *job)
+static enum use job_use(const struct job *job)
 {
     switch (job->kind) {
     case JOB_GENERATE: return USE_GENERATE;

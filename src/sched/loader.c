@@ -235,7 +235,7 @@ static void measure(struct sched_model *m)
 
 /* ---- freeing -------------------------------------------------------------------------------- */
 
-void unload_free(struct sched *s, struct unload *u)
+static void unload_free(struct sched *s, struct unload *u)
 {
     engine_ctx_free(u->ctx);
     weights_put(u->weights);

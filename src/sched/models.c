@@ -20,7 +20,7 @@
 
 /* ---- the list ----------------------------------------------------------------------------- */
 
-struct sched_model *model_find(struct sched *s, const char *id)
+static struct sched_model *model_find(struct sched *s, const char *id)
 {
     list_each (n, &s->models) {
         struct sched_model *m = container_of(n, struct sched_model, node);

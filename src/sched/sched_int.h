@@ -622,7 +622,6 @@ void slots_free(struct sched_model *m);
 
 /* ---- models.c */
 /* All: models_lock is held. */
-struct sched_model *model_find(struct sched *s, const char *id);
 bool model_is_idle(const struct sched_model *m); /* READY and nobody uses it */
 void model_begin_load(struct sched_model *m);
 /* A load has ended, or could not begin: tells the listeners. Engine thread, without the lock. */
@@ -633,7 +632,6 @@ void model_list_free(struct sched *s); /* at the end, when no thread is left */
 void *loader_main(void *sched);
 /* Does what is in the loader's mailbox when its thread is gone. */
 void loader_drain(struct sched *s);
-void unload_free(struct sched *s, struct unload *u);
 
 /* ---- keep.c: engine thread */
 /* Expired and unwanted models leave, waiting ones get their room. Returns the time in ms after
