@@ -122,12 +122,6 @@ static void free_entry(struct cache *c, struct cache_entry *e)
     free(e);
 }
 
-void cache_drop(struct cache *c, struct cache_entry *e)
-{
-    forget_file(c, e);
-    free_entry(c, e);
-}
-
 static struct cache_entry *entry_of(struct prefix_item *item)
 {
     return item ? container_of(item, struct cache_entry, item) : NULL;
