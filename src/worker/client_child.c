@@ -66,7 +66,9 @@ static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr,
     sigemptyset(&none);
     sigemptyset(&ours);
     sigaddset(&ours, SIGPIPE);
-    int rc = 0;
+    /* Nothing that a library prints gets between what a verb prints, or reads its input. */
+    int rc = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    if (!rc) rc = posix_spawn_file_actions_adddup2(actions, STDERR_FILENO, STDOUT_FILENO);
     for (int i = 0; i < N_FDS && !rc; i++)
         rc = posix_spawn_file_actions_adddup2(actions, fds[i], WORKER_FD + i);
     if (!rc) rc = posix_spawn_file_actions_addclosefrom_np(actions, WORKER_FD + N_FDS);

@@ -95,7 +95,9 @@ struct client {
     size_t n_wishes;
     int64_t started_ms, start_at_ms; /* STARTING since; DOWN: not before */
     int failed_starts;               /* in a row */
+    char why[ERROR_MSG_MAX];         /* the worker had to go; "" = by itself */
     bool preload;
+    bool gave_up;      /* it could not be started: not again before a request comes */
     int64_t oom_kills; /* the system's, when the child was started; -1 = not known */
 };
 

@@ -86,10 +86,10 @@ static void died(struct client *c, bool own_fault)
     tasks_orphaned(c, own_fault, how);
     if (c->failed_starts < CLIENT_STARTS_MAX) return;
     struct error error;
-    err_set(&error, ERR_WORKER, "the model worker can't be started (%s); the hub's log says more",
-            how);
+    err_set(&error, ERR_WORKER, "the model worker can't be started: %s (the hub's log says more)",
+            *c->why ? c->why : how);
     tasks_fail_all(c, &error);
-    c->preload = false;
+    c->gave_up = true;
 }
 
 static void start(struct client *c)
@@ -99,6 +99,7 @@ static void start(struct client *c)
     enum err e = c->params.connect ? c->params.connect(c->params.connect_ctx, &fd, &error)
                                    : child_start(c, &fd, &error);
     c->started_ms = clock_mono_ms();
+    c->why[0] = '\0';
     if (!e) {
         pthread_mutex_lock(&c->lock);
         channel_reset(&c->channel, fd);
@@ -109,6 +110,7 @@ static void start(struct client *c)
         if (!e) return;
     }
     log_error(worker, "%s", error.msg);
+    str_copy(c->why, sizeof c->why, error.msg);
     died(c, false);
 }
 
@@ -126,6 +128,7 @@ static enum err on_ready(struct client *c, const struct frame *f, struct error *
     log_info(worker, "the model worker runs (process %d, %lld ms); %s", (int)c->pid,
              (long long)(clock_mono_ms() - c->started_ms), g.rights ? g.rights : "");
     c->failed_starts = 0;
+    c->gave_up = false;
     wishes_send(c);
     set_state(c, CLIENT_UP); /* from here on callers send for themselves */
     tasks_send_all(c);
@@ -174,6 +177,7 @@ static bool hear(struct client *c, bool *own_fault)
         if (!e) continue;
         log_error(worker, "the model worker said what makes no sense, so it is killed: %s",
                   error.msg);
+        str_copy(c->why, sizeof c->why, error.msg);
         *own_fault = true;
         return false;
     }
@@ -208,6 +212,13 @@ static void say_quit(struct client *c)
     c->started_ms = clock_mono_ms() - (said ? 0 : CLIENT_QUIT_MS);
 }
 
+/* Whether there should be a worker: for a request, or to have models in memory before one comes. */
+static bool wanted(const struct client *c, const struct view *v)
+{
+    if (v->quit) return false;
+    return v->has_tasks || (!c->gave_up && (c->preload || c->n_wishes > 0));
+}
+
 static int64_t start_ms(const struct client *c)
 {
     return c->params.start_ms ? c->params.start_ms : CLIENT_START_MS;
@@ -219,7 +230,7 @@ static int64_t timeout_ms(const struct client *c, const struct view *v)
     int64_t at = -1;
     if (v->state == CLIENT_STARTING) at = c->started_ms + start_ms(c);
     if (v->quit_sent) at = c->started_ms + CLIENT_QUIT_MS;
-    if (v->state == CLIENT_DOWN && (v->has_tasks || c->preload)) at = c->start_at_ms;
+    if (v->state == CLIENT_DOWN && wanted(c, v)) at = c->start_at_ms;
     if (at < 0) return -1;
     int64_t left = at - clock_mono_ms();
     return left > 0 ? left : 0;
@@ -269,8 +280,7 @@ void *client_main(void *client)
             say_quit(c);
             continue;
         }
-        bool wanted = (v.has_tasks || c->preload) && !v.quit;
-        if (v.state == CLIENT_DOWN && wanted && clock_mono_ms() >= c->start_at_ms) {
+        if (v.state == CLIENT_DOWN && wanted(c, &v) && clock_mono_ms() >= c->start_at_ms) {
             start(c);
             continue;
         }

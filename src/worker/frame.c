@@ -232,9 +232,12 @@ enum err channel_flush(struct channel *c)
         c->sent += (size_t)n;
     }
     if (!channel_waits(c)) {
-        buf_clear(&c->out);
+        if (c->out.cap > SENT_COMPACT)
+            buf_free(&c->out); /* large messages are rare */
+        else
+            buf_clear(&c->out);
         c->sent = 0;
-    } else if (c->sent > SENT_COMPACT) {
+    } else if (c->sent > SENT_COMPACT && c->sent > c->out.len / 2) {
         buf_consume(&c->out, c->sent);
         c->sent = 0;
     }

@@ -260,6 +260,7 @@ struct ask {
     int32_t n_keep;
     const char *adapter; /* its path, "fake:lora,..." */
     float adapter_scale;
+    const struct gen_resume *resume;
 };
 
 static inline struct engine_prompt *make_prompt(const struct sched_model *m, const char *text)
@@ -298,6 +299,7 @@ static inline enum err try_ask_model(struct fixture *f, struct sched_model *m, s
                                .priority = a.priority ? a.priority : PRIORITY_DEFAULT,
                                .deadline_ms = a.deadline_ms,
                                .deterministic = a.deterministic,
+                               .resume = a.resume,
                                .overflow = a.overflow,
                                .n_keep = a.n_keep,
                                .adapter = a.adapter,

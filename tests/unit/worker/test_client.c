@@ -42,7 +42,7 @@ static bool hear(struct peer *p, struct frame *f)
     struct error error;
     for (;;) {
         enum err e = frame_next(p->reader, f, &error);
-        if (e == OK) return true;
+        if (e == OK) return f->type != FRAME_QUIT;
         if (e != ERR_NOT_FOUND) return false;
         size_t room;
         char *to = frame_room(p->reader, &room);
@@ -334,6 +334,7 @@ static void test_another_build_is_an_error_for_all(void **state)
     open_client(is_of_another_build);
     struct client *c = ask(&f, chat_request("m", "hello"));
     assert_int_equal(c->error.code, ERR_WORKER);
+    assert_non_null(strstr(c->error.msg, "of another build"));
     assert_int_equal(atomic_load(&stage.lives), 3);
     client_free(c);
     close_client();
