@@ -42,6 +42,7 @@ const ask = (i) => ({
   temperature: 0,
   max_tokens: 40 + (i % 5) * 20,
   ignore_eos: true,
+  deterministic: true, // else a prompt's computation in other steps may tip a close decision
 });
 
 // What an undisturbed hub says.
