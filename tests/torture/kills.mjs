@@ -105,7 +105,7 @@ const before = { fds: descriptors(hub.pid), threads: Number(hub.status('Threads'
 const clients = Array.from({ length: Number(values.clients) }, client);
 const started = performance.now();
 for (let i = 0; i < kills; i++) {
-  await sleep(50 + dice(400));
+  await sleep(100 + dice(900));
   await killWorker(hub);
   if (i === Math.floor(kills / 4)) before.rss = hub.rss(); // warmed up
 }
