@@ -41,7 +41,7 @@ bool cache_ready(const struct cache *c);
 bool cache_keeps(const struct cache *c);
 
 /* The entry with the longest beginning in common, *n tokens. whole: see prefix_index_find. It is
- * valid until the next call of a function that may evict: cache_put, cache_poll. */
+ * valid until the next call of a function that may evict: cache_put, cache_used, cache_poll. */
 struct cache_entry *cache_find(struct cache *c, const struct prefix *want, bool whole, int32_t *n);
 /* Its state; NULL: it is on disk only. */
 const struct blob *cache_state(const struct cache_entry *e);

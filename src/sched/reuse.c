@@ -288,7 +288,7 @@ static struct slot *least_useful(struct sched_model *m, const struct request *r,
     uint64_t middle = middle_use(m, r);
     for (int32_t i = 0; i < m->n_slots; i++) {
         struct slot *slot = &m->slots[i];
-        if (!slot_is_idle(slot, r) || slot == but) continue;
+        if (slot == but || !slot_is_idle(slot, r)) continue;
         if (suits_better(m, slot, best, middle)) best = slot;
     }
     ht_assert(best);
