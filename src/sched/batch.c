@@ -8,7 +8,8 @@
  * less SHARE_KEPT for what the estimates don't know). One prompt after the other, the most
  * important request's first, so that the first answers begin early instead of all late; a shorter
  * one may overtake, but not twice in a row, so that the longer one keeps half of the time at least.
- * However little time is left, a round has a piece of prompt, else nobody could join.
+ * However little time is left, a round has a piece of prompt, else nobody could join. Where nobody
+ * generates, pieces are ALONE times as long: a prompt in small ones takes up to a tenth longer.
  *
  * Sub-batches. Sequences are together if their adapter and its scale are the same and, with KV
  * cells of their own, if their ids follow each other (libllama computes others separately). Such a
@@ -35,6 +36,7 @@ enum {
     PIECE_EVEN = 8,           /* larger pieces are multiples of this: matrix kernels like it */
 };
 
+#define ALONE                3.0  /* targets: a piece beside which nobody generates */
 #define SHARE_KEPT           0.12 /* of the target */
 #define PREFILL_LEAST        0.25 /* of a round's decoding, even if the target is missed by it */
 #define BACKGROUND_SHARE     0.25 /* of the time while urgent requests run */
@@ -289,10 +291,23 @@ static double prefill_left_ms(struct sched_model *m, enum pace_class class)
     double decode = round_ms(m, class), spent = m->pace.rounds[class].prefill_ms;
     if (class == PACE_BACKGROUND && target > decode + BACKGROUND_PIECE_MS)
         target = decode + BACKGROUND_PIECE_MS;
-    if (decode == 0) return target; /* nobody waits for a next token */
+    if (decode == 0) /* nobody waits for a next token */
+        return m->pace.contended ? target : ALONE * target;
     double ms = target - decode - spent;
     if (spent == 0 && ms < PREFILL_LEAST * decode) ms = PREFILL_LEAST * decode;
     return ms;
+}
+
+/* What is left of a round after a first piece: is it for n tokens of this prompt? Not if the whole
+ * of it fits into the next one: two pieces take longer than one, and so do two rounds. */
+static bool is_worth(struct sched_model *m, const struct round *round, const struct choice *c,
+                     int32_t n, double ms)
+{
+    const struct shape *shape = shape_of(m, c);
+    int32_t left = prompt_left(c);
+    if (shape_prefill_ms(shape, n, c->slot->n_kv) > ms) return false;
+    if (n >= left || c->req->deterministic) return true;
+    return shape_prefill_ms(shape, left, c->slot->n_kv) > ms + round->prefill_ms;
 }
 
 static bool add_piece(struct sched_model *m, enum pace_class class)
@@ -304,8 +319,7 @@ static bool add_piece(struct sched_model *m, enum pace_class class)
     struct choice *c = pick_prompt(m, class, ms, &overtakes);
     if (!c) return false;
     int32_t n = piece_size(m, c, ms);
-    if (round->prefill_ms > 0 && shape_prefill_ms(shape_of(m, c), n, c->slot->n_kv) > ms)
-        return false;
+    if (round->prefill_ms > 0 && !is_worth(m, round, c, n, ms)) return false;
     int32_t rows = count_rows(m), room = slots_room(m, rows + n) - rows;
     if (room < n && c->req->deterministic) room = 0;
     if (room <= 0) {
