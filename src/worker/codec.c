@@ -364,7 +364,7 @@ static void visit_greeting_answer(struct wire *w, struct greeting_answer *g)
 
 static enum err other_build(const struct wire *w, const char *build, struct error *error)
 {
-    if (w->err || !build) return wire_end(w, "a greeting", error);
+    if (w->err || !build) return err_set(error, ERR_INVALID, "a malformed greeting");
     return err_set(
         error, ERR_CONFLICT,
         "the model worker is of another build (%s) than the hub (%s): start the hub again", build,

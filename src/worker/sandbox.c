@@ -85,7 +85,7 @@ static int drop_calls(void)
     if (!rc) rc = refuse_processes(filter);
     if (!rc) /* signals: to itself only */
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(tgkill), 1,
-                              SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)getpid()));
+                              SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)getpid(), 0));
     if (!rc) rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
     if (!rc) rc = seccomp_load(filter);
     seccomp_release(filter);

@@ -310,6 +310,25 @@ static void test_another_build_is_told_apart(void **state)
     buf_free(&bytes);
 }
 
+/* Found by fuzzing: it was taken for a greeting of this build, with nothing in it. */
+static void test_a_greeting_without_a_build_is_refused(void **state)
+{
+    (void)state;
+    struct error error;
+    struct greeting_answer y;
+    struct wire w;
+    struct buf bytes;
+    uint32_t magic = 0x48525448;
+    const char *none = NULL;
+    buf_init(&bytes, 4096);
+    wire_write_to(&w, &bytes);
+    wire_u32(&w, &magic);
+    wire_str(&w, &none);
+    assert_int_equal(codec_read_greeting_answer(bytes.data, bytes.len, NULL, &y, &error),
+                     ERR_INVALID);
+    buf_free(&bytes);
+}
+
 /* ---- malformed ------------------------------------------------------------------------------ */
 
 /* Every way to cut a payload short, and a byte too many, is refused. */
@@ -409,6 +428,7 @@ int main(void)
         cmocka_unit_test(test_embeddings),
         cmocka_unit_test(test_greetings),
         cmocka_unit_test(test_another_build_is_told_apart),
+        cmocka_unit_test(test_a_greeting_without_a_build_is_refused),
         cmocka_unit_test(test_cut_payloads_are_refused),
         cmocka_unit_test(test_values_out_of_range_are_refused),
         cmocka_unit_test(test_counts_are_believed_only_with_bytes_behind_them),
