@@ -329,7 +329,7 @@ static enum err open_engine(struct child *c, struct engine **out, struct error *
 
 static enum err open_parts(struct child *c, const struct greeting *g, struct error *error)
 {
-    struct engine *engine;
+    struct engine *engine = NULL;
     size_t queued = (size_t)config_int(c->config, CONFIG_QUEUE_CAPACITY) +
                     (size_t)config_int(c->config, CONFIG_MAX_CONNECTIONS) + POOL_QUEUE_MORE;
     enum err e = models_open(config_str(c->config, CONFIG_MODELS_DIR),
@@ -360,7 +360,7 @@ static void answer_greeting(struct child *c, const struct error *error)
 static enum err be_greeted(struct child *c, struct error *error)
 {
     struct frame f;
-    struct greeting g;
+    struct greeting g = {0};
     struct arena *arena = arena_new(ARENA_MAX);
     enum err e = next_message(c, &f, error);
     if (!e && f.type != FRAME_HELLO) e = err_set(error, ERR_INVALID, "the hub did not greet");
