@@ -337,9 +337,24 @@ static bool add_piece(struct sched_model *m, enum pace_class class)
     return true;
 }
 
+/* Before a round: its rows side by side. */
+static void bring_together(struct sched_model *m, enum pace_class class)
+{
+    int32_t group[SLOTS_MAX] = {0}, n_groups = 0;
+    for (int32_t i = 0; i < m->n_slots; i++) {
+        const struct choice *c = row(m, i, class, false);
+        if (!c || c->req->deterministic) continue;
+        for (int32_t k = 0; k < i && !group[i]; k++)
+            if (group[k] && together(m->slots[k].owner, c)) group[i] = group[k];
+        if (!group[i]) group[i] = ++n_groups;
+    }
+    slots_compact(m, group);
+}
+
 static bool build_class(struct sched_model *m, enum pace_class class)
 {
     if (add_rows(m, class) || add_piece(m, class)) return true;
+    bring_together(m, class);
     m->pace.rounds[class] = (struct round){.id = ++m->pace.n_rounds};
     return add_rows(m, class) || add_piece(m, class);
 }

@@ -11,6 +11,7 @@
  *   shape.c    what steps cost, and which sub-batches follow from that
  *   shift.c    making room in a sequence whose context is full
  *   deliver.c  what comes out of it: sampling, text, events, the end of a choice
+ *   compact.c  sequences that are decoded together get ids that follow each other
  *   slots.c    sequences: KV cells, keeping what they hold, making room
  *   reuse.c    which slot a choice gets, and where the beginning of its tokens comes from
  *   respell.c  prompts whose text was generated here with other tokens
@@ -619,6 +620,11 @@ void slots_relieve(struct sched_model *m);
 void slots_overfull(struct sched_model *m, int32_t n);
 void slots_init(struct sched_model *m);
 void slots_free(struct sched_model *m);
+
+/* ---- compact.c */
+/* Moves one sequence to the side of others of its group (0 = not to be decoded), if that makes the
+ * rounds to come shorter. Between batches. */
+void slots_compact(struct sched_model *m, const int32_t *group);
 
 /* ---- models.c */
 /* All: models_lock is held. */

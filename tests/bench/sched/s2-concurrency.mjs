@@ -14,7 +14,7 @@ export async function run(b) {
   const once = together(b.size(64, 16));
   await b.both({ slots: 16, ctx: 512 }, async (servers) => {
     for (const n of [1, 2, 4, 8, 16]) {
-      const got = await b.alternate(servers, b.rounds(n < 8 ? 7 : 5), (s) => once(s, n));
+      const got = await b.alternate(servers, b.rounds(n < 8 ? 5 : 3), (s) => once(s, n));
       const of = (kind, what) => median(got[kind].map((m) => m[what]));
       b.row({ what: `${n} together`, unit: "tok/s", better: "more", peer: of("peer", "speed"), hearth: of("hearth", "speed"), goal: { ratio: n === 2 ? 1.25 : 1 } });
       if (n === 16) b.row({ what: "16 together, TTFT p50", unit: "ms", better: "less", peer: of("peer", "ttft"), hearth: of("hearth", "ttft"), goal: { ratio: 1.5 } });
