@@ -63,7 +63,7 @@
     X(PAUSING, "HEARTH_PAUSING", BOOL, "true", 0, 0, "", "scheduling", "A request that is at least 10 steps of priority more important than a running one may pause it; it goes on later where it stopped.") \
     X(TIME_SLICE, "HEARTH_TIME_SLICE", MS, "10s", 0, 86400000, "ms", "scheduling", "After running this long a request makes way for an equally important one of a tenant that has fewer running, and goes on later; 0 is never.") \
     X(QUEUE_STATUS, "HEARTH_QUEUE_STATUS", MS, "60s", 0, 86400000, "ms", "scheduling", "How often the state of the queue is logged, while there is anything to say; 0 is never.") \
-    X(STEP_TARGET, "HEARTH_STEP_TARGET", MS, "500ms", 10, 60000, "ms", "scheduling", "Longest pause between two tokens of a running answer while prompts of others are read; shorter is smoother, longer answers newcomers sooner.") \
+    X(STEP_TARGET, "HEARTH_STEP_TARGET", MS, "500ms", 10, 60000, "ms", "scheduling", "Longest pause between two tokens of a running answer while the prompt of another is read (twice that while three or more prompts wait); shorter is smoother, longer answers newcomers sooner.") \
     X(CONTEXT_OVERFLOW, "HEARTH_CONTEXT_OVERFLOW", STRING, "stop", 0, 0, "", "scheduling", "What happens when an answer fills its context: `stop` ends it with finish_reason `length`; `shift` forgets the older half of what follows the system prompt and goes on.") \
     X(REQUESTS_KEPT, "HEARTH_REQUESTS_KEPT", INT, "1000", 0, 100000, "", "scheduling", "Finished requests that are remembered for `hearth explain` and GET /v1/requests.") \
     X(CACHE_MEMORY, "HEARTH_CACHE_MEMORY", BYTES, "512M", 0, 1099511627776, "bytes", "cache", "Memory for the states of prompts that have left the KV cells, at most an eighth of the machine's; 0 is off.") \

@@ -9,7 +9,10 @@
  * important request's first, so that the first answers begin early instead of all late; a shorter
  * one may overtake, but not twice in a row, so that the longer one keeps half of the time at least.
  * However little time is left, a round has a piece of prompt, else nobody could join. Where nobody
- * generates, pieces are ALONE times as long: a prompt in small ones takes up to a tenth longer.
+ * generates, pieces are ALONE times as long: a prompt in small ones takes up to a tenth longer. And
+ * while CROWD prompts or more wait, rounds are CROWDED times as long: the few that generate already
+ * would slow down everybody else, and each token of theirs costs several times what it will cost
+ * when all are together.
  *
  * Sub-batches. Sequences are together if their adapter and its scale are the same and, with KV
  * cells of their own, if their ids follow each other (libllama computes others separately). Such a
@@ -33,10 +36,12 @@ enum {
     URGENT_STEP = 10,         /* better by this much in priority */
     DETERMINISTIC_PIECE = 32, /* prompt tokens */
     PIECE_LEAST = 8,          /* tokens; less is not worth a step */
+    CROWD = 3,                /* prompts */
     PIECE_EVEN = 8,           /* larger pieces are multiples of this: matrix kernels like it */
 };
 
 #define ALONE                3.0  /* targets: a piece beside which nobody generates */
+#define CROWDED              2.0  /* targets: a round while many prompts wait */
 #define SHARE_KEPT           0.12 /* of the target */
 #define PREFILL_LEAST        0.25 /* of a round's decoding, even if the target is missed by it */
 #define BACKGROUND_SHARE     0.25 /* of the time while urgent requests run */
@@ -289,6 +294,7 @@ static double prefill_left_ms(struct sched_model *m, enum pace_class class)
 {
     double target = (1 - SHARE_KEPT) * m->s->params.step_target_ms / busy_models(m->s);
     double decode = round_ms(m, class), spent = m->pace.rounds[class].prefill_ms;
+    if (m->pace.rounds[class].crowded) target *= CROWDED;
     if (class == PACE_BACKGROUND && target > decode + BACKGROUND_PIECE_MS)
         target = decode + BACKGROUND_PIECE_MS;
     if (decode == 0) /* nobody waits for a next token */
@@ -337,6 +343,16 @@ static bool add_piece(struct sched_model *m, enum pace_class class)
     return true;
 }
 
+static int32_t count_prompts(const struct sched_model *m, enum pace_class class)
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < m->n_slots; i++) {
+        const struct choice *c = running(&m->slots[i]);
+        n += c && is_prompt(m, c, class);
+    }
+    return n;
+}
+
 /* Before a round: its rows side by side. */
 static void bring_together(struct sched_model *m, enum pace_class class)
 {
@@ -355,7 +371,8 @@ static bool build_class(struct sched_model *m, enum pace_class class)
 {
     if (add_rows(m, class) || add_piece(m, class)) return true;
     bring_together(m, class);
-    m->pace.rounds[class] = (struct round){.id = ++m->pace.n_rounds};
+    m->pace.rounds[class] =
+        (struct round){.id = ++m->pace.n_rounds, .crowded = count_prompts(m, class) >= CROWD};
     return add_rows(m, class) || add_piece(m, class);
 }
 

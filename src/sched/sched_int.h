@@ -290,6 +290,7 @@ enum pace_class { PACE_URGENT, PACE_BACKGROUND };
 struct round {
     uint64_t id;
     double prefill_ms; /* spent on prompts */
+    bool crowded;      /* CROWD prompts or more were waiting when it began */
 };
 
 /* The batch that was built last. */
