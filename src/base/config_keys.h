@@ -78,6 +78,12 @@
     X(JWT_ALGORITHM, "JWT_ALGORITHM", STRING, "HS256", 0, 0, "", "accounts", "How the users' tokens are signed.") \
     X(JWT_EXPIRE_MINUTES, "JWT_ACCESS_TOKEN_EXPIRE_MINUTES", INT, "10080", 1, 5256000, "minutes", "accounts", "How long a user's token is valid.") \
     X(REGISTRATION, "HEARTH_REGISTRATION", STRING, "open", 0, 0, "", "accounts", "Who may make an account through the API: anybody, people with an invitation of an admin, or nobody (`hearth users create` always works).") \
+    X(EXTRACT_TIME, "HEARTH_EXTRACT_TIME", MS, "60s", 1000, 86400000, "ms", "documents", "Longest time that reading one document may take, without OCR.") \
+    X(EXTRACT_MEMORY, "HEARTH_EXTRACT_MEMORY", BYTES, "1G", 134217728, 1099511627776, "bytes", "documents", "Address space that a process which reads a document may use.") \
+    X(EXTRACT_TEXT, "HEARTH_EXTRACT_TEXT", BYTES, "64M", 65536, 1073741824, "bytes", "documents", "Longest text that is taken out of one document. Archives (DOCX, EPUB, ...) may unpack to eight times that.") \
+    X(OCR, "HEARTH_OCR", BOOL, "true", 0, 0, "", "documents", "Read scanned pages of PDFs through tesseract, if it is installed.") \
+    X(OCR_LANGUAGES, "HEARTH_OCR_LANGUAGES", STRING, "eng", 0, 0, "", "documents", "Languages that tesseract reads, like eng+deu; each needs its package (tesseract-ocr-deu).") \
+    X(OCR_TIME, "HEARTH_OCR_TIME", MS, "10m", 1000, 604800000, "ms", "documents", "Longest time that reading the scanned pages of one document may take.") \
     X(HISTORY_DB_URL, "HALA_HISTORY_DB_URL", SECRET, "", 0, 0, "", "later", "Database of the session history: postgresql://...; empty is that of DATABASE_URL.") \
     X(ALEMBIC_DATABASE_URL, "ALEMBIC_DATABASE_URL", SECRET, "", 0, 0, "", "later", "Accepted and ignored: Hearth migrates its database itself.") \
     X(WS_URL, "HALA_WS_URL", STRING, "", 0, 0, "", "later", "Accepted and ignored: clients read it to find the hub.") \

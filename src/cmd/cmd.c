@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "cmd/cmd_int.h"
 #include "cmd/term.h"
+#include "extract/extract.h"
 #include "worker/worker.h"
 
 enum { ERROR_LINE_MAX = 4096 };
@@ -129,6 +130,7 @@ int cmd_main(int argc, char **argv)
     const char *name = argv[1];
     if (str_eq(name, "--help") || str_eq(name, "-h")) return show_help(NULL);
     if (str_eq(name, "worker")) return worker_main(); /* the hub starts it, nobody else */
+    if (str_eq(name, "extract") && extract_is_child()) return extract_main();
     if (str_eq(name, "--version") || str_eq(name, "-V")) name = "version";
     const struct cmd_verb *verb = cmd_verb_find(name);
     if (!verb) return unknown_verb(name);

@@ -8,9 +8,9 @@
 
 #include "base/fs.h"
 #include "base/mem.h"
+#include "base/sandbox.h"
 #include "base/str.h"
 #include "worker/child_int.h"
-#include "worker/sandbox.h"
 
 enum { PATHS_MAX = 4096, LINK_DEPTH = 2 /* as models.h says */ };
 
@@ -97,7 +97,8 @@ void child_drop_rights(const struct config *config, char *report, size_t size)
     struct sandbox_params params = {.read = (const char *const *)read->items,
                                     .n_read = read->n,
                                     .write = (const char *const *)write->items,
-                                    .n_write = write->n};
+                                    .n_write = write->n,
+                                    .devices = true};
     sandbox_apply(&params, report, size);
     free_paths(read);
     free_paths(write);

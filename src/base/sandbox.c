@@ -1,5 +1,5 @@
 /* Rights dropped; see sandbox.h and docs/decisions/0010. */
-#include "worker/sandbox.h"
+#include "base/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,11 +36,11 @@
 static const char *const refused[] = {
     /* network: there is one socket, and there will be no other */
     "socket", "socketpair", "connect", "bind", "listen", "accept", "accept4",
-    /* programs and processes */
-    "execve", "execveat", "fork", "vfork", "kill", "tkill", "rt_sigqueueinfo", "pidfd_open",
-    "pidfd_getfd", "pidfd_send_signal", "process_vm_readv", "process_vm_writev", "process_madvise",
-    "kcmp", "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid",
-    "setfsgid", "setgroups", "capset", "setsid", "setpgid",
+    /* processes */
+    "execveat", "kill", "tkill", "rt_sigqueueinfo", "pidfd_open", "pidfd_getfd",
+    "pidfd_send_signal", "process_vm_readv", "process_vm_writev", "process_madvise", "kcmp",
+    "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid",
+    "setgroups", "capset", "setsid", "setpgid",
     /* other worlds */
     "unshare", "setns", "chroot", "pivot_root", "mount", "umount2", "open_tree", "move_mount",
     "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr", "open_by_handle_at", "mknod",
@@ -61,6 +61,9 @@ static int refuse(scmp_filter_ctx filter, const char *name)
     return rc == -EDOM ? 0 : rc; /* not on this architecture */
 }
 
+/* Where nothing is to be started. */
+static const char *const programs[] = {"execve", "fork", "vfork"};
+
 /* Threads yes, processes no. glibc asks with clone3, whose flags a filter can't see; told that
  * there is none it takes clone. A leak checker needs both, so it is let. */
 static int refuse_processes(scmp_filter_ctx filter)
@@ -75,15 +78,17 @@ static int refuse_processes(scmp_filter_ctx filter)
 }
 
 /* 0, or an errno. */
-static int drop_calls(void)
+static int drop_calls(bool may_run)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
     if (!filter) return ENOMEM;
     int rc = 0;
     for (size_t i = 0; i < sizeof refused / sizeof *refused && !rc; i++)
         rc = refuse(filter, refused[i]);
-    if (!rc) rc = refuse_processes(filter);
-    if (!rc) /* signals: to itself only */
+    for (size_t i = 0; i < sizeof programs / sizeof *programs && !rc && !may_run; i++)
+        rc = refuse(filter, programs[i]);
+    if (!rc && !may_run) rc = refuse_processes(filter);
+    if (!rc && !may_run) /* signals: to itself only */
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(tgkill), 1,
                               SCMP_A0(SCMP_CMP_NE, (scmp_datum_t)getpid(), 0));
     if (!rc) rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
@@ -117,15 +122,23 @@ struct ruleset_attr {
     uint64_t fs, net, scoped;
 };
 
-/* Libraries, what they ask about the machine, and drivers. */
-static const char *const system_read[] = {
-    "/usr",          "/lib",         "/lib64",           "/opt",
-    "/nix/store",    "/sys",         "/etc/ld.so.cache", "/etc/localtime",
-    "/etc/vulkan",   "/etc/OpenCL",  "/proc/self",       "/proc/cpuinfo",
-    "/proc/meminfo", "/proc/stat",   "/proc/version",    "/proc/devices",
-    "/proc/modules", "/proc/driver", "/proc/sys/kernel", "/proc/sys/vm"};
-static const char *const devices[] = {"/dev/null",    "/dev/zero", "/dev/random", "/dev/urandom",
-                                      "/dev/nvidia*", "/dev/dri",  "/dev/kfd",    "/dev/dxg"};
+/* Libraries and fonts. */
+static const char *const system_read[] = {"/usr",           "/lib",       "/lib64",
+                                          "/opt",           "/nix/store", "/etc/ld.so.cache",
+                                          "/etc/localtime", "/etc/fonts"};
+/* What libraries and drivers ask about the machine. */
+static const char *const device_read[] = {
+    "/sys",          "/etc/vulkan",      "/etc/OpenCL",   "/proc/self",    "/proc/cpuinfo",
+    "/proc/meminfo", "/proc/stat",       "/proc/version", "/proc/devices", "/proc/modules",
+    "/proc/driver",  "/proc/sys/kernel", "/proc/sys/vm"};
+static const char *const plain_devices[] = {"/dev/null", "/dev/zero", "/dev/random",
+                                            "/dev/urandom"};
+static const char *const gpu_devices[] = {"/dev/nvidia*", "/dev/dri", "/dev/kfd", "/dev/dxg"};
+/* The program that starts programs: the kernel opens it as one. */
+static const char *const loaders[] = {"/lib64/ld-linux-*", "/lib/ld-linux-*", "/lib/ld-musl-*",
+                                      "/usr/lib64/ld-linux-*", "/usr/lib/ld-linux-*"};
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static void allow(int ruleset, uint64_t handled, const char *path, uint64_t access)
 {
@@ -141,15 +154,35 @@ static void allow(int ruleset, uint64_t handled, const char *path, uint64_t acce
     close(fd);
 }
 
-static void allow_devices(int ruleset, uint64_t handled)
+/* All that the patterns match. */
+static void allow_found(int ruleset, uint64_t handled, const char *const *patterns, size_t n,
+                        uint64_t access)
 {
-    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
+    for (size_t i = 0; i < n; i++) {
         glob_t found;
-        if (glob(devices[i], GLOB_NOSORT, NULL, &found) == 0)
+        if (glob(patterns[i], GLOB_NOSORT, NULL, &found) == 0)
             for (size_t k = 0; k < found.gl_pathc; k++)
-                allow(ruleset, handled, found.gl_pathv[k], FS_DEVICE);
+                allow(ruleset, handled, found.gl_pathv[k], access);
         globfree(&found);
     }
+}
+
+static void allow_all(int ruleset, uint64_t handled, const struct sandbox_params *params)
+{
+    for (size_t i = 0; i < COUNT(system_read); i++)
+        allow(ruleset, handled, system_read[i], FS_READ);
+    for (size_t i = 0; i < COUNT(device_read) && params->devices; i++)
+        allow(ruleset, handled, device_read[i], FS_READ);
+    for (size_t i = 0; i < params->n_read; i++) allow(ruleset, handled, params->read[i], FS_READ);
+    for (size_t i = 0; i < params->n_write; i++)
+        allow(ruleset, handled, params->write[i], FS_WRITE | (handled & FS_REFER));
+    for (size_t i = 0; i < params->n_run; i++)
+        allow(ruleset, handled, params->run[i], FS_READ | LANDLOCK_ACCESS_FS_EXECUTE);
+    if (params->n_run)
+        allow_found(ruleset, handled, loaders, COUNT(loaders),
+                    FS_READ | LANDLOCK_ACCESS_FS_EXECUTE);
+    allow_found(ruleset, handled, plain_devices, COUNT(plain_devices), FS_DEVICE);
+    if (params->devices) allow_found(ruleset, handled, gpu_devices, COUNT(gpu_devices), FS_DEVICE);
 }
 
 /* The version in force, or minus an errno. */
@@ -165,12 +198,7 @@ static int drop_files(const struct sandbox_params *params)
     if (abi >= ABI_SCOPE) attr.scoped = SCOPE_ALL;
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
     if (ruleset < 0) return -errno;
-    for (size_t i = 0; i < sizeof system_read / sizeof *system_read; i++)
-        allow(ruleset, attr.fs, system_read[i], FS_READ);
-    for (size_t i = 0; i < params->n_read; i++) allow(ruleset, attr.fs, params->read[i], FS_READ);
-    for (size_t i = 0; i < params->n_write; i++)
-        allow(ruleset, attr.fs, params->write[i], FS_WRITE | (attr.fs & FS_REFER));
-    allow_devices(ruleset, attr.fs);
+    allow_all(ruleset, attr.fs, params);
     int rc = (int)syscall(SYS_landlock_restrict_self, ruleset, 0);
     int errnum = errno;
     close(ruleset);
@@ -187,15 +215,16 @@ void sandbox_apply(const struct sandbox_params *params, char *report, size_t siz
     ht_assert(rc == 0);
     rc = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     ht_assert(rc == 0);
-    int abi = drop_files(params), calls = drop_calls();
+    int abi = drop_files(params), calls = drop_calls(params->n_run > 0);
     if (calls)
         str_printf(report, size, "its calls are NOT restricted (seccomp: %s)",
                    strerror_r(calls, text, sizeof text));
     else
-        str_printf(report, size, "no network, no programs (seccomp)");
+        str_printf(report, size, "no network, %s (seccomp)",
+                   params->n_run ? "programs only as named" : "no programs");
     size_t len = strlen(report);
     if (abi > 0)
-        str_printf(report + len, size - len, ", models read-only (Landlock %d)", abi);
+        str_printf(report + len, size - len, ", files as allowed (Landlock %d)", abi);
     else
         str_printf(report + len, size - len, ", its files are NOT restricted (Landlock: %s)",
                    strerror_r(-abi, text, sizeof text));

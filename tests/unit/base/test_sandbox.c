@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
-#include "worker/sandbox.h"
+#include "base/sandbox.h"
 
 /* A leak checker forks and traces, so with one these are not refused. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -62,7 +62,8 @@ static int teardown(void **state)
 static void drop(void)
 {
     const char *read[] = {readable, "/nonexistent"}, *write[] = {writable};
-    struct sandbox_params params = {.read = read, .n_read = 2, .write = write, .n_write = 1};
+    struct sandbox_params params = {.read = read, .n_read = 2, .write = write, .n_write = 1,
+                                    .devices = true};
     sandbox_apply(&params, report, sizeof report);
 }
 
