@@ -243,7 +243,8 @@ static enum err find_folders(struct config *c, struct error *error)
         const char *name;
     } in_data[] = {{CONFIG_MODELS_DIR, "models"},
                    {CONFIG_ADAPTERS_DIR, "adapters"},
-                   {CONFIG_CACHE_DIR, "cache"}};
+                   {CONFIG_CACHE_DIR, "cache"},
+                   {CONFIG_VECTORDB_PATH, "vectors"}};
     for (size_t i = 0; i < sizeof in_data / sizeof *in_data; i++) {
         if (*config_str(c, in_data[i].key)) continue;
         enum err err =

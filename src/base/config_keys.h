@@ -104,7 +104,13 @@
     X(MAX_FILESIZE_MB, "MAX_FILESIZE_MB", INT, "50", 1, 102400, "MiB", "later", "Largest uploaded file.") \
     X(CHUNK_SIZE, "CHUNK_SIZE", INT, "2000", 100, 1000000, "characters", "later", "Length of the pieces that files are cut into for retrieval.") \
     X(CHUNK_OVERLAP, "CHUNK_OVERLAP", INT, "400", 0, 500000, "characters", "later", "How much neighbouring pieces share.") \
-    X(VECTORDB_PATH, "VECTORDB_PATH", PATH, "", 0, 0, "", "later", "Folder of the vector index; empty is one in the data folder.") \
+    X(VECTOR_STORE, "VECTOR_STORE", STRING, "auto", 0, 0, "", "vectors", "What finds similar chunks: sqlite (sqlite-vec in the SQLite file), hnsw (a graph in memory), pgvector, a chroma server; auto takes pgvector or sqlite, and hnsw for large sets and for a PostgreSQL without pgvector.") \
+    X(HNSW_FROM, "HEARTH_HNSW_FROM", INT, "200000", 0, 1000000000, "chunks", "vectors", "With VECTOR_STORE=auto, collections of chunks this large are searched in memory.") \
+    X(VECTORDB_PATH, "VECTORDB_PATH", PATH, "", 0, 0, "", "vectors", "Folder where the graph in memory is kept between starts; empty is `vectors` in the data folder.") \
+    X(CHROMA_URL, "CHROMA_URL", STRING, "", 0, 0, "", "vectors", "Address of the Chroma server, as http://localhost:8001.") \
+    X(CHROMA_TENANT, "CHROMA_TENANT", STRING, "default_tenant", 0, 0, "", "vectors", "Tenant at the Chroma server.") \
+    X(CHROMA_DATABASE, "CHROMA_DATABASE", STRING, "default_database", 0, 0, "", "vectors", "Database at the Chroma server.") \
+    X(CHROMA_TOKEN, "CHROMA_TOKEN", SECRET, "", 0, 0, "", "vectors", "Token for the Chroma server, sent as x-chroma-token; empty sends none.") \
     X(COLLECTION_NAME, "COLLECTION_NAME", STRING, "documents", 0, 0, "", "later", "Name of the collection that files go to.") \
     X(ENABLE_WEB_SEARCH, "ENABLE_WEB_SEARCH", BOOL, "false", 0, 0, "", "later", "Let models search the web.") \
     X(ENABLE_CODE_EXECUTION, "ENABLE_CODE_EXECUTION", BOOL, "false", 0, 0, "", "later", "Let models run code in the sandbox.") \
@@ -131,6 +137,7 @@
 #define CONFIG_CHOICES(Z)                                                                          \
     Z(LOG_LEVEL, "DEBUG, INFO, WARNING, ERROR, OFF")                                               \
     Z(CONTEXT_OVERFLOW, "stop, shift")                                                             \
+    Z(VECTOR_STORE, "auto, sqlite, pgvector")                                                      \
     Z(LOG_FORMAT, "text, json")                                                                    \
     Z(REGISTRATION, "open, invited, closed")                                                       \
     Z(JWT_ALGORITHM, "HS256")                                                                      \

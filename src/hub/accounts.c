@@ -59,11 +59,13 @@ enum err accounts_url(const struct config *config, char *dst, size_t size, struc
 
 static enum err open_store(struct accounts *a, struct error *error)
 {
-    char url[FS_PATH_MAX];
+    char url[FS_PATH_MAX], vec[FS_PATH_MAX];
     int64_t cut = 0;
     enum err e = accounts_url(a->config, url, sizeof url, error);
     if (e) return e;
-    struct store_params params = {.url = url, .migrate = true};
+    e = fs_join(vec, sizeof vec, config_str(a->config, CONFIG_LIB_DIR), "vec0.so", error);
+    if (e) return e;
+    struct store_params params = {.url = url, .migrate = true, .vec_extension = vec};
     e = store_open(&params, &a->store, error);
     if (!e) e = store_message_recover(a->store, &cut, error);
     if (!e && cut) log_info(store, "%lld answers were cut by the last stop", (long long)cut);

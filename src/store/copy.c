@@ -51,6 +51,13 @@ static void write_texts(const struct table *t, struct texts *out)
     ht_assert(!b.err);
 }
 
+static struct db_value blob_value(struct db_rows *rows, int col)
+{
+    size_t len;
+    const void *data = db_get_blob(rows, col, &len);
+    return db_blob(data, len);
+}
+
 static enum err copy_row(struct db_rows *rows, struct db *to, const struct table *t,
                          const char *insert, struct error *error)
 {
@@ -62,6 +69,8 @@ static enum err copy_row(struct db_rows *rows, struct db *to, const struct table
             values[i] = db_text(NULL);
         else if (t->types[i] == 'i')
             values[i] = db_int(db_get_int(rows, col));
+        else if (t->types[i] == 'b')
+            values[i] = blob_value(rows, col);
         else
             values[i] = db_text(db_get_text(rows, col));
     }

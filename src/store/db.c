@@ -15,6 +15,11 @@ struct db_value db_text(const char *s)
     return (struct db_value){.type = DB_TEXT, .data = s, .len = strlen(s)};
 }
 
+struct db_value db_blob(const void *data, size_t len)
+{
+    return (struct db_value){.type = DB_BLOB, .data = data, .len = len};
+}
+
 enum err db_script(struct db *db, const char *sql, struct error *error)
 {
     return db->driver->script(db, sql, error);
@@ -52,6 +57,12 @@ int64_t db_get_int(struct db_rows *rows, int col)
 const char *db_get_text(struct db_rows *rows, int col)
 {
     return db_is_null(rows, col) ? NULL : rows->db->driver->get_text(rows, col);
+}
+
+const void *db_get_blob(struct db_rows *rows, int col, size_t *len)
+{
+    *len = 0;
+    return db_is_null(rows, col) ? NULL : rows->db->driver->get_blob(rows, col, len);
 }
 
 const char *db_take_text(struct db_rows *rows, int col, struct arena *a, enum err *e)
@@ -143,7 +154,12 @@ enum err db_end(struct db *db, enum err e, struct error *error)
     return e;
 }
 
+bool db_is_sqlite(const struct db *db)
+{
+    return db->driver == &db_sqlite;
+}
+
 const char *db_sql(const struct db *db, const char *sqlite, const char *postgresql)
 {
-    return db->driver == &db_sqlite ? sqlite : postgresql;
+    return db_is_sqlite(db) ? sqlite : postgresql;
 }

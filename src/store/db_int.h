@@ -23,9 +23,9 @@ struct db_rows;
 
 /* ---- values ------------------------------------------------------------------------------- */
 
-enum db_type { DB_NULL, DB_INT, DB_TEXT };
+enum db_type { DB_NULL, DB_INT, DB_TEXT, DB_BLOB };
 
-struct db_value { /* texts are borrowed during the call */
+struct db_value { /* texts and blobs are borrowed during the call */
     enum db_type type;
     int64_t i;
     const void *data;
@@ -34,6 +34,8 @@ struct db_value { /* texts are borrowed during the call */
 
 struct db_value db_int(int64_t i);
 struct db_value db_text(const char *s); /* NULL = SQL's NULL */
+/* PostgreSQL takes it as the binary form of whatever type the place has (bytea, vector). */
+struct db_value db_blob(const void *data, size_t len);
 #define DB_ARGS(...)                                                                               \
     (const struct db_value[]){__VA_ARGS__},                                                        \
         sizeof((const struct db_value[]){__VA_ARGS__}) / sizeof(struct db_value)
@@ -45,6 +47,9 @@ struct db_params {
     const char *place; /* SQLite: a file; PostgreSQL: a connection string */
     bool read_only;    /* this connection only reads */
     int32_t busy_ms;   /* how long a lock is waited for */
+    /* SQLite: an extension to load, NULL = none. Without it the connection is opened all the same,
+     * and statements that need its functions fail. */
+    const char *extension;
 };
 
 /* All MUST. One instance per driver. */
@@ -63,6 +68,7 @@ struct db_driver {
     bool (*is_null)(struct db_rows *rows, int col);
     int64_t (*get_int)(struct db_rows *rows, int col);
     const char *(*get_text)(struct db_rows *rows, int col);
+    const void *(*get_blob)(struct db_rows *rows, int col, size_t *len);
     void (*rows_free)(struct db_rows *rows);
     int64_t (*changed)(struct db_rows *rows); /* rows that the finished statement changed */
 };
@@ -92,6 +98,8 @@ void db_rows_free(struct db_rows *rows); /* NULL is fine */
 bool db_is_null(struct db_rows *rows, int col);
 int64_t db_get_int(struct db_rows *rows, int col);
 const char *db_get_text(struct db_rows *rows, int col);
+/* Of a BLOB or bytea column; borrowed until the next db_get_blob or db_next. */
+const void *db_get_blob(struct db_rows *rows, int col, size_t *len);
 /* Copies into the arena; *e becomes ERR_NOMEM when it is full. NULL stays NULL. */
 const char *db_take_text(struct db_rows *rows, int col, struct arena *a, enum err *e);
 
@@ -111,6 +119,7 @@ void db_rollback(struct db *db); /* outside a transaction: nothing */
 /* Commits when e is OK, else rolls back; returns the first failure. */
 HT_MUST_CHECK enum err db_end(struct db *db, enum err e, struct error *error);
 
+bool db_is_sqlite(const struct db *db);
 /* The text for this connection's database. */
 const char *db_sql(const struct db *db, const char *sqlite, const char *postgresql);
 

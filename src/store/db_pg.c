@@ -26,6 +26,7 @@ struct pg_rows {
     struct db_rows rows;
     PGresult *result;
     int row;
+    unsigned char *blob; /* of the last db_get_blob */
 };
 
 static struct pg *pg_of(struct db *db)
@@ -191,13 +192,13 @@ static enum err fill(struct sent *s, const struct db_value *args, size_t n, stru
     for (size_t i = 0; i < n; i++) {
         const struct db_value *v = &args[i];
         s->values[i] = v->type == DB_NULL ? NULL : s->numbers[i];
-        s->formats[i] = v->type == DB_TEXT;
+        s->formats[i] = v->type == DB_TEXT || v->type == DB_BLOB;
         s->lengths[i] = 0;
         if (v->type == DB_INT) snprintf(s->numbers[i], NUMBER_MAX, "%" PRId64, v->i);
         if (!s->formats[i]) continue;
         if (v->len > INT32_MAX)
             return err_set(error, ERR_TOO_LARGE, "a value of %zu bytes is too large", v->len);
-        if (memchr(v->data, 0, v->len))
+        if (v->type == DB_TEXT && memchr(v->data, 0, v->len))
             return err_set(error, ERR_INVALID, "a text has a zero byte in it");
         s->values[i] = v->data ? v->data : "";
         s->lengths[i] = (int)v->len;
@@ -268,9 +269,31 @@ static const char *pg_get_text(struct db_rows *rows, int col)
     return PQgetvalue(r->result, r->row, col);
 }
 
+static unsigned hex_digit(char c)
+{
+    return (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
+}
+
+/* bytea as text is "\\x" and two hexadecimal digits for each byte. */
+static const void *pg_get_blob(struct db_rows *rows, int col, size_t *len)
+{
+    struct pg_rows *r = rows_of(rows);
+    const char *hex = PQgetvalue(r->result, r->row, col);
+    if (!str_starts(hex, "\\x")) return NULL;
+    size_t n = (size_t)(PQgetlength(r->result, r->row, col) - 2) / 2;
+    free(r->blob);
+    r->blob = try_malloc(n + 1);
+    if (!r->blob) return NULL;
+    for (size_t i = 0; i < n; i++)
+        r->blob[i] = (unsigned char)(hex_digit(hex[2 + 2 * i]) << 4 | hex_digit(hex[3 + 2 * i]));
+    *len = n;
+    return r->blob;
+}
+
 static void pg_rows_free(struct db_rows *rows)
 {
     struct pg_rows *r = rows_of(rows);
+    free(r->blob);
     PQclear(r->result);
     free(r);
 }
@@ -292,6 +315,7 @@ const struct db_driver db_pg = {
     .is_null = pg_is_null,
     .get_int = pg_get_int,
     .get_text = pg_get_text,
+    .get_blob = pg_get_blob,
     .rows_free = pg_rows_free,
     .changed = pg_changed,
 };

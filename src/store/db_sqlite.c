@@ -10,6 +10,7 @@
 
 #include "base/fault.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "store/db_int.h"
 
@@ -94,6 +95,17 @@ static enum err lite_script(struct db *db, const char *sql, struct error *error)
     return rc == SQLITE_OK ? OK : failed(l->handle, rc, "a script", error);
 }
 
+/* Through the C interface alone: SQL's load_extension() stays off. */
+static void load_extension(struct lite *l, const char *path)
+{
+    char *words = NULL;
+    sqlite3_db_config(l->handle, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 1, NULL);
+    if (sqlite3_load_extension(l->handle, path, NULL, &words) != SQLITE_OK)
+        log_debug(store, "%s can't be loaded: %s", path, words ? words : "no memory");
+    sqlite3_db_config(l->handle, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0, NULL);
+    sqlite3_free(words);
+}
+
 static enum err lite_open(const struct db_params *params, struct db **out, struct error *error)
 {
     struct lite *l = xcalloc(1, sizeof *l);
@@ -105,6 +117,7 @@ static enum err lite_open(const struct db_params *params, struct db **out, struc
     int rc = sqlite3_open_v2(params->place, &l->handle, flags, NULL);
     enum err e = rc == SQLITE_OK ? OK : failed(l->handle, rc, "opening its file", error);
     if (!e) sqlite3_busy_timeout(l->handle, params->busy_ms);
+    if (!e && params->extension) load_extension(l, params->extension);
     if (!e) sqlite3_db_config(l->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     if (!e)
         e = lite_script(&l->db,
@@ -169,6 +182,7 @@ static int bind_value(sqlite3_stmt *stmt, int at, const struct db_value *v)
     case DB_INT: return sqlite3_bind_int64(stmt, at, v->i);
     case DB_TEXT:
         return sqlite3_bind_text64(stmt, at, v->data, v->len, SQLITE_TRANSIENT, SQLITE_UTF8);
+    case DB_BLOB: return sqlite3_bind_blob64(stmt, at, v->data, v->len, SQLITE_TRANSIENT);
     }
     ht_bug("unknown type of value");
 }
@@ -247,6 +261,13 @@ static const char *lite_get_text(struct db_rows *rows, int col)
     return text ? (const char *)text : ""; /* no memory for it */
 }
 
+static const void *lite_get_blob(struct db_rows *rows, int col, size_t *len)
+{
+    const void *data = sqlite3_column_blob(rows_of(rows)->stmt, col);
+    *len = (size_t)sqlite3_column_bytes(rows_of(rows)->stmt, col);
+    return data;
+}
+
 static int64_t lite_changed(struct db_rows *rows)
 {
     return rows_of(rows)->changed;
@@ -264,6 +285,7 @@ const struct db_driver db_sqlite = {
     .is_null = lite_is_null,
     .get_int = lite_get_int,
     .get_text = lite_get_text,
+    .get_blob = lite_get_blob,
     .rows_free = lite_rows_free,
     .changed = lite_changed,
 };

@@ -16,7 +16,8 @@ extern const struct migration migrations[];
 extern const size_t n_migrations;
 
 /* What the newest schema holds, parents before children; for moving it to another database. Types:
- * a letter for each column, t text, i integer. Columns that the database makes itself are left out.
+ * a letter for each column, t text, i integer, b bytes (one column at most). Columns that the
+ * database makes itself are left out.
  */
 struct table {
     const char *name, *columns, *types;

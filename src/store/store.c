@@ -5,6 +5,8 @@
 #include "store/store.h"
 
 #include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +15,7 @@
 #include "base/str.h"
 #include "store/store_int.h"
 
+enum { TEXT_MAX = 1024, TEXTS_MAX = 512 };
 enum { CONNECTIONS_DEFAULT = 8, CONNECTIONS_MAX = 64, BUSY_DEFAULT_MS = 5000 };
 
 struct connections {
@@ -24,9 +27,12 @@ struct connections {
 struct store {
     const struct db_driver *driver;
     char *place;
+    char *extension; /* may be NULL */
     int32_t busy_ms;
     pthread_mutex_t lock; /* of what follows; never held while a database is asked */
     struct connections readers, writers;
+    char *texts[TEXTS_MAX]; /* store_text */
+    size_t n_texts;
 };
 
 /* ---- opening ------------------------------------------------------------------------------- */
@@ -65,6 +71,8 @@ void store_close(struct store *s)
     close_all(&s->writers);
     pthread_mutex_destroy(&s->lock);
     free(s->place);
+    free(s->extension);
+    for (size_t i = 0; i < s->n_texts; i++) free(s->texts[i]);
     free(s);
 }
 
@@ -91,6 +99,7 @@ enum err store_open(const struct store_params *params, struct store **out, struc
     s->place = pg_place(params->url);
     s->driver = s->place ? &db_pg : &db_sqlite;
     if (!s->place) s->place = xstrdup(params->url);
+    if (params->vec_extension) s->extension = xstrdup(params->vec_extension);
     s->busy_ms = params->busy_ms > 0 ? params->busy_ms : BUSY_DEFAULT_MS;
     s->readers.most = most < CONNECTIONS_MAX ? most : CONNECTIONS_MAX;
     s->writers.most = 1;
@@ -148,7 +157,8 @@ enum err store_acquire(struct store *s, enum store_use use, struct db **out, str
     } else {
         struct db_params params = {.place = s->place,
                                    .read_only = s->driver->one_writer && use == STORE_READ,
-                                   .busy_ms = s->busy_ms};
+                                   .busy_ms = s->busy_ms,
+                                   .extension = s->extension};
         e = s->driver->open(&params, &db, error);
     }
     if (e) {
@@ -184,6 +194,28 @@ enum err store_write(struct store *s, const char *sql, const struct db_value *ar
     if (!e && what && !changed) e = err_set(error, ERR_NOT_FOUND, "there is no such %s", what);
     store_release(s, db);
     return e;
+}
+
+const char *store_vec_extension(const struct store *s)
+{
+    return s->extension;
+}
+
+const char *store_text(struct store *s, const char *fmt, ...)
+{
+    char text[TEXT_MAX];
+    const char *found = NULL;
+    va_list args;
+    va_start(args, fmt);
+    int len = vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    ht_assert(len >= 0 && (size_t)len < sizeof text);
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; !found && i < s->n_texts; i++)
+        if (str_eq(s->texts[i], text)) found = s->texts[i];
+    if (!found && s->n_texts < TEXTS_MAX) found = s->texts[s->n_texts++] = xstrdup(text);
+    pthread_mutex_unlock(&s->lock);
+    return found;
 }
 
 enum err store_ping(struct store *s, struct error *error)

@@ -29,7 +29,9 @@ struct store_params {
     const char *url;
     int32_t connections; /* most to the database at once; 0 = 8 */
     int32_t busy_ms;     /* how long a lock is waited for; 0 = 5000 */
-    bool migrate;        /* bring it up to date; false: ERR_DATABASE if it is not */
+    /* SQLite: the file of sqlite-vec (vec0.so), which searches vectors; NULL: that is refused. */
+    const char *vec_extension;
+    bool migrate; /* bring it up to date; false: ERR_DATABASE if it is not */
 };
 
 HT_MUST_CHECK enum err store_open(const struct store_params *params, struct store **out,

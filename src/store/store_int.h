@@ -17,6 +17,12 @@ void store_release(struct store *s, struct db *db);
 /* Gives it back and closes it: its statements' texts will not live on. */
 void store_forget(struct store *s, struct db *db);
 
+/* The file of sqlite-vec that connections load; NULL = none. */
+const char *store_vec_extension(const struct store *s);
+/* The text of a statement that is made at run time; the same one for the same text, and it lives as
+ * long as the store. NULL when there are too many. */
+const char *store_text(struct store *s, const char *fmt, ...) HT_PRINTF(2, 3);
+
 /* One statement that writes, in a transaction of its own. what: it must change a row, else
  * ERR_NOT_FOUND with this word; NULL = need not. */
 HT_MUST_CHECK enum err store_write(struct store *s, const char *sql, const struct db_value *args,

@@ -1,0 +1,11 @@
+# sqlite-vec, an extension of SQLite that is loaded at run time: beside llama.cpp's libraries.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+    set(vec_package sqlite-vec-linux-arm64)
+else()
+    set(vec_package sqlite-vec-linux-x64)
+endif()
+set(vec_file ${CMAKE_SOURCE_DIR}/node_modules/${vec_package}/vec0.so)
+if(NOT EXISTS ${vec_file})
+    message(FATAL_ERROR "${vec_file} is missing; 'make setup' brings it (npm ci)")
+endif()
+configure_file(${vec_file} ${CMAKE_BINARY_DIR}/lib/hearth/vec0.so COPYONLY)
