@@ -44,20 +44,25 @@ static void respond(struct sink *sink, int status,
                     void (*write)(struct buf *out, const struct error *error, const char *id),
                     const struct error *error, const char *request_id)
 {
-    struct sink_header retry = {"Retry-After", NULL};
+    struct sink_header header = {0};
+    size_t n = 0;
     char seconds[16];
+    if (status == 401) {
+        header = (struct sink_header){"WWW-Authenticate", "Bearer"};
+        n = 1;
+    }
     if (status == 429 || status == 503) {
         int usual = status == 429 ? RETRY_BUSY_S : RETRY_UNAVAILABLE_S;
         snprintf(seconds, sizeof seconds, "%d",
                  error->retry_after_s > 0 ? (int)error->retry_after_s : usual);
-        retry.value = seconds;
+        header = (struct sink_header){"Retry-After", seconds};
+        n = 1;
     }
     struct buf body;
     buf_init(&body, 8 * 1024);
     write(&body, error, request_id);
     /* The sink may have been closed meanwhile: nobody is left to be told. */
-    (void)sink_respond(sink, status, "application/json", &retry, retry.value ? 1 : 0,
-                       buf_str(&body), body.len);
+    (void)sink_respond(sink, status, "application/json", &header, n, buf_str(&body), body.len);
     buf_free(&body);
 }
 

@@ -23,6 +23,8 @@ const char *http_method_name(enum http_method method); /* "GET" */
 
 enum { HTTP_PATH_PARAMS_MAX = 4 };
 
+struct auth_identity;
+
 /* Owned by the server. The body is valid until the handler returns (a stream may last for hours, so
  * its memory goes early), the rest until the handler has let go of its sink; handlers copy what
  * they keep longer. */
@@ -34,6 +36,9 @@ struct http_request {
     const void *body;       /* whole; never NULL, '\0' behind it */
     size_t body_len;
     const char *params[HTTP_PATH_PARAMS_MAX]; /* {id} parts of the route, in order, decoded */
+    /* Who is calling, where that was asked for (access.h), else NULL: everybody may do everything.
+     * Valid until the handler returns. */
+    const struct auth_identity *who;
     const char *(*header)(const struct http_request *r, const char *name); /* NULL if absent */
     const char *(*query)(const struct http_request *r, const char *name);  /* decoded or NULL */
 };

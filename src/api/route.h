@@ -11,6 +11,8 @@ enum route_flags {
     ROUTE_INLINE = 1 << 0, /* handler never blocks and is quick: runs on the front thread */
     ROUTE_STREAM = 1 << 1, /* may answer as an event stream (documentation) */
     ROUTE_HIDDEN = 1 << 2, /* not in the OpenAPI document (pages, assets) */
+    ROUTE_PUBLIC = 1 << 3, /* anybody may call it; all others are access.c's to judge */
+    ROUTE_ADMIN = 1 << 4,  /* only admins may, wherever accounts are asked for */
 };
 
 /* Shape of errors of a surface; also used by the server itself (404, 413, ...) by path prefix. */

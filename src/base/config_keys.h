@@ -73,6 +73,8 @@
     X(DEFAULT_MAX_TOKENS, "DEFAULT_MAX_TOKENS", INT, "2048", -1, 16777216, "tokens", "generation", "Longest answer of requests that say nothing; -1 is until the model ends or its context is full.") \
     X(DEFAULT_TEMPERATURE, "DEFAULT_TEMPERATURE", REAL, "0.7", 0, 100, "", "generation", "Temperature of requests that say nothing.") \
     X(DEFAULT_TOP_P, "DEFAULT_TOP_P", REAL, "0.9", 0, 1, "", "generation", "top_p of requests that say nothing.") \
+    X(AUTH, "HEARTH_AUTH", STRING, "auto", 0, 0, "", "accounts", "Whether every call needs a user: on; off, for which the hub must listen on this machine only (HOST); auto is on as soon as it listens elsewhere. /api/v1 always needs one.") \
+    X(API_KEY, "HEARTH_API_KEY", SECRET, "", 0, 0, "", "accounts", "API key or token that `hearth` itself sends to a hub that asks for one.") \
     X(DATABASE_URL, "DATABASE_URL", SECRET, "", 0, 0, "", "accounts", "Where conversations and users are kept: postgresql://... (postgresql+asyncpg:// is read as the same); empty is an SQLite file in the data folder.") \
     X(JWT_SECRET_KEY, "JWT_SECRET_KEY", SECRET, "", 0, 0, "", "accounts", "Key that signs the users' tokens; empty makes one and keeps it in the data folder.") \
     X(JWT_ALGORITHM, "JWT_ALGORITHM", STRING, "HS256", 0, 0, "", "accounts", "How the users' tokens are signed.") \
@@ -139,6 +141,7 @@
     Z(CONTEXT_OVERFLOW, "stop, shift")                                                             \
     Z(VECTOR_STORE, "auto, sqlite, pgvector")                                                      \
     Z(LOG_FORMAT, "text, json")                                                                    \
+    Z(AUTH, "auto, on, off")                                                                       \
     Z(REGISTRATION, "open, invited, closed")                                                       \
     Z(JWT_ALGORITHM, "HS256")                                                                      \
     Z(DEFAULT_MODEL_SOURCE, "local, ollama, aihub, openai")

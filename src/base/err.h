@@ -41,6 +41,7 @@
     X(ERR_MEDIA_TYPE, 415, "unsupported_media_type", "the content type is not understood")         \
     X(ERR_HEADERS, 431, "headers_too_large", "the request's headers are larger than the limit")    \
     X(ERR_BUSY, 429, "queue_full", "the queue is full; try again later")                           \
+    X(ERR_QUOTA, 429, "quota_exceeded", "a quota of the user or the API key is used up")           \
     X(ERR_CANCELLED, 499, "cancelled", "the request was cancelled or its client went away")        \
     X(ERR_INTERNAL, 500, "internal_error", "something failed inside the hub")                      \
     X(ERR_IO, 500, "io_error", "reading or writing a file failed")                                 \

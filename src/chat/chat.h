@@ -81,6 +81,7 @@ enum chat_event_type {
 
 struct chat_event {
     int64_t id; /* 1, 2, 3, ... within a turn */
+    int64_t at; /* bytes of reasoning and content that were told up to here, this one included */
     enum chat_event_type type;
     const char *word; /* of the type */
     const char *data; /* JSON text of an object */

@@ -22,6 +22,7 @@ struct kept_event {
     enum chat_event_type type;
     char *data;
     size_t len;
+    int64_t at; /* as in chat_event */
 };
 
 struct turn {
@@ -42,6 +43,7 @@ struct turn {
     struct kept_event *events;
     size_t n_events, cap_events;
     bool over, stopped; /* the last event was told; somebody asked for the end */
+    int32_t n_pieces;   /* of text: about as many tokens */
     struct buf content, reasoning;
     bool saving;    /* a pool job is writing what there is */
     bool end_waits; /* and saves the end after it */

@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "chat/chat_int.h"
 
-enum { SAVE_MS = 2000 };
+enum { SAVE_MS = 2000, META_MAX = 16 << 10 };
 
 static const char *const words[] = {
 #define X(id, word) [CHAT_##id] = word,
@@ -37,6 +37,11 @@ void turn_unref(struct turn *t)
 
 /* ---- events -------------------------------------------------------------------------------- */
 
+static int64_t text_told(const struct turn *t)
+{
+    return (int64_t)(t->reasoning.len + t->content.len);
+}
+
 /* The lock is held. Without memory the event is told and not kept: a client that comes back misses
  * it and finds the text in the store. */
 static void keep_event(struct turn *t, enum chat_event_type type, const char *data, size_t len)
@@ -52,7 +57,7 @@ static void keep_event(struct turn *t, enum chat_event_type type, const char *da
     if (!copy) return;
     memcpy(copy, data, len);
     copy[len] = '\0';
-    t->events[t->n_events++] = (struct kept_event){type, copy, len};
+    t->events[t->n_events++] = (struct kept_event){type, copy, len, text_told(t)};
 }
 
 static bool ends(enum chat_event_type type)
@@ -68,6 +73,7 @@ static void tell(struct turn *t, enum chat_event_type type, const struct buf *da
     t->over = ends(type);
     if (t->over) t->ended_ms = clock_mono_ms();
     struct chat_event ev = {.id = (int64_t)t->n_events,
+                            .at = text_told(t),
                             .type = type,
                             .word = words[type],
                             .data = buf_str(data),
@@ -96,6 +102,7 @@ static void tell_again(struct turn *t, int64_t after, const struct chat_listener
     for (size_t i = after > 0 ? (size_t)after : 0; i < t->n_events; i++) {
         const struct kept_event *k = &t->events[i];
         struct chat_event ev = {.id = (int64_t)i + 1,
+                                .at = k->at,
                                 .type = k->type,
                                 .word = words[k->type],
                                 .data = k->data,
@@ -159,9 +166,16 @@ static void tell_error(struct turn *t, const struct error *error)
     end_data(t, CHAT_ERROR, &data, &w);
 }
 
+/* The provider alone knows how it ended: of a stop that came while the last token was on its way it
+ * says that the answer is whole. */
+static bool was_cancelled(const struct turn *t)
+{
+    return t->error.code == ERR_CANCELLED || t->finish == FINISH_CANCELLED;
+}
+
 static const char *finish_word(const struct turn *t)
 {
-    if (t->stopped) return "cancelled";
+    if (was_cancelled(t)) return "cancelled";
     return t->finish == FINISH_LENGTH ? "length" : "stop";
 }
 
@@ -183,39 +197,63 @@ static void tell_done(struct turn *t)
 
 /* ---- into the store ------------------------------------------------------------------------ */
 
+/* How it ended and what it took, for whoever asks when the turn is forgotten. */
+static void write_meta(const struct turn *t, enum store_message_status status, struct buf *out)
+{
+    struct jw w;
+    jw_init(&w, out);
+    jw_obj(&w);
+    jw_key(&w, "usage");
+    jw_obj(&w);
+    jw_kint(&w, "prompt_tokens", t->usage.prompt_tokens);
+    jw_kint(&w, "cached_tokens", t->usage.cached_tokens);
+    jw_kint(&w, "completion_tokens", t->usage.completion_tokens);
+    jw_obj_end(&w);
+    if (status == STORE_FAILED) {
+        jw_key(&w, "error");
+        jw_obj(&w);
+        jw_kstr(&w, "code", err_api_code(t->error.code));
+        jw_kstr(&w, "message", t->error.msg);
+        jw_obj_end(&w);
+    } else {
+        jw_kstr(&w, "finish_reason", finish_word(t));
+    }
+    jw_obj_end(&w);
+}
+
 /* What there is now, copied, so that the lock is not held while the database writes. */
 static enum err save(struct turn *t, enum store_message_status status, struct error *error)
 {
-    char meta[256];
+    struct buf meta;
+    buf_init(&meta, META_MAX);
     pthread_mutex_lock(&t->lock);
     char *content = strdup(buf_str(&t->content)), *reasoning = strdup(buf_str(&t->reasoning));
     pthread_mutex_unlock(&t->lock);
-    if (status != STORE_STREAMING) /* until then it is not known, and being written */
-        str_printf(
-            meta, sizeof meta,
-            "{\"usage\":{\"prompt_tokens\":%d,\"cached_tokens\":%d,\"completion_tokens\":%d}}",
-            t->usage.prompt_tokens, t->usage.cached_tokens, t->usage.completion_tokens);
+    /* Until the end it is not known, and being written. */
+    if (status != STORE_STREAMING) write_meta(t, status, &meta);
     struct store_message m = {.id = t->ids.answer,
                               .content = content,
                               .reasoning = reasoning && *reasoning ? reasoning : NULL,
                               .model = *t->answered_by ? t->answered_by : NULL,
-                              .meta = status == STORE_STREAMING ? NULL : meta,
+                              .meta = meta.len ? buf_str(&meta) : NULL,
                               .status = status};
-    enum err e = content && reasoning ? store_message_finish(t->store, t->user_id, &m, error)
-                                      : err_set(error, ERR_NOMEM, "no memory to save the answer");
+    enum err e = content && reasoning && !meta.err
+                     ? store_message_finish(t->store, t->user_id, &m, error)
+                     : err_set(error, ERR_NOMEM, "no memory to save the answer");
     free(content);
     free(reasoning);
+    buf_free(&meta);
     return e;
 }
 
-/* The end: first the store, then the listeners. */
+/* The end: first the store, then the listeners, both from what the provider said last. */
 static void save_end(struct turn *t)
 {
     struct error error;
-    bool worked = t->error.code == OK || (t->stopped && t->error.code == ERR_CANCELLED);
-    enum store_message_status status = t->stopped ? STORE_STOPPED
-                                       : worked   ? STORE_COMPLETE
-                                                  : STORE_FAILED;
+    bool worked = t->error.code == OK || was_cancelled(t);
+    enum store_message_status status = was_cancelled(t) ? STORE_STOPPED
+                                       : worked         ? STORE_COMPLETE
+                                                        : STORE_FAILED;
     if (save(t, status, &error))
         tell_error(t, &error);
     else if (worked)
@@ -299,6 +337,7 @@ static void on_text(struct turn *t, const struct gen_event *ev)
     jw_obj_end(&w);
     pthread_mutex_lock(&t->lock);
     buf_append(reasoning ? &t->reasoning : &t->content, ev->text, ev->text_len);
+    t->n_pieces++;
     tell(t, reasoning ? CHAT_REASONING : CHAT_DELTA, &data);
     pthread_mutex_unlock(&t->lock);
     buf_free(&data);
@@ -321,6 +360,7 @@ static void on_event(void *turn, const struct gen_event *ev)
     case GEN_EV_QUEUED: on_queued(t, ev); break;
     case GEN_EV_STARTED:
         t->started = true;
+        t->usage = ev->usage;
         str_copy(t->answered_by, sizeof t->answered_by, ev->model);
         break;
     case GEN_EV_TEXT:
@@ -336,6 +376,7 @@ static void on_event(void *turn, const struct gen_event *ev)
             break;
         }
         t->error = *ev->error;
+        t->usage.completion_tokens = t->n_pieces;
         finish_later(t);
         break;
     case GEN_EV_LOADING:

@@ -25,7 +25,7 @@ enum err ask_open(const struct cmd_call *call, struct link **out, struct error *
                 "no hub is running here; `hearth serve` starts one, --url names another");
         url = found;
     }
-    return link_open_remote(url, out, error);
+    return link_open_remote(call->config, url, out, error);
 }
 
 enum err ask(struct link *link, const char *path, const char *body, json_t **out,

@@ -153,7 +153,7 @@ enum err link_choose(const struct cmd_args *args, const struct config *config, s
 {
     const char *url = cmd_opt(args, "url"), *model = cmd_opt(args, "model");
     *config_here = NULL;
-    if (url) return link_open_remote(url, out, error);
+    if (url) return link_open_remote(config, url, out, error);
     if (!cmd_flag(args, "no-hub") && !is_path(model)) {
         char found[LINK_URL_MAX];
         struct httpc *http;
@@ -161,7 +161,7 @@ enum err link_choose(const struct cmd_args *args, const struct config *config, s
         if (err) return err;
         bool runs = link_find_hub(config, http, found);
         httpc_free(http);
-        if (runs) return link_open_remote(found, out, error);
+        if (runs) return link_open_remote(config, found, out, error);
     }
     return open_here(args, model, out, config_here, error);
 }

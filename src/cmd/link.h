@@ -36,8 +36,10 @@ struct link {
     struct model_info model; /* local only: the default model */
 };
 
-/* To the hub at `url` ("http://host:port"). Nothing is sent yet. */
-HT_MUST_CHECK enum err link_open_remote(const char *url, struct link **out, struct error *error);
+/* To the hub at `url` ("http://host:port"), with HEARTH_API_KEY if there is one. Nothing is sent
+ * yet. */
+HT_MUST_CHECK enum err link_open_remote(const struct config *config, const char *url,
+                                        struct link **out, struct error *error);
 
 /* Builds a hub in this process; the default model starts loading. config is borrowed. The errors
  * are those of hub_open, and ERR_NO_MODEL, ERR_MODEL_FILE, ... of its default model. */

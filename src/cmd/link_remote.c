@@ -13,6 +13,7 @@ struct remote {
     struct link link;
     struct httpc *http;
     char url[LINK_URL_MAX];
+    char *authorization; /* a header line, or NULL */
     uint64_t id;
     struct reply *reply;
 };
@@ -41,7 +42,10 @@ static enum err remote_start(struct link *link, const char *path, const char *bo
                              struct reply *reply, struct error *error)
 {
     struct remote *remote = (struct remote *)link;
-    static const char *const headers[] = {"Content-Type: application/json"};
+    const char *headers[2];
+    size_t n = 0;
+    if (body) headers[n++] = "Content-Type: application/json";
+    if (remote->authorization) headers[n++] = remote->authorization;
     char url[LINK_URL_MAX + LINK_PATH_MAX];
     if (!str_printf(url, sizeof(url), "%s%s", remote->url, path))
         return err_set(error, ERR_INVALID, "the URL %s%s is too long", remote->url, path);
@@ -50,7 +54,7 @@ static enum err remote_start(struct link *link, const char *path, const char *bo
         .method = body ? "POST" : "GET",
         .url = url,
         .headers = headers,
-        .n_headers = body ? 1 : 0,
+        .n_headers = n,
         .body = body,
         .body_len = len,
         .connect_timeout_ms = CONNECT_MS,
@@ -73,6 +77,7 @@ static void remote_close(struct link *link)
 {
     struct remote *remote = (struct remote *)link;
     httpc_free(remote->http);
+    free(remote->authorization);
     free(remote);
 }
 
@@ -83,7 +88,19 @@ static const struct link_ops remote_ops = {
     .close = remote_close,
 };
 
-enum err link_open_remote(const char *url, struct link **out, struct error *error)
+/* The key as a header line; NULL: there is none. */
+static char *make_authorization(const struct config *config)
+{
+    const char *key = config_str(config, CONFIG_API_KEY);
+    size_t size = strlen(key) + sizeof("Authorization: Bearer ");
+    if (!*key) return NULL;
+    char *line = xmalloc(size);
+    str_printf(line, size, "Authorization: Bearer %s", key);
+    return line;
+}
+
+enum err link_open_remote(const struct config *config, const char *url, struct link **out,
+                          struct error *error)
 {
     if (!str_starts(url, "http://") && !str_starts(url, "https://"))
         return err_set(error, ERR_INVALID,
@@ -103,6 +120,7 @@ enum err link_open_remote(const char *url, struct link **out, struct error *erro
         free(remote);
         return err;
     }
+    remote->authorization = make_authorization(config);
     *out = &remote->link;
     return OK;
 }

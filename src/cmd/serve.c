@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/access.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -69,11 +70,6 @@ static void let_second_signal_end(const sigset_t *set)
 
 /* ---- what is said at start ------------------------------------------------------------------ */
 
-static bool is_loopback(const char *host)
-{
-    return str_ieq(host, "localhost") || str_eq(host, "::1") || str_starts(host, "127.");
-}
-
 static void tell_ready(const char *url, const struct config *config, const struct model_info *model)
 {
     printf("hearth %s listening on %s  model %s%s\n", HEARTH_VERSION, url, model->id,
@@ -82,10 +78,18 @@ static void tell_ready(const char *url, const struct config *config, const struc
         printf("No model is pulled yet, so the tiny built-in one answers; "
                "`hearth pull llama3.2:1b` gets a real one.\n");
     fflush(stdout);
-    if (!is_loopback(config_str(config, CONFIG_HOST)))
+}
+
+/* What whoever put a hub on a network should know. */
+static void tell_guarded(const struct config *config)
+{
+    bool open = str_ieq(config_str(config, CONFIG_REGISTRATION), "open");
+    if (!accounts_asked_for(config)) return;
+    fprintf(stderr, "hearth: every call needs a user's token or API key (`hearth users create`)\n");
+    if (open)
         fprintf(stderr,
-                "hearth: WARNING: listening on %s: anyone who can reach this machine can use the "
-                "hub, there are no accounts yet\n",
+                "hearth: WARNING: listening on %s, anybody who reaches it can make an account; "
+                "HEARTH_REGISTRATION=invited or closed changes that\n",
                 config_str(config, CONFIG_HOST));
 }
 
@@ -105,6 +109,7 @@ static struct server_params params_of(const struct config *config, struct hub *h
         .ping_ms = config_int(config, CONFIG_PING_INTERVAL),
         .max_queued = (size_t)config_int(config, CONFIG_STREAM_BUFFER),
         .allowed_origins = config_str(config, CONFIG_ALLOWED_ORIGINS),
+        .gate = &access_gate,
         .pool = hub->pool,
         .hub = hub,
     };
@@ -137,6 +142,7 @@ static enum err serve(const struct config *config, const char *data_dir, struct 
     if (err == OK) err = hubfile_write(data_dir, url, error);
     if (err) return err;
     tell_ready(url, config, &model);
+    tell_guarded(config);
 
     int sig = 0;
     while (sigwait(signals, &sig) != 0) continue;
@@ -156,6 +162,7 @@ static int run_serve(const struct cmd_call *call)
     struct error error;
     sigset_t signals;
     char data_dir[FS_PATH_MAX];
+    if (accounts_may_listen(call->config, &error)) return cmd_fail(&error);
     if (open_data_dir(call->config, data_dir, sizeof(data_dir), &error)) return cmd_fail(&error);
     hold_signals(&signals);
     if (hub_open(call->config, &hub, &error)) return cmd_fail(&error);

@@ -1,6 +1,7 @@
 /* The hub's database; see accounts.h. */
 #include "hub/accounts.h"
 
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -16,6 +17,38 @@ struct accounts {
     struct store *store;
     struct auth *auth;
 };
+
+/* ---- who must log in ----------------------------------------------------------------------- */
+
+/* The server takes addresses and "localhost" alone, so nothing else can mean this machine. */
+static bool is_loopback(const char *host)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (str_ieq(host, "localhost")) return true;
+    if (inet_pton(AF_INET, host, &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+    return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+bool accounts_asked_for(const struct config *config)
+{
+    const char *word = config_str(config, CONFIG_AUTH);
+    if (str_ieq(word, "auto")) return !is_loopback(config_str(config, CONFIG_HOST));
+    return str_ieq(word, "on");
+}
+
+enum err accounts_may_listen(const struct config *config, struct error *error)
+{
+    const char *host = config_str(config, CONFIG_HOST);
+    if (is_loopback(host) || accounts_asked_for(config)) return OK;
+    return err_set_param(error, ERR_CONFIG, "HEARTH_AUTH",
+                         "HEARTH_AUTH is off, and with HOST=%s anybody who can reach this machine "
+                         "could use the hub; leave HEARTH_AUTH out and make accounts with `hearth "
+                         "users create`, or listen on 127.0.0.1",
+                         host);
+}
+
+/* ---- opening ------------------------------------------------------------------------------- */
 
 struct accounts *accounts_new(const struct config *config)
 {

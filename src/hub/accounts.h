@@ -15,6 +15,10 @@ void accounts_free(struct accounts *a);                     /* NULL is fine */
 /* Both live as long as `a`. ERR_DATABASE: can't be reached now; the next call tries again. */
 HT_MUST_CHECK enum err accounts_open(struct accounts *a, struct store **store, struct auth **auth,
                                      struct error *error);
+/* Whether every call needs a user: HEARTH_AUTH, and where the hub listens. */
+bool accounts_asked_for(const struct config *config);
+/* ERR_CONFIG: authentication is off, and others than this machine could reach the hub. */
+HT_MUST_CHECK enum err accounts_may_listen(const struct config *config, struct error *error);
 /* Where the database is: DATABASE_URL, else a file in the data folder, which is made. */
 HT_MUST_CHECK enum err accounts_url(const struct config *config, char *dst, size_t size,
                                     struct error *error);

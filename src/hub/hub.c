@@ -62,6 +62,7 @@ static enum err open_common(const struct config *config, struct hub **out, struc
     h->started_wall_s = clock_wall_s();
     h->started_mono_ms = clock_mono_ms();
     h->accounts = accounts_new(config);
+    h->guarded = accounts_asked_for(config);
     enum err e = open_models(h, error);
     if (!e) e = open_pool(h, error);
     if (!e) e = timers_new(&h->timers, error);

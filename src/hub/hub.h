@@ -32,6 +32,7 @@ struct hub {
     struct sched *sched;     /* that of the stack, else NULL */
     struct chat *chat;
     struct accounts *accounts; /* database and logins, opened when first needed */
+    bool guarded;              /* every call needs a user, not only /api/v1 (HEARTH_AUTH) */
     int64_t started_wall_s;
     int64_t started_mono_ms;
 };

@@ -26,6 +26,7 @@ struct entry {
     int refs;
     uint64_t inner_id; /* 0 until the inner provider gave it */
     bool cancel;       /* wanted before the inner id was there */
+    bool metered;      /* the meter let it in and hears of its end */
     gen_listener_fn gen_fn;
     embed_listener_fn embed_fn;
     void *ctx;
@@ -38,6 +39,7 @@ struct recorder {
     size_t keep;
     void (*on_change)(void *ctx);
     void *change_ctx;
+    struct recorder_meter meter;
     atomic_int running, waiting;
     pthread_mutex_t lock; /* of all below, and of every entry */
     struct list_node live, done;
@@ -141,10 +143,22 @@ static void name_entry(struct recorder *r, struct entry *e, const char *request_
     map_put(r->names, e->rec.id, e);
 }
 
+/* What was generated before a request failed or was cancelled counts, too. */
+static void meter_end(struct entry *e, enum record_state state)
+{
+    const struct recorder_meter *m = &e->recorder->meter;
+    struct usage usage = e->rec.usage;
+    if (!e->metered) return;
+    e->metered = false;
+    if (state != RECORD_DONE) usage.completion_tokens = e->rec.n_tokens;
+    m->end(m->ctx, e->rec.tenant, &usage);
+}
+
 static void finish(struct entry *e, enum record_state state)
 {
     struct recorder *r = e->recorder;
     if (is_end(e->rec.state)) return;
+    meter_end(e, state);
     e->rec.ended_ns = clock_mono_ns();
     set_state(e, state);
     list_remove(&e->node);
@@ -321,6 +335,18 @@ static struct entry *entry_new(struct recorder *r, const struct record *rec, con
     return e;
 }
 
+/* Whether the tenant may have one more under way. */
+static enum err meter_begin(struct entry *e, const char *tenant, struct error *error)
+{
+    struct recorder *r = e->recorder;
+    enum err code = r->meter.begin ? r->meter.begin(r->meter.ctx, tenant, error) : OK;
+    if (code || !r->meter.begin) return code;
+    pthread_mutex_lock(&r->lock);
+    e->metered = true;
+    pthread_mutex_unlock(&r->lock);
+    return OK;
+}
+
 /* After the inner provider was asked: code is what it said. */
 static enum err entry_submitted(struct entry *e, enum err code, uint64_t inner_id,
                                 const struct error *error, uint64_t *id)
@@ -350,10 +376,14 @@ static enum err recorder_generate(struct provider *p, struct gen_request *req, g
     rec.n = req->n;
     struct entry *e = entry_new(r, &rec, req->request_id, ctx);
     e->gen_fn = fn;
-    struct error own;
-    uint64_t inner_id;
-    enum err code = provider_generate(r->inner, req, listen, e, &inner_id, error ? error : &own);
-    return entry_submitted(e, code, inner_id, error ? error : &own, id);
+    struct error own, *why = error ? error : &own;
+    uint64_t inner_id = 0;
+    enum err code = meter_begin(e, req->tenant, why);
+    if (code)
+        arena_free(req->arena);
+    else
+        code = provider_generate(r->inner, req, listen, e, &inner_id, why);
+    return entry_submitted(e, code, inner_id, why, id);
 }
 
 static enum err recorder_embed(struct provider *p, struct embed_request *req, embed_listener_fn fn,
@@ -365,10 +395,14 @@ static enum err recorder_embed(struct provider *p, struct embed_request *req, em
     rec.n_inputs = (int32_t)req->n_inputs;
     struct entry *e = entry_new(r, &rec, req->request_id, ctx);
     e->embed_fn = fn;
-    struct error own;
-    uint64_t inner_id;
-    enum err code = provider_embed(r->inner, req, listen_embed, e, &inner_id, error ? error : &own);
-    return entry_submitted(e, code, inner_id, error ? error : &own, id);
+    struct error own, *why = error ? error : &own;
+    uint64_t inner_id = 0;
+    enum err code = meter_begin(e, req->tenant, why);
+    if (code)
+        arena_free(req->arena);
+    else
+        code = provider_embed(r->inner, req, listen_embed, e, &inner_id, why);
+    return entry_submitted(e, code, inner_id, why, id);
 }
 
 /* Under the lock; gives it back. */
@@ -471,6 +505,11 @@ void recorder_free(struct recorder *r)
     free(r);
 }
 
+void recorder_set_meter(struct recorder *r, const struct recorder_meter *meter)
+{
+    r->meter = *meter;
+}
+
 struct provider *recorder_provider(struct recorder *r)
 {
     return &r->base;
@@ -478,11 +517,18 @@ struct provider *recorder_provider(struct recorder *r)
 
 /* ---- asking -------------------------------------------------------------------------------- */
 
-enum err recorder_cancel_record(struct recorder *r, const char *id, enum canceller by,
-                                struct error *error)
+/* The lock is held. */
+static struct entry *find(const struct recorder *r, const char *tenant, const char *id)
+{
+    struct entry *e = map_get(r->names, id);
+    return e && (!tenant || str_eq(e->rec.tenant, tenant)) ? e : NULL;
+}
+
+enum err recorder_cancel_record(struct recorder *r, const char *tenant, const char *id,
+                                enum canceller by, struct error *error)
 {
     pthread_mutex_lock(&r->lock);
-    struct entry *e = map_get(r->names, id);
+    struct entry *e = find(r, tenant, id);
     if (!e || is_end(e->rec.state)) {
         const char *state = e ? record_state_name(e->rec.state) : "";
         pthread_mutex_unlock(&r->lock);
@@ -507,32 +553,34 @@ void recorder_counts(const struct recorder *r, struct recorder_counts *out)
     out->waiting = atomic_load(&r->waiting);
 }
 
-bool recorder_get(struct recorder *r, const char *id, struct record *out)
+bool recorder_get(struct recorder *r, const char *tenant, const char *id, struct record *out)
 {
     pthread_mutex_lock(&r->lock);
-    const struct entry *e = map_get(r->names, id);
+    const struct entry *e = find(r, tenant, id);
     if (e) *out = e->rec;
     pthread_mutex_unlock(&r->lock);
     return e != NULL;
 }
 
-static void copy_list(const struct list_node *head, struct record *out, size_t max, size_t *n)
+static void copy_list(const struct list_node *head, const char *tenant, struct record *out,
+                      size_t max, size_t *n)
 {
     list_each (node, (struct list_node *)head) {
         if (*n == max) return;
-        out[(*n)++] = container_of(node, struct entry, node)->rec;
+        const struct entry *e = container_of(node, struct entry, node);
+        if (!tenant || str_eq(e->rec.tenant, tenant)) out[(*n)++] = e->rec;
     }
 }
 
-struct record *recorder_list(struct recorder *r, size_t max, size_t *n)
+struct record *recorder_list(struct recorder *r, const char *tenant, size_t max, size_t *n)
 {
     *n = 0;
     pthread_mutex_lock(&r->lock);
     size_t all = r->n_live + r->n_done, room = all < max ? all : max;
     struct record *out = try_calloc(room ? room : 1, sizeof *out);
     if (out) {
-        copy_list(&r->live, out, room, n);
-        copy_list(&r->done, out, room, n);
+        copy_list(&r->live, tenant, out, room, n);
+        copy_list(&r->done, tenant, out, room, n);
     }
     pthread_mutex_unlock(&r->lock);
     return out;

@@ -101,14 +101,27 @@ struct recorder *recorder_new(struct provider *inner, size_t keep, void (*on_cha
                               void *ctx);
 void recorder_free(struct recorder *r); /* NULL is fine */
 
+/* Who counts what tenants use. begin may refuse a request; it comes before the inner provider is
+ * asked. end comes once for each that was let in, under the recorder's lock. Neither may block, or
+ * call the recorder. */
+struct recorder_meter {
+    enum err (*begin)(void *ctx, const char *tenant, struct error *error);
+    void (*end)(void *ctx, const char *tenant, const struct usage *usage);
+    void *ctx;
+};
+/* Once, before the first request. */
+void recorder_set_meter(struct recorder *r, const struct recorder_meter *meter);
+
 /* The face for callers; its close closes the inner provider. A plain provider_cancel counts as the
  * client's. */
 struct provider *recorder_provider(struct recorder *r);
 
 /* As provider_cancel, and who it was. */
 void recorder_cancel(struct recorder *r, uint64_t id, enum canceller by);
-/* By the record's id. ERR_NOT_FOUND; ERR_CONFLICT when it has ended. */
-HT_MUST_CHECK enum err recorder_cancel_record(struct recorder *r, const char *id, enum canceller by,
+/* By the record's id, if it is the tenant's (NULL: anybody's). ERR_NOT_FOUND; ERR_CONFLICT when it
+ * has ended. */
+HT_MUST_CHECK enum err recorder_cancel_record(struct recorder *r, const char *tenant,
+                                              const char *id, enum canceller by,
                                               struct error *error);
 /* Bytes sent to the client of a request, in addition to those told before; also after its end. */
 void recorder_wrote(struct recorder *r, uint64_t id, size_t bytes);
@@ -119,10 +132,12 @@ struct recorder_counts {
 };
 void recorder_counts(const struct recorder *r, struct recorder_counts *out); /* takes no lock */
 
-/* The newest record of that id; false if there is none. */
-bool recorder_get(struct recorder *r, const char *id, struct record *out);
-/* Copies of at most max records, live ones first, each part newest first; free() it. NULL: no
- * memory. */
-struct record *recorder_list(struct recorder *r, size_t max, size_t *n);
+/* The newest record of that id; false if there is none, or it is not the tenant's (NULL:
+ * anybody's).
+ */
+bool recorder_get(struct recorder *r, const char *tenant, const char *id, struct record *out);
+/* Copies of at most max records of the tenant (NULL: of all), live ones first, each part newest
+ * first; free() it. NULL: no memory. */
+struct record *recorder_list(struct recorder *r, const char *tenant, size_t max, size_t *n);
 
 #endif

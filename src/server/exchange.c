@@ -287,6 +287,7 @@ struct exchange *exchange_new(struct server *s, struct conn *c, const char *targ
     x->conn = c;
     x->pins = 1;
     x->hub = s->params.hub;
+    x->gate = s->params.gate;
     x->target_len = len;
     x->started_ns = clock_mono_ns();
     x->http = (struct http_request){

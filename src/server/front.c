@@ -273,6 +273,9 @@ static void read_head(struct exchange *x, struct MHD_Connection *mhd, const char
         find_route(x, method);
     }
     read_origin(x);
+    if (!x->fault && x->route && x->gate && !x->server->closing &&
+        x->gate->shows_nothing(x->hub, x->route, &x->http))
+        refuse(x, 0, ERR_AUTH, "Not authenticated");
     if (x->server->closing) {
         x->must_close = true;
         refuse(x, 503, ERR_STOPPING, STOPPING_TEXT);
@@ -356,7 +359,11 @@ static enum MHD_Result body_arrived(struct exchange *x, const char *data, size_t
 static void run_handler(struct exchange *x)
 {
     struct sink *sink = exchange_hand_out(x);
-    x->route->handler(x->hub, &x->http, sink);
+    const struct gate *gate = x->gate;
+    if (gate)
+        gate->serve(x->hub, x->route, &x->http, sink);
+    else
+        x->route->handler(x->hub, &x->http, sink);
     /* The handler has copied what it needs; a stream may last for hours. */
     buf_free(&x->body);
     x->http.body = "";
@@ -400,6 +407,11 @@ static void submit(struct exchange *x)
     exchange_fail(x, 503, &error);
 }
 
+static bool is_quick(const struct exchange *x)
+{
+    return x->gate ? x->gate->is_quick(x->hub, x->route) : x->route->flags & ROUTE_INLINE;
+}
+
 static void dispatch(struct exchange *x)
 {
     x->dispatched = true;
@@ -411,7 +423,7 @@ static void dispatch(struct exchange *x)
         exchange_fail(x, x->fault_status, x->fault);
     } else if (!x->route) {
         answer_options(x);
-    } else if (x->route->flags & ROUTE_INLINE) {
+    } else if (is_quick(x)) {
         run_handler(x);
     } else {
         submit(x);

@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "api/route.h"
+#include "api/access.h"
 #include "base/err.h"
 #include "base/thread.h"
 
@@ -40,6 +40,7 @@ struct server_params {
     int64_t ping_ms;         /* ": ping" on an event stream that has said nothing for so long */
     size_t max_queued;       /* bytes that a slow reader may leave unread before it is dropped */
     const char *allowed_origins; /* CSV or "*" (then never with credentials); "" = no CORS */
+    const struct gate *gate;     /* who may call what; NULL: everybody everything */
     struct pool *pool;           /* borrowed */
     struct hub *hub;             /* borrowed: handed to handlers */
 };

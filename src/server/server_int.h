@@ -72,6 +72,7 @@ struct exchange {
     struct buf body;
     const struct route *route;
     struct hub *hub;
+    const struct gate *gate;
     uintptr_t wire_target; /* where libmicrohttpd holds it */
     size_t target_len;
     bool http_1_0;

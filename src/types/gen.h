@@ -111,7 +111,7 @@ struct gen_request {
     enum gen_kind kind;
     const char *request_id;
     const char *model;  /* as the client named it; "" = the default model */
-    const char *tenant; /* whose queue share and cache; "" until there are accounts */
+    const char *tenant; /* whose queue share and cache: the user; "" where nobody asks */
 
     const struct message *messages; /* GEN_CHAT: at least one */
     size_t n_messages;

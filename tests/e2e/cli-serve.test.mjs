@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 import test from 'node:test';
 
-import { runHearth, sleep, startHub, tempDir, until } from './support/hearth.mjs';
+import { runHearth, startHub, tempDir } from './support/hearth.mjs';
 
 test('one calm line when it listens, and how to get a real model', async () => {
   const hub = await startHub();
@@ -141,13 +141,20 @@ test('preloading is over soon after start', async () => {
   await hub.stop();
 });
 
-test('listening for everybody is said loudly', async () => {
+test('listening for everybody takes accounts', async () => {
   const hub = await startHub({ args: ['--host', '0.0.0.0', '--no-preload'] });
   // On standard error, which may be read after the line on standard output that startHub waits for.
-  await until(() => /WARNING: listening on 0\.0\.0\.0/.test(hub.log), 10000, 'the warning');
+  await until(() => /every call needs a user.*\n.*WARNING.*anybody.*can make an account/.test(hub.log), 10000, 'the warning');
   assert.match(hub.url, /127\.0\.0\.1/);
   assert.equal((await fetch(`${hub.url}/health`)).status, 200);
+  const refused = await fetch(`${hub.url}/v1/models`);
+  assert.equal(refused.status, 401);
+  assert.equal(refused.headers.get('www-authenticate'), 'Bearer');
+  assert.equal((await refused.json()).error.type, 'authentication_error');
   await hub.stop();
+  const off = await runHearth(['serve', '--host', '0.0.0.0', '--port', '0'], { env: { HEARTH_AUTH: 'off' } });
+  assert.equal(off.code, 1);
+  assert.match(off.stderr, /HEARTH_AUTH is off, and with HOST=0\.0\.0\.0 anybody/);
 });
 
 test('settings come from hearth.env and .env; flags win', async () => {

@@ -31,7 +31,7 @@ async function events(response, onEvent = () => false) {
         if (colon > 0) event[line.slice(0, colon)] = line.slice(colon + 1).trimStart();
       }
       if (!event.event) continue;
-      const one = { id: Number(event.id), type: event.event, data: JSON.parse(event.data) };
+      const one = { id: Number.parseInt(event.id, 10), at: event.id, type: event.event, data: JSON.parse(event.data) };
       list.push(one);
       if (onEvent(one)) return list;
     }
@@ -130,7 +130,7 @@ test('a client that lost its connection goes on where it was', async () => {
     return e.id === 5;
   });
   leave.abort();
-  const rest = await events(await fetch(`${hub.url}/api/v1/chat/stream/${id}`, { headers: { ...auth(), 'last-event-id': '5' } }));
+  const rest = await events(await fetch(`${hub.url}/api/v1/chat/stream/${id}`, { headers: { ...auth(), 'last-event-id': seen.at(-1).at } }));
   assert.equal(rest[0].id, 6);
   assert.equal(rest.at(-1).type, 'done');
   const message = (await get('/conversations/c4')).messages[1];

@@ -14,6 +14,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct call_env env = {.request_id = "fuzz",
+                                    .tenant = "",
                                     .temperature = 0.7,
                                     .top_p = 0.9,
                                     .max_tokens = 2048,

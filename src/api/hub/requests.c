@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/hub/hub_int.h"
+#include "auth/auth.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -153,6 +154,12 @@ static void write_record(struct jw *w, const struct record *r)
 
 /* ---- handlers ------------------------------------------------------------------------------ */
 
+/* Whose requests the caller may see: NULL is everybody's. */
+static const char *tenant_of(const struct http_request *req)
+{
+    return req->who && !req->who->admin ? req->who->user_id : NULL;
+}
+
 static void respond(struct sink *sink, const struct http_request *req, struct buf *body)
 {
     static const struct sink_header headers[] = {{"Cache-Control", "no-store"}};
@@ -183,7 +190,7 @@ void hub_requests(struct hub *hub, const struct http_request *req, struct sink *
     struct record *records = NULL;
     enum err err = read_limit(req, &limit, &error);
     if (!err) {
-        records = recorder_list(hub->recorder, (size_t)limit, &n);
+        records = recorder_list(hub->recorder, tenant_of(req), (size_t)limit, &n);
         if (!records) err = err_set(&error, ERR_NOMEM, "not enough memory for the list");
     }
     if (err) {
@@ -210,7 +217,7 @@ static void send_record(struct hub *hub, const struct http_request *req, struct 
 {
     struct error error;
     struct record record;
-    if (!recorder_get(hub->recorder, req->params[0], &record)) {
+    if (!recorder_get(hub->recorder, tenant_of(req), req->params[0], &record)) {
         err_set(&error, ERR_NOT_FOUND,
                 "there is no request %.128s among the last %lld (the setting HEARTH_REQUESTS_KEPT)",
                 req->params[0], (long long)config_int(hub->config, CONFIG_REQUESTS_KEPT));
@@ -235,7 +242,8 @@ void hub_request(struct hub *hub, const struct http_request *req, struct sink *s
 void hub_request_cancel(struct hub *hub, const struct http_request *req, struct sink *sink)
 {
     struct error error;
-    if (recorder_cancel_record(hub->recorder, req->params[0], CANCELLED_BY_CALL, &error))
+    if (recorder_cancel_record(hub->recorder, tenant_of(req), req->params[0], CANCELLED_BY_CALL,
+                               &error))
         api_error(sink, req, &error);
     else
         send_record(hub, req, sink);

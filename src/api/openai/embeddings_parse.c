@@ -46,8 +46,8 @@ static enum err parse_inputs(const json_t *input, struct embed_request *req, str
 static enum err fill(const struct embed_fields *f, const struct call_env *env,
                      struct embed_request *req, struct error *error)
 {
-    req->tenant = "";
     enum err err = copy_text(req->arena, env->request_id, &req->request_id, error);
+    if (!err) err = copy_text(req->arena, env->tenant, &req->tenant, error);
     if (!err) err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
     if (!err) err = params_priority(f->priority, env, &req->priority, error);
     if (!err) err = keep_alive_read(f->keep_alive, &req->keep_alive_ms, error);

@@ -32,6 +32,7 @@ enum {
 struct call_env {
     const char *request_id;
     const char *priority; /* header X-Priority or NULL */
+    const char *tenant;   /* the user who calls; "" where nobody asked */
     double temperature, top_p;
     int64_t max_tokens, default_priority;
     int64_t now_ms; /* clock_mono_ms, from which deadlines count */

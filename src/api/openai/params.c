@@ -8,6 +8,7 @@
 
 #include "api/control.h"
 #include "api/request.h"
+#include "auth/auth.h"
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/str.h"
@@ -18,6 +19,7 @@ enum err call_read(const struct config *config, const struct http_request *req,
     *env = (struct call_env){
         .request_id = req->request_id,
         .priority = req->header(req, "X-Priority"),
+        .tenant = req->who ? req->who->user_id : "",
         .temperature = config_double(config, CONFIG_DEFAULT_TEMPERATURE),
         .top_p = config_double(config, CONFIG_DEFAULT_TOP_P),
         .max_tokens = config_int(config, CONFIG_DEFAULT_MAX_TOKENS),
@@ -305,7 +307,6 @@ static enum err fill_request(const struct gen_fields *f, const struct call_env *
 {
     req->parallel_tool_calls = f->parallel_tool_calls;
     req->n = (int32_t)f->n;
-    req->tenant = "";
     req->sampling = (struct sampling){
         .temperature = (float)f->temperature,
         .top_k = f->top_k < 0 ? 0 : (int32_t)f->top_k,
@@ -322,6 +323,7 @@ static enum err fill_request(const struct gen_fields *f, const struct call_env *
         return field_error(error, "", "repeat_penalty", "must be greater than 0, got %g",
                            f->repeat_penalty);
     enum err err = copy_text(req->arena, env->request_id, &req->request_id, error);
+    if (!err) err = copy_text(req->arena, env->tenant, &req->tenant, error);
     if (!err) err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
     if (!err) err = read_max_tokens(f, env, &req->max_tokens, error);
     if (!err) err = params_priority(f->priority, env, &req->priority, error);

@@ -43,9 +43,9 @@ static enum err parse_documents(const json_t *documents, struct embed_request *r
 static enum err fill(const struct rerank_fields *f, const struct call_env *env,
                      struct embed_request *req, struct error *error)
 {
-    req->tenant = "";
     if (!f->query[0]) return field_error(error, "", "query", "must not be empty");
     enum err err = copy_text(req->arena, env->request_id, &req->request_id, error);
+    if (!err) err = copy_text(req->arena, env->tenant, &req->tenant, error);
     if (!err) err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
     if (!err) err = copy_text(req->arena, f->query, &req->query, error);
     if (!err) err = params_priority(f->priority, env, &req->priority, error);

@@ -258,7 +258,7 @@ static void invite(struct hub *hub, const struct http_request *req, struct sink 
     enum { VALID_MS = 7 * 24 * 3600 * 1000 };
     struct v1_call c;
     char secret[AUTH_SECRET_MAX];
-    if (!v1_begin(&c, hub, req, sink, V1_ADMIN)) return;
+    if (!v1_begin(&c, hub, req, sink, V1_USER)) return;
     enum err e = auth_invite(c.auth, c.who.user_id, VALID_MS, secret, &c.error);
     if (!e) {
         jw_obj(&c.w);
@@ -275,7 +275,7 @@ static void read_audit(struct hub *hub, const struct http_request *req, struct s
     struct store_audit *list;
     size_t n = 0;
     int64_t limit = 100, before = INT64_MAX;
-    if (!v1_begin(&c, hub, req, sink, V1_ADMIN)) return;
+    if (!v1_begin(&c, hub, req, sink, V1_USER)) return;
     enum err e = v1_query_int(&c, "limit", 1, 1000, &limit);
     if (!e) e = v1_query_int(&c, "before", 0, INT64_MAX, &before);
     if (!e) e = store_audit_list(c.store, before, (int32_t)limit, c.arena, &list, &n, &c.error);
@@ -301,9 +301,9 @@ static void read_audit(struct hub *hub, const struct http_request *req, struct s
 
 /* clang-format off */
 const struct route v1_auth_routes[] = {
-    {HTTP_POST, "/api/v1/auth/register", sign_up, 0, "Accounts", "Make an account", "Registration", "User"},
-    {HTTP_POST, "/api/v1/auth/login", login, 0, "Accounts", "Log in", "Login", "Tokens"},
-    {HTTP_POST, "/api/v1/auth/refresh", refresh, 0, "Accounts", "New tokens for a refresh token", "Refresh", "Tokens"},
+    {HTTP_POST, "/api/v1/auth/register", sign_up, ROUTE_PUBLIC, "Accounts", "Make an account", "Registration", "User"},
+    {HTTP_POST, "/api/v1/auth/login", login, ROUTE_PUBLIC, "Accounts", "Log in", "Login", "Tokens"},
+    {HTTP_POST, "/api/v1/auth/refresh", refresh, ROUTE_PUBLIC, "Accounts", "New tokens for a refresh token", "Refresh", "Tokens"},
     {HTTP_POST, "/api/v1/auth/logout", logout, 0, "Accounts", "End every login of the user", NULL, NULL},
     {HTTP_GET, "/api/v1/auth/me", me, 0, "Accounts", "Who is logged in", NULL, "User"},
     {HTTP_PATCH, "/api/v1/auth/me", change_me, 0, "Accounts", "Change address or settings", "UserChange", "User"},
@@ -311,8 +311,8 @@ const struct route v1_auth_routes[] = {
     {HTTP_GET, "/api/v1/auth/keys", list_keys, 0, "Accounts", "The user's API keys", NULL, NULL},
     {HTTP_POST, "/api/v1/auth/keys", make_key, 0, "Accounts", "Make an API key", "KeyRequest", NULL},
     {HTTP_DELETE, "/api/v1/auth/keys/{id}", delete_key, 0, "Accounts", "Revoke an API key", NULL, NULL},
-    {HTTP_POST, "/api/v1/auth/invitations", invite, 0, "Accounts", "Invite somebody (admins)", NULL, NULL},
-    {HTTP_GET, "/api/v1/audit", read_audit, 0, "Accounts", "Security events, the newest first (admins)", NULL, NULL},
+    {HTTP_POST, "/api/v1/auth/invitations", invite, ROUTE_ADMIN, "Accounts", "Invite somebody (admins)", NULL, NULL},
+    {HTTP_GET, "/api/v1/audit", read_audit, ROUTE_ADMIN, "Accounts", "Security events, the newest first (admins)", NULL, NULL},
     {.path = NULL}};
 
 #define W(json, type, schema, help) {json, FIELD_##type, FIELD_REQUIRED, 0, 0, schema, help, FIELD_NOWHERE}

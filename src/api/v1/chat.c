@@ -12,7 +12,7 @@
 #include "chat/chat.h"
 #include "hub/hub.h"
 
-enum { NOT_SAID = INT32_MIN, EVENT_HEAD = 64, TEXT_MAX = 32 << 20 };
+enum { NOT_SAID = INT32_MIN, EVENT_HEAD = 96, TEXT_MAX = 32 << 20 };
 
 /* ---- the request --------------------------------------------------------------------------- */
 
@@ -121,7 +121,8 @@ static void write_event(void *sink, const struct chat_event *ev)
 {
     char head[EVENT_HEAD];
     struct buf out;
-    str_printf(head, sizeof head, "id: %lld\nevent: %s\ndata: ", (long long)ev->id, ev->word);
+    str_printf(head, sizeof head, "id: %lld-%lld\nevent: %s\ndata: ", (long long)ev->id,
+               (long long)ev->at, ev->word);
     buf_init(&out, TEXT_MAX);
     buf_puts(&out, head);
     buf_append(&out, ev->data, ev->len);
@@ -166,46 +167,129 @@ static void chat_stream(struct hub *hub, const struct http_request *req, struct 
 
 /* ---- taking a stream up again ---------------------------------------------------------------- */
 
-static enum err read_after(struct v1_call *c, int64_t *after)
+/* An event's id as clients see it: its number in the turn, and how much of the text had been told
+ * with it, so that a stream is also taken up when only the store has its text. */
+struct place {
+    int64_t id, at;
+};
+
+static bool parse_place(const char *text, struct place *out)
+{
+    char number[24];
+    size_t n = strcspn(text, "-");
+    *out = (struct place){0, 0};
+    if (n >= sizeof number) return false;
+    memcpy(number, text, n);
+    number[n] = '\0';
+    if (!str_to_i64(number, 0, INT64_MAX, &out->id)) return false;
+    return !text[n] || str_to_i64(text + n + 1, 0, INT64_MAX, &out->at);
+}
+
+static enum err read_after(struct v1_call *c, struct place *after)
 {
     const char *text = c->req->header(c->req, "Last-Event-ID");
     if (!text) text = c->req->query(c->req, "after");
-    *after = 0;
-    if (!text || !*text || str_to_i64(text, 0, INT64_MAX, after)) return OK;
+    *after = (struct place){0, 0};
+    if (!text || !*text || parse_place(text, after)) return OK;
     return err_set_param(&c->error, ERR_INVALID, "Last-Event-ID",
                          "Last-Event-ID must be the id of an event, got %.40s", text);
 }
 
-static void put_event(struct buf *out, int64_t id, const char *word, const char *key,
-                      const char *value)
-{
+/* A stream that is told from the store. */
+struct replay {
+    struct buf *out;
+    struct place place; /* of the last event */
     struct jw w;
-    buf_printf(out, "id: %lld\nevent: %s\ndata: ", (long long)id, word);
-    jw_init(&w, out);
-    jw_obj(&w);
-    jw_kstr(&w, key, value);
-    jw_obj_end(&w);
-    buf_puts(out, "\n\n");
+};
+
+static void begin_event(struct replay *r, const char *word, size_t text)
+{
+    r->place.id++;
+    r->place.at += (int64_t)text;
+    buf_printf(r->out, "id: %lld-%lld\nevent: %s\ndata: ", (long long)r->place.id,
+               (long long)r->place.at, word);
+    jw_init(&r->w, r->out);
+    jw_obj(&r->w);
 }
 
-/* The turn is no longer in memory (it ended long ago, or the hub was restarted): what the store has
- * of it, as a stream that begins anew. */
-static enum err replay(struct v1_call *c, const char *answer_id)
+static void end_event(struct replay *r)
+{
+    jw_obj_end(&r->w);
+    buf_puts(r->out, "\n\n");
+}
+
+/* What of the text lies behind `at`, of which `before` bytes are other text. */
+static void put_rest(struct replay *r, const char *word, const char *text, size_t before)
+{
+    size_t len = strlen(text), skip = (size_t)r->place.at;
+    skip = skip > before ? skip - before : 0;
+    if (skip >= len) return;
+    begin_event(r, word, len - skip);
+    jw_kstr(&r->w, "text", text + skip);
+    end_event(r);
+}
+
+static void put_end(struct replay *r, const struct store_message *m)
+{
+    struct error error;
+    json_t *meta = NULL;
+    if (json_parse(m->meta, strlen(m->meta), &meta, &error)) meta = NULL; /* our own writer's */
+    const json_t *why = json_object_get(meta, "error");
+    const char *finish = json_string_value(json_object_get(meta, "finish_reason"));
+    const char *code = json_string_value(json_object_get(why, "code"));
+    const char *words = json_string_value(json_object_get(why, "message"));
+    if (m->status == STORE_COMPLETE || m->status == STORE_STOPPED) {
+        begin_event(r, "done", 0);
+        if (!finish) finish = m->status == STORE_STOPPED ? "cancelled" : "stop";
+        jw_kstr(&r->w, "finish_reason", finish);
+    } else {
+        begin_event(r, "error", 0);
+        jw_kstr(&r->w, "code", code ? code : "stopping");
+        jw_kstr(&r->w, "message",
+                words ? words
+                      : "the hub stopped before the answer was complete; ask again with "
+                        "regenerate");
+    }
+    jw_kstr(&r->w, "message_id", m->id);
+    end_event(r);
+    json_decref(meta);
+}
+
+/* Whether the client's text is the beginning of what the store has: the last two seconds of an
+ * answer may be lost with the hub, and ids may be made up. */
+static bool continues(const struct store_message *m, size_t reasoning, int64_t at)
+{
+    size_t all = reasoning + strlen(m->content), n = (size_t)at;
+    if (at < 0 || n > all) return false;
+    const char *next = n < reasoning ? m->reasoning + n : m->content + (n - reasoning);
+    return ((unsigned char)*next & 0xc0) != 0x80; /* between two characters */
+}
+
+/* The turn is no longer in memory (it ended long ago, or the hub was restarted): the rest of it
+ * from the store. Where that does not continue what the client has, the stream begins anew, with
+ * `reset` in its meta event. */
+static enum err replay(struct v1_call *c, const char *answer_id, struct place after)
 {
     struct store_message m;
     char conversation[STORE_ID_MAX];
     enum err e = store_message_get(c->store, c->who.user_id, answer_id, c->arena, &m, conversation,
                                    &c->error);
     if (e) return e;
-    put_event(&c->out, 1, "meta", "conversation_id", conversation);
-    if (m.reasoning) put_event(&c->out, 2, "reasoning", "text", m.reasoning);
-    put_event(&c->out, 3, "delta", "text", m.content);
-    if (m.status == STORE_FAILED || m.status == STORE_STREAMING)
-        put_event(&c->out, 4, "error", "message",
-                  "the hub stopped before the answer was complete; ask again with regenerate");
-    else
-        put_event(&c->out, 4, "done", "finish_reason",
-                  m.status == STORE_STOPPED ? "cancelled" : "stop");
+    struct replay r = {.out = &c->out, .place = after};
+    size_t reasoning = m.reasoning ? strlen(m.reasoning) : 0;
+    bool reset = after.id && !continues(&m, reasoning, after.at);
+    if (!after.id || reset) {
+        r.place = (struct place){0, 0};
+        begin_event(&r, "meta", 0);
+        jw_kstr(&r.w, "conversation_id", conversation);
+        jw_kstr(&r.w, "question_id", m.parent_id);
+        jw_kstr(&r.w, "message_id", m.id);
+        if (reset) jw_kbool(&r.w, "reset", true);
+        end_event(&r);
+    }
+    if (m.reasoning) put_rest(&r, "reasoning", m.reasoning, 0);
+    put_rest(&r, "delta", m.content, reasoning);
+    put_end(&r, &m);
     c->type = "text/event-stream";
     return OK;
 }
@@ -213,15 +297,15 @@ static enum err replay(struct v1_call *c, const char *answer_id)
 static void resume(struct hub *hub, const struct http_request *req, struct sink *sink)
 {
     struct v1_call c;
-    int64_t after;
+    struct place after;
     if (!v1_begin(&c, hub, req, sink, V1_USER)) return;
     enum err e = read_after(&c, &after);
     if (!e && chat_has(hub->chat, c.who.user_id, req->params[0])) {
-        (void)stream(&c, req->params[0], after);
+        (void)stream(&c, req->params[0], after.id);
         v1_drop(&c);
         return;
     }
-    if (!e) e = replay(&c, req->params[0]);
+    if (!e) e = replay(&c, req->params[0], after);
     v1_end(&c, 200, e);
 }
 

@@ -18,9 +18,9 @@
 #include "base/json.h"
 
 enum v1_flags {
-    V1_USER = 1 << 0,  /* a user must be logged in: c.who */
-    V1_ADMIN = 1 << 1, /* and be an admin */
-    V1_BODY = 1 << 2,  /* the body must be a JSON object: c.body */
+    V1_USER = 1 << 0, /* a user is calling: c.who. The route must not be ROUTE_PUBLIC; for admins
+                         alone it is ROUTE_ADMIN */
+    V1_BODY = 1 << 1, /* the body must be a JSON object: c.body */
 };
 
 struct v1_call {

@@ -15,6 +15,7 @@
 #include "api/request.h"
 
 static const struct call_env env = {.request_id = "req-1",
+                                    .tenant = "",
                                     .temperature = 0.7,
                                     .top_p = 0.9,
                                     .max_tokens = 2048,

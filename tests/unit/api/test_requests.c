@@ -78,7 +78,7 @@ static void a_request_under_way(void **state)
     call_path(&r, CHAT, WHOLE);
     wait_until_waiting(&r, 1);
     struct record rec; /* the sink is in use: asked directly */
-    assert_true(recorder_get(r.hub.recorder, "req-test", &rec));
+    assert_true(recorder_get(r.hub.recorder, NULL, "req-test", &rec));
     assert_int_equal(rec.state, RECORD_WAITING);
     assert_int_equal(rec.position, 3);
     assert_int_equal(rec.wait_ms, 1200);

@@ -154,7 +154,7 @@ static void send_type(int call, enum gen_event_type type)
 static struct record get(const char *id)
 {
     struct record r;
-    if (!recorder_get(rec, id, &r)) fail_msg("no record %s", id);
+    if (!recorder_get(rec, NULL, id, &r)) fail_msg("no record %s", id);
     return r;
 }
 
@@ -279,20 +279,20 @@ static void test_only_the_last_ones_are_kept(void **state)
         str_printf(id, sizeof id, "r%d", i);
         generate(id);
     }
-    struct record *list = recorder_list(rec, 100, &n); /* live ones are all there */
+    struct record *list = recorder_list(rec, NULL, 100, &n); /* live ones are all there */
     assert_int_equal(n, 10);
     assert_string_equal(list[0].id, "r9");
     free(list);
     for (int i = 0; i < 9; i++) send_type(i, GEN_EV_DONE);
-    list = recorder_list(rec, 100, &n);
+    list = recorder_list(rec, NULL, 100, &n);
     assert_int_equal(n, 4);
     assert_string_equal(list[0].id, "r9"); /* under way */
     assert_string_equal(list[1].id, "r8");
     assert_string_equal(list[3].id, "r6");
     free(list);
     struct record r;
-    assert_false(recorder_get(rec, "r5", &r));
-    list = recorder_list(rec, 2, &n);
+    assert_false(recorder_get(rec, NULL, "r5", &r));
+    list = recorder_list(rec, NULL, 2, &n);
     assert_int_equal(n, 2);
     free(list);
     send_type(9, GEN_EV_ERROR);
@@ -302,7 +302,7 @@ static void test_only_the_last_ones_are_kept(void **state)
     uint64_t last = generate("x");
     assert_int_equal(get("x").state, RECORD_PREPARING);
     send_type(0, GEN_EV_DONE);
-    assert_false(recorder_get(rec, "x", &r));
+    assert_false(recorder_get(rec, NULL, "x", &r));
     recorder_wrote(rec, last, 5); /* too late: harmless */
     hand.refuse = ERR_BUSY;
     generate("y");
@@ -341,7 +341,7 @@ static void cancel_inside(struct hand *h)
 {
     (void)h;
     struct error error;
-    assert_int_equal(recorder_cancel_record(rec, "a", CANCELLED_BY_CALL, &error), OK);
+    assert_int_equal(recorder_cancel_record(rec, NULL, "a", CANCELLED_BY_CALL, &error), OK);
 }
 
 static void end_inside(struct hand *h)
@@ -367,8 +367,10 @@ static void test_cancels(void **state)
     int before = hand.n_cancels;
     provider_cancel(recorder_provider(rec), id); /* over */
     assert_int_equal(hand.n_cancels, before);
-    assert_int_equal(recorder_cancel_record(rec, "a", CANCELLED_BY_CALL, &error), ERR_CONFLICT);
-    assert_int_equal(recorder_cancel_record(rec, "b", CANCELLED_BY_CALL, &error), ERR_NOT_FOUND);
+    assert_int_equal(recorder_cancel_record(rec, NULL, "a", CANCELLED_BY_CALL, &error),
+                     ERR_CONFLICT);
+    assert_int_equal(recorder_cancel_record(rec, NULL, "b", CANCELLED_BY_CALL, &error),
+                     ERR_NOT_FOUND);
     recorder_free(rec);
 
     open_with(10); /* before the inner provider gave its id */
@@ -461,10 +463,10 @@ static void *look(void *arg)
         struct record r;
         struct recorder_counts c;
         struct error error;
-        free(recorder_list(rec, 20, &n));
-        (void)recorder_get(rec, "t", &r);
+        free(recorder_list(rec, NULL, 20, &n));
+        (void)recorder_get(rec, NULL, "t", &r);
         recorder_counts(rec, &c);
-        if (recorder_cancel_record(rec, "t.2", CANCELLED_BY_CALL, &error) == OK) continue;
+        if (recorder_cancel_record(rec, NULL, "t.2", CANCELLED_BY_CALL, &error) == OK) continue;
     }
     return arg;
 }

@@ -1,0 +1,135 @@
+/* Who may call which route; see access.h. */
+#include "api/access.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "auth/auth.h"
+#include "base/str.h"
+#include "hub/hub.h"
+
+/* ---- scopes -------------------------------------------------------------------------------- */
+
+struct scope_row {
+    const char *prefix; /* of the route's path */
+    const char *scope;
+    bool counted; /* its POSTs are what the quotas on requests count */
+};
+
+/* The first row that fits. */
+static const struct scope_row rows[] = {
+    {"/v1/chat/", "chat", true},
+    {"/v1/completions", "chat", true},
+    {"/v1/embeddings", "embed", true},
+    {"/v1/rerank", "embed", true},
+    {"/v2/rerank", "embed", true},
+    {"/v1/models", "models", false},
+    {"/adapters", "models", false},
+    {"/v1/queue", "requests", false},
+    {"/v1/requests", "requests", false},
+    {"/v1/cache", "requests", false},
+    {"/metrics", "metrics", false},
+    {"/api/v1/chat", "chat", true},
+    {"/api/v1/conversations", "conversations", false},
+    {"/api/v1/files", "files", false},
+    {"/api/v1/folders", "files", false},
+    {"/api/v1/collections", "files", false},
+    {"/api/v1/search", "files", true},
+    {"/api/v1/jobs", "jobs", false},
+    {"/api/v1/models", "models", false},
+    {"/api/v1/stats/system", "admin", false},
+    {"/api/v1/stats/", "account", false},
+    {"/api/v1/auth/invitations", "admin", false},
+    {"/api/v1/auth/", "account", false},
+    {"/api/v1/users", "admin", false},
+    {"/api/v1/audit", "admin", false},
+};
+
+static const struct scope_row *row_of(const struct route *route)
+{
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (str_starts(route->path, rows[i].prefix)) return &rows[i];
+    return NULL;
+}
+
+const char *access_scope(const struct route *route)
+{
+    /* Who one is may be asked with any key. */
+    if (route->method == HTTP_GET && str_eq(route->path, "/api/v1/auth/me")) return "";
+    const struct scope_row *row = row_of(route);
+    return row ? row->scope : NULL;
+}
+
+/* ---- the caller ---------------------------------------------------------------------------- */
+
+static bool asks_for_user(const struct hub *hub, const struct route *route)
+{
+    if (route->flags & ROUTE_PUBLIC) return false;
+    return hub->guarded || str_starts(route->path, "/api/v1/");
+}
+
+/* NULL: nothing of it. A proxy's own password ("Basic ...") may stand beside an API key. */
+static const char *shown(const struct http_request *req)
+{
+    const char *bearer = req->header(req, "Authorization");
+    const char *key = req->header(req, "X-Api-Key");
+    return key && *key && (!bearer || strncasecmp(bearer, "Bearer ", 7) != 0) ? key : bearer;
+}
+
+static enum err check_rights(const struct route *route, const struct auth_identity *who,
+                             struct error *error)
+{
+    const char *scope = access_scope(route);
+    if ((route->flags & ROUTE_ADMIN) && !who->admin)
+        return err_set(error, ERR_FORBIDDEN, "this takes an admin");
+    if (!*who->scopes || (scope && (!*scope || auth_may(who, scope)))) return OK;
+    return err_set(error, ERR_FORBIDDEN, "the API key's scopes (%s) do not have %s", who->scopes,
+                   scope ? scope : "this");
+}
+
+static enum err check_caller(struct hub *hub, const struct route *route,
+                             const struct http_request *req, struct auth_identity *who,
+                             struct error *error)
+{
+    struct store *store;
+    struct auth *auth;
+    enum err e = accounts_open(hub->accounts, &store, &auth, error);
+    if (!e) e = auth_check(auth, shown(req), who, error);
+    if (!e) e = check_rights(route, who, error);
+    return e;
+}
+
+/* ---- the gate ------------------------------------------------------------------------------ */
+
+static bool is_quick(const struct hub *hub, const struct route *route)
+{
+    return (route->flags & ROUTE_INLINE) && !asks_for_user(hub, route);
+}
+
+static bool shows_nothing(const struct hub *hub, const struct route *route,
+                          const struct http_request *req)
+{
+    return asks_for_user(hub, route) && !shown(req);
+}
+
+static void serve(struct hub *hub, const struct route *route, struct http_request *req,
+                  struct sink *sink)
+{
+    struct auth_identity who;
+    struct error error;
+    if (!asks_for_user(hub, route)) {
+        route->handler(hub, req, sink);
+        return;
+    }
+    if (check_caller(hub, route, req, &who, &error)) {
+        api_error(sink, req, &error);
+        sink_unref(sink);
+        return;
+    }
+    req->who = &who;
+    route->handler(hub, req, sink);
+    req->who = NULL;
+}
+
+const struct gate access_gate = {
+    .name = "access", .is_quick = is_quick, .shows_nothing = shows_nothing, .serve = serve};
