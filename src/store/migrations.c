@@ -214,6 +214,33 @@ static const char vectors_down_pg[] =
     " LOOP EXECUTE 'DROP TABLE ' || t.name; END LOOP; END $$;" VECTORS_DOWN
     "DROP FUNCTION vectors_gone();";
 
+/* ---- 5: usage ------------------------------------------------------------------------------ */
+
+/* In quotas NULL is the default of the settings and 0 is no limit. `who` of a minute is a user or
+ * an API key; a minute's rows are gone ten minutes later. */
+#define USAGE_UP                                                                                   \
+    "CREATE TABLE quotas ("                                                                        \
+    " user_id TEXT PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,"                           \
+    " requests_per_minute BIGINT,"                                                                 \
+    " requests_per_day BIGINT,"                                                                    \
+    " tokens_per_minute BIGINT,"                                                                   \
+    " tokens_per_day BIGINT,"                                                                      \
+    " streams BIGINT,"                                                                             \
+    " storage_bytes BIGINT);"                                                                      \
+    "CREATE TABLE usage_days ("                                                                    \
+    " user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,"                              \
+    " day BIGINT NOT NULL,"                                                                        \
+    " requests BIGINT NOT NULL,"                                                                   \
+    " prompt_tokens BIGINT NOT NULL,"                                                              \
+    " completion_tokens BIGINT NOT NULL,"                                                          \
+    " PRIMARY KEY (user_id, day));"                                                                \
+    "CREATE TABLE usage_minutes ("                                                                 \
+    " who TEXT NOT NULL,"                                                                          \
+    " minute BIGINT NOT NULL,"                                                                     \
+    " requests BIGINT NOT NULL,"                                                                   \
+    " tokens BIGINT NOT NULL,"                                                                     \
+    " PRIMARY KEY (who, minute));"
+
 const struct migration migrations[] = {
     {.version = 1, .name = "accounts", .up = ACCOUNTS_UP, .down = ACCOUNTS_DOWN},
     {.version = 2,
@@ -233,6 +260,10 @@ const struct migration migrations[] = {
      .up_pg = vectors_up_pg,
      .down = vectors_down,
      .down_pg = vectors_down_pg},
+    {.version = 5,
+     .name = "usage",
+     .up = USAGE_UP,
+     .down = "DROP TABLE usage_minutes; DROP TABLE usage_days; DROP TABLE quotas;"},
 };
 
 const size_t n_migrations = sizeof migrations / sizeof *migrations;
@@ -262,6 +293,13 @@ const struct table tables[] = {
     {"vector_sets", "n, model, dims, last_seq, removed, created_ms", "itiiii", "n"},
     {"vector_files", "n, file_id, collection_n", "iti", "n"},
     {"vectors", "n, set_n, collection_n, file_n, chunk_id, embedding", "iiiiib", "n"},
+    {"quotas",
+     "user_id, requests_per_minute, requests_per_day, tokens_per_minute, tokens_per_day, streams,"
+     " storage_bytes",
+     "tiiiiii", "user_id"},
+    {"usage_days", "user_id, day, requests, prompt_tokens, completion_tokens", "tiiii",
+     "day, user_id"},
+    {"usage_minutes", "who, minute, requests, tokens", "tiii", "minute, who"},
 };
 
 const size_t n_tables = sizeof tables / sizeof *tables;
