@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import { join } from 'node:path';
 import test from 'node:test';
 
-import { runHearth, startHub, tempDir } from './support/hearth.mjs';
+import { runHearth, sleep, startHub, tempDir, until } from './support/hearth.mjs';
 
 test('one calm line when it listens, and how to get a real model', async () => {
   const hub = await startHub();
