@@ -37,12 +37,13 @@ enum {
     DETERMINISTIC_PIECE = 32, /* prompt tokens */
     PIECE_LEAST = 8,          /* tokens; less is not worth a step */
     CROWD = 3,                /* prompts */
-    PIECE_EVEN = 8,           /* larger pieces are multiples of this: matrix kernels like it */
+    PIECE_EVEN = 16, /* larger pieces are multiples of this: 12 tokens take as long as 16 */
 };
 
 #define ALONE                3.0  /* targets: a piece beside which nobody generates */
 #define CROWDED              2.0  /* targets: a round while many prompts wait */
-#define SHARE_KEPT           0.12 /* of the target */
+#define SHARE_KEPT           0.05 /* of the target */
+#define ROUNDED_UP           1.10 /* times the time that is left, to make a piece even */
 #define PREFILL_LEAST        0.25 /* of a round's decoding, even if the target is missed by it */
 #define BACKGROUND_SHARE     0.25 /* of the time while urgent requests run */
 #define BACKGROUND_CREDIT_MS 30   /* most that the others can save up */
@@ -274,7 +275,9 @@ static int32_t piece_size(struct sched_model *m, const struct choice *c, double 
     if (!shape->n_prefills && !count_rows(m)) /* not known how long it takes, but nobody waits */
         n = least(most, SHAPE_GROWTH * SHAPE_FIRST_PIECE);
     if (n < PIECE_LEAST) n = least(PIECE_LEAST, most);
-    if (n < left && n > 2 * PIECE_EVEN) n -= n % PIECE_EVEN;
+    int32_t up = n + PIECE_EVEN - 1 - (n + PIECE_EVEN - 1) % PIECE_EVEN;
+    if (up <= most && shape_prefill_ms(shape, up, c->slot->n_kv) <= ROUNDED_UP * ms) return up;
+    if (n < left && n > PIECE_EVEN) n -= n % PIECE_EVEN;
     return n;
 }
 

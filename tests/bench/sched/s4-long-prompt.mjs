@@ -7,18 +7,23 @@ export const title = "a prompt of 3,000 tokens arrives while four streams decode
 
 const STREAMS = 4;
 
-function longestGap(times, from, to) {
-  const seen = times.filter((t) => t >= from && t <= to);
-  const before = times.filter((t) => t < from).at(-1) ?? from;
-  let gap = 0, last = before;
-  for (const t of [...seen, to]) {
-    gap = Math.max(gap, t - last);
-    last = t;
+// Between two tokens of one stream, from the newcomer's arrival to its first token.
+function longestGap({ times, plain }, from, to) {
+  let gap = 0;
+  for (let i = 1; i < times.length; i++) {
+    if (times[i] > from && times[i - 1] < to && plain[i]) gap = Math.max(gap, times[i] - times[i - 1]);
   }
   return gap;
 }
 
+// What disturbs a run only makes it longer, so the better one of two counts, for both servers.
 async function measure(b, kind, options) {
+  const runs = [];
+  for (let i = 0; i < b.rounds(2); i++) runs.push(await once(b, kind, options));
+  return Object.fromEntries(Object.keys(runs[0]).map((key) => [key, Math.min(...runs.map((r) => r[key]))]));
+}
+
+async function once(b, kind, options) {
   const server = await b.start(kind, { slots: 8, ctx: 4096, ...options });
   try {
     await server.complete(16, 8).done;
@@ -29,8 +34,8 @@ async function measure(b, kind, options) {
     const arrival = performance.now();
     const long = await server.complete(b.size(3000, 600), 4).done;
     const result = {
-      gap: Math.max(...readers.map((r) => longestGap(r.got.times, arrival, long.first))) / 1000,
-      quiet: Math.max(...readers.map((r) => longestGap(r.got.times, quietFrom, arrival))) / 1000,
+      gap: Math.max(...readers.map((r) => longestGap(r.got, arrival, long.first))) / 1000,
+      quiet: Math.max(...readers.map((r) => longestGap(r.got, quietFrom, arrival))) / 1000,
       ttft: long.ttft / 1000,
     };
     await Promise.all(readers.map((r) => r.leave()));

@@ -38,6 +38,7 @@ async function measure(b, kind, slots) {
       void s.leave();
     }
     await Promise.all(clients);
+    b.log(`${kind}, ${slots} slots: ${answered.length} short requests answered, TTFT p50 ${median(answered.map((m) => m.ttft)).toFixed(0)} ms`);
     const ttft = answered.map((m) => m.ttft / 1000);
     return {
       p50: median(ttft), p95: quantile(ttft, 0.95), total: median(answered.map((m) => (m.last - m.t0) / 1000)),

@@ -42,11 +42,12 @@ const textOf = (choice) => (choice.delta ? choice.delta.content ?? choice.delta.
 
 // A streamed generation. Returns at once; `.done` resolves with
 //   { t0, first, last, times, text, prompt, cached, predicted, ttft, finish }
-// where times are the arrivals of the chunks with text; it rejects on an error of the server. leave()
+// where times are the arrivals of the chunks with text (plain: such a chunk is one token; a character
+// beyond ASCII may be several, of which only the last one sends something); it rejects on an error of the server. leave()
 // closes the connection: done then resolves with what there was, and left = true.
 export function stream(port, path, body) {
   const text = JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } });
-  const got = { t0: performance.now(), first: 0, last: 0, times: [], text: "", usage: null, left: false, finish: null };
+  const got = { t0: performance.now(), first: 0, last: 0, times: [], plain: [], text: "", usage: null, left: false, finish: null };
   let pending = "", status = 0, failed = null;
   const onEvent = (event, now) => {
     const line = event.split("\n").find((l) => l.startsWith("data: "));
@@ -61,6 +62,7 @@ export function stream(port, path, body) {
     if (!piece) return;
     got.text += piece;
     got.times.push(now);
+    got.plain.push(piece.charCodeAt(0) < 128);
     got.last = now;
     if (!got.first) got.first = now;
   };

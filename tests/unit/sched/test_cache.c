@@ -66,11 +66,12 @@ static struct cache_entry *get(struct cache *c, int i)
     do {                                                                                           \
         int64_t end_ = clock_mono_ms() + WAIT_MS;                                                  \
         cache_poll(c);                                                                             \
-        while (!(what) && clock_mono_ms() < end_) {                                                \
+        bool is_; /* asked once more it might be otherwise again */                                \
+        while (!(is_ = (what)) && clock_mono_ms() < end_) {                                        \
             nanosleep(&(struct timespec){0, 200000}, NULL);                                        \
             cache_poll(c);                                                                         \
         }                                                                                          \
-        assert_true(what);                                                                         \
+        assert_true(is_);                                                                          \
     } while (0)
 
 static struct sched_cache_stats stats(struct cache *c)

