@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -26,6 +27,8 @@ struct models {
     pthread_mutex_t lock;
     struct scan *scan; /* NULL until first used */
     int64_t scanned_ms;
+    struct model_info outside; /* the last file that was asked for by its path; "" = none */
+    uint64_t outside_signature;
     struct catalog *catalog; /* NULL until first used; then constant */
     bool catalog_bad_told;
 };
@@ -300,7 +303,7 @@ static bool looks_like_path(const char *name)
     return *name == '/' || str_starts(name, "./") || str_starts(name, "../");
 }
 
-static enum err resolve_path(const char *name, struct model_info *out, struct error *error)
+static enum err inspect_path(const char *name, struct model_info *out, struct error *error)
 {
     struct error why;
     enum err e = gguf_inspect(name, out, &why);
@@ -312,18 +315,42 @@ static enum err resolve_path(const char *name, struct model_info *out, struct er
     return OK;
 }
 
+/* Reading the header takes milliseconds where the vocabulary is large, and a default model that is
+ * given by its path is asked for by every request. */
+static enum err resolve_path(struct models *m, const char *name, struct model_info *out,
+                             struct error *error)
+{
+    struct stat st;
+    bool there = stat(name, &st) == 0;
+    uint64_t signature = there ? file_signature(&st) : 0;
+    pthread_mutex_lock(&m->lock);
+    bool same = there && m->outside_signature == signature && str_eq(m->outside.path, name);
+    enum err e = OK;
+    if (same)
+        *out = m->outside;
+    else
+        e = inspect_path(name, out, error);
+    /* of a split file only the first part was looked at */
+    if (e == OK && there && out->file_bytes == st.st_size) {
+        m->outside = *out;
+        m->outside_signature = signature;
+    }
+    pthread_mutex_unlock(&m->lock);
+    return e;
+}
+
 enum err models_resolve(struct models *m, const char *name, bool allow_paths,
                         struct model_info *out, struct error *error)
 {
     if (!*name) return err_set(error, ERR_NO_MODEL, "the model's name is empty");
-    if (allow_paths && looks_like_path(name)) return resolve_path(name, out, error);
+    if (allow_paths && looks_like_path(name)) return resolve_path(m, name, out, error);
     const struct scan_entry *entry;
     pthread_mutex_lock(&m->lock);
     refresh(m, false);
     enum err e = find_name(m, name, &entry, error);
     if (e == OK) *out = entry->info;
     pthread_mutex_unlock(&m->lock);
-    if (e && allow_paths && fs_exists(name)) return resolve_path(name, out, error);
+    if (e && allow_paths && fs_exists(name)) return resolve_path(m, name, out, error);
     return e;
 }
 

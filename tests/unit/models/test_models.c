@@ -298,6 +298,13 @@ static void paths_are_for_the_command_line_only(void **state)
     assert_string_equal(info.id, "outside");
     assert_string_equal(info.path, path);
     assert_int_equal(models_resolve(m, path, false, &info, &error), ERR_NO_MODEL);
+    info = (struct model_info){0};
+    assert_int_equal(models_resolve(m, path, true, &info, &error), OK); /* known already */
+    assert_string_equal(info.id, "outside");
+    make_write(path, "no", 2); /* another file by that name */
+    assert_int_equal(models_resolve(m, path, true, &info, &error), ERR_MODEL_FILE);
+    chat("outside.gguf");
+    assert_int_equal(models_resolve(m, path, true, &info, &error), OK);
     assert_int_equal(models_resolve(m, at("none.gguf"), true, &info, &error), ERR_NO_MODEL);
     make_write(at("bad.gguf"), "no", 2);
     assert_int_equal(models_resolve(m, at("bad.gguf"), true, &info, &error), ERR_MODEL_FILE);
