@@ -67,8 +67,7 @@ static enum err find_by_key(struct db *db, const char *key, char id[STORE_JOB_ID
     return OK;
 }
 
-static enum err insert_job(struct db *db, const struct store_job *job, int64_t *added,
-                           struct error *error)
+enum err job_insert(struct db *db, const struct store_job *job, int64_t *added, struct error *error)
 {
     int64_t now = clock_wall_ms();
     return db_run(db,
@@ -92,7 +91,7 @@ enum err store_job_add(struct store *s, const struct store_job *job, char id[STO
     enum err e = store_acquire(s, STORE_WRITE, &db, error);
     if (e) return e;
     do { /* the job that had the key may end between the two statements */
-        e = insert_job(db, job, &added, error);
+        e = job_insert(db, job, &added, error);
         if (!e && added) str_copy(id, STORE_JOB_ID_MAX, job->id);
         if (!e && !added) e = find_by_key(db, job->key, id, error);
     } while (e == ERR_NOT_FOUND && !added && job->key);
@@ -102,25 +101,31 @@ enum err store_job_add(struct store *s, const struct store_job *job, char id[STO
 
 /* ---- working ------------------------------------------------------------------------------- */
 
-/* Jobs whose workers died as often as they may be tried. */
-static enum err give_up(struct db *db, int64_t now, struct error *error)
+/* A lease that ran out: its worker died, or was cut off. Jobs that may not be tried again fail. */
+static enum err reclaim(struct db *db, int64_t now, struct error *error)
 {
+    enum err e = db_run(db,
+                        "UPDATE jobs SET state = 'failed', updated_ms = $1, lease_until_ms = NULL,"
+                        " error = 'its worker ended without a word, as often as it may be tried'"
+                        " WHERE state = 'running' AND lease_until_ms <= $1"
+                        " AND attempts >= max_attempts",
+                        DB_ARGS(db_int(now)), NULL, error);
+    if (e) return e;
     return db_run(db,
-                  "UPDATE jobs SET state = 'failed', updated_ms = $1, lease_until_ms = NULL,"
-                  " error = 'its worker ended without a word, as often as it may be tried'"
-                  " WHERE state = 'running' AND lease_until_ms <= $1 AND attempts >= max_attempts",
+                  "UPDATE jobs SET state = 'queued', updated_ms = $1, lease_until_ms = NULL,"
+                  " run_after_ms = $1 WHERE state = 'running' AND lease_until_ms <= $1",
                   DB_ARGS(db_int(now)), NULL, error);
 }
 
+#define KINDS " AND ($2 = '' OR $2 LIKE '%,' || kind || ',%')"
 #define TAKE(lock)                                                                                 \
-    "UPDATE jobs SET state = 'running', worker = $2, lease_until_ms = $3, updated_ms = $1,"        \
+    "UPDATE jobs SET state = 'running', worker = $3, lease_until_ms = $4, updated_ms = $1,"        \
     " attempts = attempts + 1 WHERE id = (SELECT id FROM jobs"                                     \
-    " WHERE (state = 'queued' AND run_after_ms <= $1)"                                             \
-    " OR (state = 'running' AND lease_until_ms <= $1)"                                             \
+    " WHERE state = 'queued' AND run_after_ms <= $1" KINDS                                         \
     " ORDER BY priority, run_after_ms, n LIMIT 1" lock ") RETURNING " JOB_COLUMNS
 
-enum err store_job_take(struct store *s, const char *worker, int64_t lease_ms, struct arena *a,
-                        struct store_job *out, struct error *error)
+enum err store_job_take(struct store *s, const char *worker, const char *kinds, int64_t lease_ms,
+                        struct arena *a, struct store_job *out, struct error *error)
 {
     struct db *db;
     struct db_rows *rows = NULL;
@@ -128,11 +133,12 @@ enum err store_job_take(struct store *s, const char *worker, int64_t lease_ms, s
     int64_t now = clock_wall_ms();
     enum err e = store_acquire(s, STORE_WRITE, &db, error);
     if (e) return e;
-    e = give_up(db, now, error);
+    e = reclaim(db, now, error);
     if (!e)
         e = db_one(db, db_sql(db, TAKE(""), TAKE(" FOR UPDATE SKIP LOCKED")),
-                   DB_ARGS(db_int(now), db_text(worker), db_int(now + lease_ms)), "job", &rows,
-                   error);
+                   DB_ARGS(db_int(now), db_text(kinds ? kinds : ""), db_text(worker),
+                           db_int(now + lease_ms)),
+                   "job", &rows, error);
     if (!e) e = read_job(rows, a, out, error);
     while (!e && has) e = db_next(rows, &has, error); /* to its end, so that it is done */
     db_rows_free(rows);
@@ -201,6 +207,47 @@ enum err store_job_fail(struct store *s, const char *id, const char *worker, con
         error);
 }
 
+enum err store_job_give_back(struct store *s, const char *id, const char *worker,
+                             struct error *error)
+{
+    return change_own(s,
+                      "UPDATE jobs SET state = 'queued', lease_until_ms = NULL, updated_ms = $3,"
+                      " run_after_ms = $3, attempts = attempts - 1" OWN,
+                      DB_ARGS(db_text(id), db_text(worker), db_int(clock_wall_ms())), error);
+}
+
+enum err store_job_workers(struct store *s, struct arena *a, const char ***out, size_t *n,
+                           struct error *error)
+{
+    struct db *db;
+    struct db_rows *rows = NULL;
+    bool has = true;
+    *n = 0;
+    *out = arena_calloc(a, JOB_PAGE_MAX, sizeof **out);
+    if (!*out) return err_set(error, ERR_NOMEM, "no memory for the workers");
+    enum err e = store_acquire(s, STORE_READ, &db, error);
+    if (e) return e;
+    e = db_query(db,
+                 "SELECT DISTINCT worker FROM jobs WHERE state = 'running' AND worker IS NOT NULL"
+                 " LIMIT $1",
+                 DB_ARGS(db_int(JOB_PAGE_MAX)), &rows, error);
+    while (!e && has) {
+        e = db_next(rows, &has, error);
+        if (!e && has) (*out)[(*n)++] = db_take_text(rows, 0, a, &e);
+    }
+    db_rows_free(rows);
+    store_release(s, db);
+    return e;
+}
+
+enum err store_job_worker_died(struct store *s, const char *worker, struct error *error)
+{
+    return store_write(s,
+                       "UPDATE jobs SET lease_until_ms = 0 WHERE state = 'running'"
+                       " AND worker = $1",
+                       DB_ARGS(db_text(worker)), NULL, error);
+}
+
 /* ---- looking ------------------------------------------------------------------------------- */
 
 enum err store_job_get(struct store *s, const char *user_id, const char *id, struct arena *a,
@@ -245,7 +292,7 @@ enum err store_job_list(struct store *s, const char *user_id, int state, int32_t
     return e;
 }
 
-enum err store_job_next_ms(struct store *s, int64_t *in_ms, struct error *error)
+enum err store_job_next_ms(struct store *s, const char *kinds, int64_t *in_ms, struct error *error)
 {
     struct db *db;
     int64_t at;
@@ -253,8 +300,9 @@ enum err store_job_next_ms(struct store *s, int64_t *in_ms, struct error *error)
     if (e) return e;
     e = db_number(db,
                   "SELECT COALESCE(MIN(CASE WHEN state = 'queued' THEN run_after_ms"
-                  " ELSE lease_until_ms END), -1) FROM jobs WHERE state IN ('queued', 'running')",
-                  DB_NO_ARGS, &at, error);
+                  " ELSE lease_until_ms END), -1) FROM jobs WHERE state IN ('queued', 'running')"
+                  " AND ($1 = '' OR $1 LIKE '%,' || kind || ',%')",
+                  DB_ARGS(db_text(kinds ? kinds : "")), &at, error);
     store_release(s, db);
     if (e) return e;
     int64_t now = clock_wall_ms();

@@ -241,6 +241,53 @@ static const char vectors_down_pg[] =
     " tokens BIGINT NOT NULL,"                                                                     \
     " PRIMARY KEY (who, minute));"
 
+/* ---- 6: files ------------------------------------------------------------------------------ */
+
+/* A collection without a user is shared by all; its files have none either. `n`: see store_file.h.
+ * An upload is there once in a collection; a watched folder may hold the same bytes twice. */
+#define FILES_UP                                                                                   \
+    "CREATE TABLE collections ("                                                                   \
+    " id TEXT PRIMARY KEY,"                                                                        \
+    " n BIGINT NOT NULL UNIQUE,"                                                                   \
+    " user_id TEXT REFERENCES users (id) ON DELETE CASCADE,"                                       \
+    " name TEXT NOT NULL,"                                                                         \
+    " created_ms BIGINT NOT NULL);"                                                                \
+    "CREATE UNIQUE INDEX collections_name ON collections (COALESCE(user_id, ''), name);"           \
+    "CREATE TABLE files ("                                                                         \
+    " id TEXT PRIMARY KEY,"                                                                        \
+    " n BIGINT NOT NULL UNIQUE,"                                                                   \
+    " user_id TEXT REFERENCES users (id) ON DELETE CASCADE,"                                       \
+    " collection_id TEXT NOT NULL REFERENCES collections (id) ON DELETE CASCADE,"                  \
+    " name TEXT NOT NULL,"                                                                         \
+    " sha256 TEXT NOT NULL,"                                                                       \
+    " bytes BIGINT NOT NULL,"                                                                      \
+    " type TEXT NOT NULL,"                                                                         \
+    " status TEXT NOT NULL CHECK (status IN"                                                       \
+    " ('queued', 'extracting', 'chunking', 'embedding', 'ready', 'failed')),"                      \
+    " done BIGINT NOT NULL DEFAULT 0,"                                                             \
+    " total BIGINT NOT NULL DEFAULT 0,"                                                            \
+    " error TEXT,"                                                                                 \
+    " n_chunks BIGINT NOT NULL DEFAULT 0,"                                                         \
+    " n_pages BIGINT NOT NULL DEFAULT 0,"                                                          \
+    " meta TEXT NOT NULL DEFAULT '{}',"                                                            \
+    " source TEXT,"                                                                                \
+    " source_ms BIGINT NOT NULL DEFAULT 0,"                                                        \
+    " created_ms BIGINT NOT NULL,"                                                                 \
+    " updated_ms BIGINT NOT NULL);"                                                                \
+    "CREATE INDEX files_user ON files (user_id, created_ms DESC, id DESC);"                        \
+    "CREATE INDEX files_collection ON files (collection_id, created_ms DESC, id DESC);"            \
+    "CREATE INDEX files_bytes ON files (sha256);"                                                  \
+    "CREATE UNIQUE INDEX files_upload ON files (collection_id, sha256) WHERE source IS NULL;"      \
+    "CREATE UNIQUE INDEX files_source ON files (collection_id, source)"                            \
+    " WHERE source IS NOT NULL;"                                                                   \
+    "CREATE TABLE watches ("                                                                       \
+    " id TEXT PRIMARY KEY,"                                                                        \
+    " user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,"                              \
+    " collection_id TEXT NOT NULL REFERENCES collections (id) ON DELETE CASCADE,"                  \
+    " path TEXT NOT NULL,"                                                                         \
+    " created_ms BIGINT NOT NULL,"                                                                 \
+    " UNIQUE (user_id, path));"
+
 const struct migration migrations[] = {
     {.version = 1, .name = "accounts", .up = ACCOUNTS_UP, .down = ACCOUNTS_DOWN},
     {.version = 2,
@@ -264,6 +311,10 @@ const struct migration migrations[] = {
      .name = "usage",
      .up = USAGE_UP,
      .down = "DROP TABLE usage_minutes; DROP TABLE usage_days; DROP TABLE quotas;"},
+    {.version = 6,
+     .name = "files",
+     .up = FILES_UP,
+     .down = "DROP TABLE watches; DROP TABLE files; DROP TABLE collections;"},
 };
 
 const size_t n_migrations = sizeof migrations / sizeof *migrations;
@@ -300,6 +351,12 @@ const struct table tables[] = {
     {"usage_days", "user_id, day, requests, prompt_tokens, completion_tokens", "tiiii",
      "day, user_id"},
     {"usage_minutes", "who, minute, requests, tokens", "tiii", "minute, who"},
+    {"collections", "id, n, user_id, name, created_ms", "titti", "created_ms, id"},
+    {"files",
+     "id, n, user_id, collection_id, name, sha256, bytes, type, status, done, total, error,"
+     " n_chunks, n_pages, meta, source, source_ms, created_ms, updated_ms",
+     "tittttittiitiittiii", "created_ms, id"},
+    {"watches", "id, user_id, collection_id, path, created_ms", "tttti", "created_ms, id"},
 };
 
 const size_t n_tables = sizeof tables / sizeof *tables;

@@ -28,6 +28,13 @@ const char *store_text(struct store *s, const char *fmt, ...) HT_PRINTF(2, 3);
 HT_MUST_CHECK enum err store_write(struct store *s, const char *sql, const struct db_value *args,
                                    size_t n_args, const char *what, struct error *error);
 
+/* job.c: in a transaction of the caller's; *added 0 = an unfinished job has the key. */
+struct store_job;
+HT_MUST_CHECK enum err job_insert(struct db *db, const struct store_job *job, int64_t *added,
+                                  struct error *error);
+/* A number for good that fits a double; see store_file.h. */
+int64_t store_random_n(void);
+
 /* migrate.c: `db` writes. */
 HT_MUST_CHECK enum err migrate_to(struct db *db, int32_t target, struct error *error);
 HT_MUST_CHECK enum err migrate_status(struct db *db, struct store_migration *out, size_t *n,

@@ -3,8 +3,9 @@
  *
  *   queued --store_job_take--> running --store_job_done--> done
  *                                 |---store_job_fail--> queued (later) or failed
- *   queued, running --store_job_cancel--> cancelled      failed, cancelled --store_job_retry-->
- * queued
+ *                                 |---store_job_give_back--> queued
+ *   queued, running --store_job_cancel--> cancelled
+ *   failed, cancelled --store_job_retry--> queued
  *
  * A running job that is cancelled learns it from store_job_renew and stops. */
 #ifndef HEARTH_STORE_STORE_JOB_H
@@ -47,9 +48,11 @@ struct store_job {
 HT_MUST_CHECK enum err store_job_add(struct store *s, const struct store_job *job,
                                      char id[STORE_JOB_ID_MAX], struct error *error);
 /* The most important one that is due, also one whose lease has run out (its worker died; after
- * max_attempts it fails instead). ERR_NOT_FOUND: there is none. */
-HT_MUST_CHECK enum err store_job_take(struct store *s, const char *worker, int64_t lease_ms,
-                                      struct arena *a, struct store_job *out, struct error *error);
+ * max_attempts it fails instead). kinds: ",this,that," or NULL = all. ERR_NOT_FOUND: there is none.
+ */
+HT_MUST_CHECK enum err store_job_take(struct store *s, const char *worker, const char *kinds,
+                                      int64_t lease_ms, struct arena *a, struct store_job *out,
+                                      struct error *error);
 /* ERR_CANCELLED: somebody cancelled it; ERR_CONFLICT: the lease was lost to another worker. */
 HT_MUST_CHECK enum err store_job_renew(struct store *s, const char *id, const char *worker,
                                        int64_t lease_ms, const char *progress, struct error *error);
@@ -58,6 +61,15 @@ HT_MUST_CHECK enum err store_job_done(struct store *s, const char *id, const cha
 /* Again at run_after_ms if attempts are left, else failed; run_after_ms 0 = failed at once. */
 HT_MUST_CHECK enum err store_job_fail(struct store *s, const char *id, const char *worker,
                                       const char *why, int64_t run_after_ms, struct error *error);
+
+/* Not done, and not to be counted as a try: the worker stops. */
+HT_MUST_CHECK enum err store_job_give_back(struct store *s, const char *id, const char *worker,
+                                           struct error *error);
+/* Who has running jobs; and that one of them is dead, so that nobody waits for its leases. */
+HT_MUST_CHECK enum err store_job_workers(struct store *s, struct arena *a, const char ***out,
+                                         size_t *n, struct error *error);
+HT_MUST_CHECK enum err store_job_worker_died(struct store *s, const char *worker,
+                                             struct error *error);
 
 /* user_id NULL: anybody's (for the hub's own commands). */
 HT_MUST_CHECK enum err store_job_get(struct store *s, const char *user_id, const char *id,
@@ -71,8 +83,9 @@ HT_MUST_CHECK enum err store_job_cancel(struct store *s, const char *user_id, co
 /* ERR_CONFLICT: it is not over. */
 HT_MUST_CHECK enum err store_job_retry(struct store *s, const char *user_id, const char *id,
                                        struct error *error);
-/* Milliseconds until a job is due; -1 = none is waiting. */
-HT_MUST_CHECK enum err store_job_next_ms(struct store *s, int64_t *in_ms, struct error *error);
+/* Milliseconds until a job of these kinds is due, or a lease over; -1 = none is waiting. */
+HT_MUST_CHECK enum err store_job_next_ms(struct store *s, const char *kinds, int64_t *in_ms,
+                                         struct error *error);
 const char *store_job_state_name(enum store_job_state state);
 
 #endif

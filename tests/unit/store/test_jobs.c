@@ -15,7 +15,7 @@ static void add(const char *id, int32_t priority, const char *key)
 
 static enum err take(const char *worker, int64_t lease_ms, struct store_job *job)
 {
-    return store_job_take(store, worker, lease_ms, arena, job, &why);
+    return store_job_take(store, worker, NULL, lease_ms, arena, job, &why);
 }
 
 static void expect_state(const char *id, enum store_job_state state)
@@ -58,11 +58,11 @@ static void test_failing_and_trying_again(void **state)
     assert_ok(store_job_fail(store, "j", "w", "no luck", clock_wall_ms() + 60000, &why));
     expect_state("j", STORE_JOB_QUEUED);
     assert_int_equal(take("w", 60000, &job), ERR_NOT_FOUND); /* not due yet */
-    assert_ok(store_job_next_ms(store, &ms, &why));
+    assert_ok(store_job_next_ms(store, NULL, &ms, &why));
     assert_true(ms > 50000 && ms <= 60000);
     assert_int_equal(store_job_retry(store, NULL, "j", &why), ERR_CONFLICT);
     assert_ok(store_job_cancel(store, NULL, "j", &why));
-    assert_ok(store_job_next_ms(store, &ms, &why));
+    assert_ok(store_job_next_ms(store, NULL, &ms, &why));
     assert_int_equal(ms, -1);
     assert_ok(store_job_retry(store, NULL, "j", &why));
     for (int i = 0; i < 2; i++) {
@@ -147,7 +147,7 @@ static void *work(void *name)
     for (;;) {
         struct store_job job;
         struct arena *a = arena_new(1 << 16);
-        enum err e = store_job_take(store, name, 60000, a, &job, &error);
+        enum err e = store_job_take(store, name, NULL, 60000, a, &job, &error);
         if (!e) {
             atomic_fetch_add(&taken[atoi(job.id)], 1);
             e = store_job_done(store, job.id, name, &error);
@@ -182,16 +182,38 @@ static void test_workers_never_share_a_job(void **state)
     for (int i = 0; i < JOBS; i++) assert_int_equal(atomic_load(&taken[i]), 1);
 }
 
+static void test_kinds_and_giving_back(void **state)
+{
+    (void)state;
+    struct store_job job;
+    const char **workers;
+    size_t n;
+    int64_t ms;
+    add("j", 50, NULL);
+    assert_int_equal(store_job_take(store, "w", ",other,tes,", 60000, arena, &job, &why),
+                     ERR_NOT_FOUND);
+    assert_ok(store_job_next_ms(store, ",other,", &ms, &why));
+    assert_int_equal(ms, -1);
+    assert_ok(store_job_take(store, "w", ",other,test,", 60000, arena, &job, &why));
+    assert_ok(store_job_give_back(store, "j", "w", &why));
+    assert_int_equal(store_job_give_back(store, "j", "w", &why), ERR_CONFLICT);
+    assert_ok(take("w2", 60000, &job));
+    assert_int_equal(job.attempts, 1); /* the first one does not count */
+    assert_ok(store_job_workers(store, arena, &workers, &n, &why));
+    assert_int_equal(n, 1);
+    assert_string_equal(workers[0], "w2");
+    assert_ok(store_job_worker_died(store, "w2", &why));
+    assert_ok(take("w3", 60000, &job));
+    assert_int_equal(job.attempts, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH_TEST(test_a_job),
-        BOTH_TEST(test_failing_and_trying_again),
-        BOTH_TEST(test_a_dead_worker),
-        BOTH_TEST(test_cancelling_a_running_one),
-        BOTH_TEST(test_one_unfinished_job_per_key),
-        BOTH_TEST(test_users_see_their_own_jobs),
-        BOTH_TEST(test_workers_never_share_a_job),
+        BOTH_TEST(test_kinds_and_giving_back),    BOTH_TEST(test_a_job),
+        BOTH_TEST(test_failing_and_trying_again), BOTH_TEST(test_a_dead_worker),
+        BOTH_TEST(test_cancelling_a_running_one), BOTH_TEST(test_one_unfinished_job_per_key),
+        BOTH_TEST(test_users_see_their_own_jobs), BOTH_TEST(test_workers_never_share_a_job),
     };
     return both_run("jobs", tests, sizeof tests / sizeof *tests);
 }
