@@ -17,6 +17,8 @@
     X(sched, "the queue and the batches")                                                          \
     X(engine, "models, the inference library")                                                     \
     X(store, "the database")                                                                       \
+    X(jobs, "background work")                                                                     \
+    X(files, "uploaded files, watched folders")                                                    \
     X(models, "model files, downloads")                                                            \
     X(worker, "the process that runs the models")                                                  \
     X(net, "outgoing transfers")                                                                   \
