@@ -5,6 +5,11 @@
  *         INT, REAL, BOOL, BYTES ("16M"), MS (milliseconds; "5s" and "2m" are accepted too).
  *         An empty value of the last five means: not set here.
  *   min, max: of numbers, in the unit; 0, 0 = not checked
+    X(MAX_FILESIZE_MB, "MAX_FILESIZE_MB", INT, "50", 1, 102400, "MiB", "files", "Largest uploaded file.") \
+    X(FILES_DIR, "HEARTH_FILES", PATH, "", 0, 0, "", "files", "Folder of the uploaded files; empty is `files` in the data folder. Hubs that share a database must share it.") \
+    X(WATCH, "HEARTH_WATCH", STRING, "", 0, 0, "", "files", "Folders whose files are kept searchable for the first admin, besides those of `hearth add --watch`: a comma-separated list.") \
+    X(JOB_THREADS, "HEARTH_JOB_THREADS", INT, "2", 1, 64, "", "files", "Background jobs, such as the indexing of a file, that run at a time.") \
+    X(COLLECTION_NAME, "COLLECTION_NAME", STRING, "documents", 0, 0, "", "files", "Name of the collection that files go to when nothing else is said.") \
  *   section: of the generated documentation; "later" = known, but used by a part that is not built
  *
  * Names that other apps use (../shared contracts) are the primary name where they exist; further
@@ -103,7 +108,6 @@
     X(AIHUB_CLIENT_ID, "AIHUB_CLIENT_ID", STRING, "", 0, 0, "", "later", "Client id at that Keycloak server.") \
     X(AIHUB_CLIENT_SECRET, "AIHUB_CLIENT_SECRET", SECRET, "", 0, 0, "", "later", "Client secret at that Keycloak server.") \
     X(AIHUB_VERIFY_SSL, "AIHUB_VERIFY_SSL", BOOL, "true", 0, 0, "", "later", "Check the AI Hub's certificate. On by default, because a password is sent there; false only for a server of your own with a self-signed certificate.") \
-    X(MAX_FILESIZE_MB, "MAX_FILESIZE_MB", INT, "50", 1, 102400, "MiB", "later", "Largest uploaded file.") \
     X(CHUNK_SIZE, "CHUNK_SIZE", INT, "2000", 100, 1000000, "characters", "later", "Length of the pieces that files are cut into for retrieval.") \
     X(CHUNK_OVERLAP, "CHUNK_OVERLAP", INT, "400", 0, 500000, "characters", "later", "How much neighbouring pieces share.") \
     X(VECTOR_STORE, "VECTOR_STORE", STRING, "auto", 0, 0, "", "vectors", "What finds similar chunks: sqlite (sqlite-vec in the SQLite file), hnsw (a graph in memory), pgvector, a chroma server; auto takes pgvector or sqlite, and hnsw for large sets and for a PostgreSQL without pgvector.") \
@@ -113,7 +117,6 @@
     X(CHROMA_TENANT, "CHROMA_TENANT", STRING, "default_tenant", 0, 0, "", "vectors", "Tenant at the Chroma server.") \
     X(CHROMA_DATABASE, "CHROMA_DATABASE", STRING, "default_database", 0, 0, "", "vectors", "Database at the Chroma server.") \
     X(CHROMA_TOKEN, "CHROMA_TOKEN", SECRET, "", 0, 0, "", "vectors", "Token for the Chroma server, sent as x-chroma-token; empty sends none.") \
-    X(COLLECTION_NAME, "COLLECTION_NAME", STRING, "documents", 0, 0, "", "later", "Name of the collection that files go to.") \
     X(ENABLE_WEB_SEARCH, "ENABLE_WEB_SEARCH", BOOL, "false", 0, 0, "", "later", "Let models search the web.") \
     X(ENABLE_CODE_EXECUTION, "ENABLE_CODE_EXECUTION", BOOL, "false", 0, 0, "", "later", "Let models run code in the sandbox.") \
     X(ENABLE_FILE_OPERATIONS, "ENABLE_FILE_OPERATIONS", BOOL, "false", 0, 0, "", "later", "Let models read and write files of their workspace.") \
