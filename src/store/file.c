@@ -397,7 +397,7 @@ enum err store_file_references(struct store *s, const char *sha256, int64_t *n, 
     return e;
 }
 
-enum err store_file_usage(struct store *s, const char *user_id, struct store_usage *out,
+enum err store_file_usage(struct store *s, const char *user_id, struct store_file_totals *out,
                           struct error *error)
 {
     struct db *db;
@@ -406,7 +406,7 @@ enum err store_file_usage(struct store *s, const char *user_id, struct store_usa
     if (e) return e;
     e = db_one(db, "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM files WHERE user_id = $1",
                DB_ARGS(db_text(user_id)), "user", &rows, error);
-    if (!e) *out = (struct store_usage){db_get_int(rows, 0), db_get_int(rows, 1)};
+    if (!e) *out = (struct store_file_totals){db_get_int(rows, 0), db_get_int(rows, 1)};
     db_rows_free(rows);
     store_release(s, db);
     return e;

@@ -161,12 +161,12 @@ HT_MUST_CHECK enum err store_file_delete(struct store *s, const struct store_ask
 /* How many files have these bytes, whoever's they are. */
 HT_MUST_CHECK enum err store_file_references(struct store *s, const char *sha256, int64_t *n,
                                              struct error *error);
-struct store_usage {
+struct store_file_totals {
     int64_t files, bytes;
 };
 /* What counts against the user's quota. */
 HT_MUST_CHECK enum err store_file_usage(struct store *s, const char *user_id,
-                                        struct store_usage *out, struct error *error);
+                                        struct store_file_totals *out, struct error *error);
 /* Files whose id is behind `after` ("" = the first ones), by id: to look whether their bytes are
  * there. */
 HT_MUST_CHECK enum err store_file_walk(struct store *s, const char *after, int32_t limit,

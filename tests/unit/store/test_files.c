@@ -76,7 +76,7 @@ static void test_a_file(void **state)
     const char *home = default_of(ada);
     struct store_file f, same = a_file(home, "again.txt", "aa");
     struct store_job job;
-    struct store_usage usage;
+    struct store_file_totals usage;
     char id[STORE_ID_MAX];
     int64_t n;
     bool added = true;
