@@ -5,11 +5,6 @@
  *         INT, REAL, BOOL, BYTES ("16M"), MS (milliseconds; "5s" and "2m" are accepted too).
  *         An empty value of the last five means: not set here.
  *   min, max: of numbers, in the unit; 0, 0 = not checked
-    X(MAX_FILESIZE_MB, "MAX_FILESIZE_MB", INT, "50", 1, 102400, "MiB", "files", "Largest uploaded file.") \
-    X(FILES_DIR, "HEARTH_FILES", PATH, "", 0, 0, "", "files", "Folder of the uploaded files; empty is `files` in the data folder. Hubs that share a database must share it.") \
-    X(WATCH, "HEARTH_WATCH", STRING, "", 0, 0, "", "files", "Folders whose files are kept searchable for the first admin, besides those of `hearth add --watch`: a comma-separated list.") \
-    X(JOB_THREADS, "HEARTH_JOB_THREADS", INT, "2", 1, 64, "", "files", "Background jobs, such as the indexing of a file, that run at a time.") \
-    X(COLLECTION_NAME, "COLLECTION_NAME", STRING, "documents", 0, 0, "", "files", "Name of the collection that files go to when nothing else is said.") \
  *   section: of the generated documentation; "later" = known, but used by a part that is not built
  *
  * Names that other apps use (../shared contracts) are the primary name where they exist; further
@@ -91,6 +86,11 @@
     X(OCR, "HEARTH_OCR", BOOL, "true", 0, 0, "", "documents", "Read scanned pages of PDFs through tesseract, if it is installed.") \
     X(OCR_LANGUAGES, "HEARTH_OCR_LANGUAGES", STRING, "eng", 0, 0, "", "documents", "Languages that tesseract reads, like eng+deu; each needs its package (tesseract-ocr-deu).") \
     X(OCR_TIME, "HEARTH_OCR_TIME", MS, "10m", 1000, 604800000, "ms", "documents", "Longest time that reading the scanned pages of one document may take.") \
+    X(MAX_FILESIZE_MB, "MAX_FILESIZE_MB", INT, "50", 1, 102400, "MiB", "files", "Largest uploaded file.") \
+    X(FILES_DIR, "HEARTH_FILES", PATH, "", 0, 0, "", "files", "Folder of the uploaded files; empty is `files` in the data folder. Hubs that share a database must share it.") \
+    X(WATCH, "HEARTH_WATCH", STRING, "", 0, 0, "", "files", "Folders whose files are kept searchable for the first admin, besides those of `hearth add --watch`: a comma-separated list.") \
+    X(JOB_THREADS, "HEARTH_JOB_THREADS", INT, "2", 1, 64, "", "files", "Background jobs, such as the indexing of a file, that run at a time.") \
+    X(COLLECTION_NAME, "COLLECTION_NAME", STRING, "documents", 0, 0, "", "files", "Name of the collection that files go to when nothing else is said.") \
     X(HISTORY_DB_URL, "HALA_HISTORY_DB_URL", SECRET, "", 0, 0, "", "later", "Database of the session history: postgresql://...; empty is that of DATABASE_URL.") \
     X(ALEMBIC_DATABASE_URL, "ALEMBIC_DATABASE_URL", SECRET, "", 0, 0, "", "later", "Accepted and ignored: Hearth migrates its database itself.") \
     X(WS_URL, "HALA_WS_URL", STRING, "", 0, 0, "", "later", "Accepted and ignored: clients read it to find the hub.") \
