@@ -2,6 +2,8 @@
  * read once, at the first pass or arming. */
 #include "base/fault.h"
 
+#include <unistd.h>
+
 #if HEARTH_FAULTS
 #include <pthread.h>
 #include <stdatomic.h>
@@ -88,3 +90,10 @@ long fault_count(enum fault_point p)
     return atomic_load(&points[p].passes);
 }
 #endif
+
+/* Ends with the process. */
+void fault_hang(enum fault_point p)
+{
+    while (fault_hit(p))
+        for (;;) sleep(1000);
+}

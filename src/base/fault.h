@@ -16,7 +16,9 @@
     X(decode, "decoding a batch in the engine")                                                    \
     X(load, "loading a model")                                                                     \
     X(crash_load, "loading a model: the process aborts")                                           \
-    X(crash_decode, "decoding a batch: the process aborts")
+    X(crash_decode, "decoding a batch: the process aborts")                                        \
+    X(hang_decode, "decoding a batch: it never ends")                                              \
+    X(hang_worker, "the worker hears a message of the hub: its thread stops")
 
 enum fault_point {
 #define X(name, what) FAULT_##name,
@@ -36,5 +38,8 @@ static inline bool fault_hit(enum fault_point p)
     return false;
 }
 #endif
+
+/* Never returns when this pass must fail. */
+void fault_hang(enum fault_point p);
 
 #endif

@@ -71,17 +71,14 @@ void engine_adapter_facts(const struct engine_adapter *a, struct engine_adapter_
     *out = a->facts;
 }
 
-void engine_ctx_adapter(struct engine_ctx *c, struct engine_adapter *a, float scale)
+bool engine_ctx_mixes(const struct engine_ctx *c, const struct engine_adapter *a)
 {
-    if (scale == 0) a = NULL;
-    if (!a) scale = 0;
-    if (c->adapter == a && c->adapter_scale == scale) return;
-    ht_assert(!a || (a->ops == c->ops && a->model == c->model));
-    c->ops->ctx_adapter(c, a, scale);
-    if (c->adapter) c->adapter->n_contexts--;
-    if (a) a->n_contexts++;
-    c->adapter = a;
-    c->adapter_scale = scale;
+    return c->mixes && (!a || a->known);
+}
+
+void engine_ctx_drop_adapters(struct engine_ctx *c)
+{
+    adapter_set_clear(c);
 }
 
 /* ---- text and tokens ---------------------------------------------------------------------- */
@@ -204,7 +201,7 @@ enum err engine_ctx_new(struct engine_model *m, const struct engine_ctx_params *
 void engine_ctx_free(struct engine_ctx *c)
 {
     if (!c) return;
-    if (c->adapter) c->adapter->n_contexts--;
+    adapter_set_clear(c);
     c->ops->ctx_free(c);
 }
 
@@ -229,8 +226,10 @@ enum err engine_decode(struct engine_ctx *c, const struct engine_batch_token *to
 {
     ht_assert(n > 0 && n <= c->n_batch && !c->model->measure_only);
     if (fault_hit(FAULT_crash_decode)) abort();
+    fault_hang(FAULT_hang_decode);
     if (fault_hit(FAULT_decode))
         return err_set(error, ERR_ENGINE, "decoding a batch failed (injected fault)");
+    adapter_set_prepare(c, tokens, n);
     return c->ops->decode(c, tokens, n, error);
 }
 

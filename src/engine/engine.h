@@ -220,9 +220,13 @@ void engine_ctx_memory(const struct engine_ctx *c, struct engine_memory *out);
 /* An embeddings context of a generating model takes an input in pieces, over several calls. */
 bool engine_ctx_takes_pieces(const struct engine_ctx *c);
 
+enum { ENGINE_ADAPTERS_MAX = 8 /* different ones in a batch */ };
+
 struct engine_batch_token {
     int32_t token, pos, seq;
-    bool output; /* logits (or embeddings) wanted */
+    bool output;                    /* logits (or embeddings) wanted */
+    float scale;                    /* of the adapter; 0: it is not used */
+    struct engine_adapter *adapter; /* of the context's model; NULL: none */
 };
 
 /* Decodes n tokens, 1 <= n <= n_batch. Positions of a sequence go on without gaps. ERR_FULL is
@@ -233,14 +237,20 @@ struct engine_batch_token {
  * position 0, with `output` on all of its tokens; no engine_seq_remove is needed. One that takes
  * pieces keeps its memory instead: a sequence goes on where its last piece ended, its vector is
  * that of all of them, and engine_seq_remove of the whole sequence makes it ready for the next.
- * Any other context gives at most n_seq_max outputs in one call. */
+ * Any other context gives at most n_seq_max outputs in one call.
+ * All tokens have the same adapter and scale; or each is of another sequence (in the order of their
+ * ids, without shared_kv ids that follow each other), wants an output, and engine_ctx_mixes says
+ * yes to all their adapters. Cells that were decoded with another adapter or scale must not be
+ * continued. ERR_CANCELLED also when a mixed batch turns out to be impossible with this model: then
+ * engine_ctx_mixes says no from now on. An adapter that was not in the last decodes makes this one
+ * lay out the computation anew (about 0.1 of a token's time; docs/decisions/0025). */
 HT_MUST_CHECK enum err engine_decode(struct engine_ctx *c, const struct engine_batch_token *tokens,
                                      int32_t n, struct error *error);
-/* The decodes that follow are with adapter a (NULL or scale 0: with none), which must be of the
- * context's model. Cheap when it is the one already, else the next decode pays for laying out its
- * computation anew (about 0.1 of a token's time; docs/decisions/0015). Cells that were decoded with
- * another adapter or scale must not be continued with this one. */
-void engine_ctx_adapter(struct engine_ctx *c, struct engine_adapter *a, float scale);
+/* May rows with adapter a (NULL: with none) be in a batch with rows of others? Not before a was in
+ * a decode of its own; never on a device whose memory only it sees, nor with some architectures. */
+bool engine_ctx_mixes(const struct engine_ctx *c, const struct engine_adapter *a);
+/* The context has no adapter any more, until the next decode: they may be freed. */
+void engine_ctx_drop_adapters(struct engine_ctx *c);
 /* From any thread: makes the engine_decode under way (or the next) return ERR_CANCELLED soon, in
  * the middle of a long prefill too. engine_ctx_abort_clear re-arms (owner thread). */
 void engine_ctx_abort(struct engine_ctx *c);

@@ -18,6 +18,8 @@
  *   pair_us=N      and N microseconds more if it is of exactly two sequences, as on a machine
  *                  without a good kernel for two rows (0)
  *   no_shift=1     engine_seq_shift can't
+ *   no_mix=N       rows of several adapters can't be in one batch: 1 = never, 2 = it turns out at
+ *                  the first such batch (0)
  *   no_partial=1   engine_seq_remove can't remove a part of a sequence (a recurrent model)
  *   endless=1      the reply is repeated without end
  *   reply=TEXT     what it says; must be the last option, TEXT goes to the end of the path and may
@@ -96,7 +98,7 @@ static const struct engine_ops fake_ops = {
     .ctx_free = fake_ctx_free,
     .ctx_memory = fake_ctx_memory,
     .decode = fake_decode,
-    .ctx_adapter = fake_ctx_adapter,
+    .ctx_adapters = fake_ctx_adapters,
     .seq_remove = fake_seq_remove,
     .seq_copy = fake_seq_copy,
     .seq_shift = fake_seq_shift,

@@ -59,7 +59,8 @@ struct engine_ops {
     void (*ctx_memory)(const struct engine_ctx *c, struct engine_memory *out);
     enum err (*decode)(struct engine_ctx *c, const struct engine_batch_token *tokens, int32_t n,
                        struct error *error);
-    void (*ctx_adapter)(struct engine_ctx *c, struct engine_adapter *a, float scale);
+    /* c->set has changed; it holds for the decodes that follow. */
+    void (*ctx_adapters)(struct engine_ctx *c);
     bool (*seq_remove)(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
     bool (*seq_copy)(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
     bool (*seq_shift)(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1, int32_t delta);
@@ -97,6 +98,9 @@ struct engine_adapter {
     const struct engine_model *model;
     struct engine_adapter_facts facts; /* filled by adapter_load */
     int32_t n_contexts;                /* that have it now */
+    /* Set by a decode that had it as the only one not known: from then on its rows may be mixed
+     * with others. */
+    bool known;
 };
 
 struct engine_prompt {
@@ -113,21 +117,39 @@ struct engine_parser {
     bool finished;
 };
 
+/* The adapters that a context has now (adapter_set.c). */
+struct adapter_set {
+    struct engine_adapter *adapters[ENGINE_ADAPTERS_MAX];
+    uint64_t used[ENGINE_ADAPTERS_MAX]; /* the last decode with it, as counted in `decodes` */
+    uint64_t decodes;
+    int32_t n;
+    float scale; /* not mixing: of the one; else 0, each row says its own */
+};
+
 struct engine_ctx {
     const struct engine_ops *ops;
     const struct engine_model *model;
     int32_t n_ctx, n_batch, n_seq_max; /* what it really got */
-    bool embeddings, divisible;
-    bool pieces;                    /* embeddings: an input may come in several calls */
-    uint64_t fingerprint;           /* engine_ctx_fingerprint; 0 = unknown, states can't be kept */
-    struct engine_adapter *adapter; /* NULL: none; set by engine_ctx_adapter */
-    float adapter_scale;
-    atomic_bool abort; /* set by engine_ctx_abort; decode looks at it */
+    bool embeddings, divisible, shared_kv;
+    bool pieces; /* embeddings: an input may come in several calls */
+    /* Rows of several adapters may be in one batch. Set by ctx_new; a decode that finds that it
+     * can't be clears it and returns ERR_CANCELLED. */
+    bool mixes;
+    struct adapter_set set;
+    uint64_t fingerprint; /* engine_ctx_fingerprint; 0 = unknown, states can't be kept */
+    atomic_bool abort;    /* set by engine_ctx_abort; decode looks at it */
 };
 
 struct engine_sampler {
     const struct engine_ops *ops;
 };
+
+/* ---- adapter_set.c */
+/* All rows with the same adapter and scale? */
+bool adapter_rows_alike(const struct engine_batch_token *tokens, int32_t n);
+/* The context gets the adapters of the rows. */
+void adapter_set_prepare(struct engine_ctx *c, const struct engine_batch_token *tokens, int32_t n);
+void adapter_set_clear(struct engine_ctx *c);
 
 /* Frees what a prompt head points to, not the prompt. */
 void prompt_head_free(struct engine_prompt *p);

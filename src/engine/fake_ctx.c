@@ -4,7 +4,8 @@
  *  1. The tokens of a sequence in one cell array are at positions 0..len-1, without gaps.
  *  2. A cell is used by as many sequences as its `users` says; used <= n_ctx cells are used at all.
  *  3. An output may be sampled only while its sequence still holds what was decoded.
- *  4. All tokens of a sequence were decoded with the same adapter and scale.
+ *  4. All tokens of a sequence were decoded with the same adapter and scale; no adapter is mixed
+ * with others before it had a decode of its own.
  *  5. A sampler sees exactly its prompt and then the tokens that it chose itself. */
 #include <math.h>
 #include <stdlib.h>
@@ -39,14 +40,11 @@ struct fake_ctx {
     struct cell *cells;
     int32_t *free_cells, n_free, n_ubatch;
     int32_t seq_cells; /* most of them that one sequence may use */
-    bool shared_kv;
-    bool shifted; /* ever: then sequences may lack tokens in the middle */
+    bool shifted;      /* ever: then sequences may lack tokens in the middle */
     struct seq *seqs;
     struct output *outputs; /* of the last decode, by index in its batch */
     int32_t n_outputs;
     float *embedding;
-    uint32_t adapter; /* as cells remember it; 0 = none */
-    char from, to;
     long decodes;
 };
 
@@ -78,11 +76,12 @@ enum err fake_ctx_new(struct engine_model *head, const struct engine_ctx_params 
                                   .embeddings = params->embeddings};
     c->model = m;
     c->head.divisible = !m->no_partial_remove;
+    c->head.mixes = !params->embeddings && m->no_mix != 1;
     c->head.fingerprint = head->fingerprint;
     c->n_ubatch = params->n_ubatch;
     c->head.pieces = params->embeddings && !head->facts.is_embedding && !head->facts.is_rerank;
-    c->shared_kv = params->shared_kv || params->embeddings;
-    c->seq_cells = c->shared_kv ? n_ctx : n_ctx / params->n_seq_max;
+    c->head.shared_kv = params->shared_kv || params->embeddings;
+    c->seq_cells = c->head.shared_kv ? n_ctx : n_ctx / params->n_seq_max;
     c->cells = xcalloc((size_t)n_ctx, sizeof *c->cells);
     c->free_cells = xcalloc((size_t)n_ctx, sizeof *c->free_cells);
     c->n_free = n_ctx;
@@ -229,14 +228,23 @@ static bool work(struct fake_ctx *c, int64_t us)
     }
 }
 
+/* As cells remember them; 0 = none. */
+static uint32_t adapter_id(const struct engine_batch_token *t)
+{
+    const struct fake_adapter *a = (const struct fake_adapter *)t->adapter;
+    uint32_t bits;
+    memcpy(&bits, &t->scale, sizeof bits);
+    return a && t->scale != 0 ? a->id ^ bits : 0;
+}
+
 static void store(struct fake_ctx *c, const struct engine_batch_token *t)
 {
     struct seq *s = &c->seqs[t->seq];
     ht_assert(t->pos == s->len && !s->dirty && !s->hole);
     ht_assert(c->n_free > 0 && s->len < c->seq_cells);
-    ht_assert(s->len == 0 || c->cells[s->cells[s->len - 1]].adapter == c->adapter);
+    ht_assert(s->len == 0 || c->cells[s->cells[s->len - 1]].adapter == adapter_id(t));
     int32_t cell = c->free_cells[--c->n_free];
-    c->cells[cell] = (struct cell){t->token, 1, c->adapter};
+    c->cells[cell] = (struct cell){t->token, 1, adapter_id(t)};
     s->cells[s->len++] = cell;
 }
 
@@ -247,7 +255,7 @@ static void check_batch(const struct fake_ctx *c, const struct engine_batch_toke
         ht_assert(tokens[i].seq >= 0 && tokens[i].seq < c->head.n_seq_max);
         ht_assert(tokens[i].token >= 0 && tokens[i].token < FAKE_N_VOCAB);
         /* libllama computes together only sequences that follow each other */
-        ht_assert(c->shared_kv || i == 0 || tokens[i].seq >= tokens[i - 1].seq);
+        ht_assert(c->head.shared_kv || i == 0 || tokens[i].seq >= tokens[i - 1].seq);
     }
 }
 
@@ -281,6 +289,10 @@ enum err fake_decode(struct engine_ctx *head, const struct engine_batch_token *t
     if (n > c->n_free)
         return err_set(error, ERR_NOMEM, "no room in the KV cache for %d tokens, %d are free", n,
                        c->n_free);
+    if (!adapter_rows_alike(tokens, n) && m->no_mix == 2) {
+        head->mixes = false;
+        return aborted(c, tokens, 0, error);
+    }
     int64_t pair_us = n_seqs(tokens, n) == 2 ? m->pair_us : 0;
     if (!work(c, m->ms * 1000 + pair_us)) return aborted(c, tokens, 0, error);
     for (int32_t i = 0; i < n; i++) {
@@ -291,24 +303,23 @@ enum err fake_decode(struct engine_ctx *head, const struct engine_batch_token *t
         store(c, &tokens[i]);
         struct output *o = &c->outputs[i];
         *o = (struct output){0};
+        const struct fake_adapter *a = (const struct fake_adapter *)tokens[i].adapter;
+        if (tokens[i].scale == 0) a = NULL;
         if (tokens[i].output)
-            *o = (struct output){tokens[i].seq, c->seqs[tokens[i].seq].len, c->from, c->to};
+            *o = (struct output){tokens[i].seq, c->seqs[tokens[i].seq].len, a ? a->from : '\0',
+                                 a ? a->to : '\0'};
     }
     c->n_outputs = n;
+    for (int32_t i = 0; i < head->set.n; i++) head->set.adapters[i]->known = true;
     return OK;
 }
 
-void fake_ctx_adapter(struct engine_ctx *head, struct engine_adapter *adapter, float scale)
+void fake_ctx_adapters(struct engine_ctx *head)
 {
-    struct fake_ctx *c = (struct fake_ctx *)head;
-    const struct fake_adapter *a = (const struct fake_adapter *)adapter;
-    uint32_t bits;
-    memcpy(&bits, &scale, sizeof bits);
-    c->adapter = a ? a->id ^ bits : 0;
-    c->from = c->to = '\0';
-    if (!a) return;
-    c->from = a->from;
-    c->to = a->to;
+    const struct adapter_set *s = &head->set;
+    int32_t unknown = 0;
+    for (int32_t i = 0; i < s->n; i++) unknown += !s->adapters[i]->known;
+    ht_assert(unknown <= 1 && (head->mixes || s->n <= 1));
 }
 
 /* ---- embeddings --------------------------------------------------------------------------- */

@@ -18,7 +18,7 @@ enum { /* tokens 0..255 are bytes */
 
 struct fake_model {
     struct engine_model head;
-    int32_t ctx, ms, token_us, pair_us, load_ms, fail_decode;
+    int32_t ctx, ms, token_us, pair_us, load_ms, fail_decode, no_mix;
     int32_t weights, cell, compute; /* bytes, for engine_ctx_memory */
     bool endless, fail_ctx, no_partial_remove, no_shift;
     char *fail_load; /* NULL = loads */
@@ -77,7 +77,7 @@ void fake_ctx_free(struct engine_ctx *c);
 void fake_ctx_memory(const struct engine_ctx *c, struct engine_memory *out);
 enum err fake_decode(struct engine_ctx *c, const struct engine_batch_token *tokens, int32_t n,
                      struct error *error);
-void fake_ctx_adapter(struct engine_ctx *c, struct engine_adapter *a, float scale);
+void fake_ctx_adapters(struct engine_ctx *c);
 bool fake_seq_remove(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
 bool fake_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
 bool fake_seq_shift(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1, int32_t delta);

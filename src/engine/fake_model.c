@@ -48,6 +48,7 @@ static bool set_option(struct fake_model *m, const char *name, const char *value
         {"ms", &m->ms, 0, 60000},
         {"token_us", &m->token_us, 0, 1000000},
         {"pair_us", &m->pair_us, 0, 1000000},
+        {"no_mix", &m->no_mix, 0, 2},
         {"load_ms", &m->load_ms, 0, 60000},
         {"fail_decode", &m->fail_decode, 1, 1 << 30},
         {"weights", &m->weights, 0, 1 << 30},

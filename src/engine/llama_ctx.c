@@ -19,7 +19,8 @@ struct le_sampler {
 
 static bool on_abort(void *ctx)
 {
-    return atomic_load_explicit(&((struct le_ctx *)ctx)->head.abort, memory_order_acquire);
+    const struct le_ctx *c = ctx;
+    return atomic_load_explicit(&c->head.abort, memory_order_acquire) || le_mix_failed(c->mix);
 }
 
 enum { WEIGHTS_PER_THREAD = 32 << 20 };
@@ -55,6 +56,10 @@ static struct llama_context_params to_params(const struct le_model *m, struct le
     if (!params->embeddings) {
         /* Else it keeps room for the probabilities after every token of the batch. */
         p.n_outputs_max = p.n_seq_max;
+        if (c->mix) {
+            p.cb_eval = le_mix_look;
+            p.cb_eval_user_data = c->mix;
+        }
         return p;
     }
     p.embeddings = true;
@@ -110,6 +115,7 @@ static void fill_head(struct le_ctx *c, const struct engine_model *m,
     c->head.n_seq_max = params->n_seq_max;
     c->head.embeddings = params->embeddings;
     c->head.pieces = c->pool != NULL;
+    c->head.mixes = c->mix != NULL;
 }
 
 /* Once, if a good part of the tensors was laid out anew: they are counted in the mapping, too. */
@@ -138,11 +144,13 @@ enum err le_ctx_new(struct engine_model *head, const struct engine_ctx_params *p
             return no_context(head, params, error);
         }
     }
+    if (le_mix_possible(m, params)) c->mix = le_mix_new(&c->head);
     struct llama_context_params p = to_params(m, c, params);
-    c->shared_kv = p.kv_unified;
+    c->head.shared_kv = p.kv_unified;
     c->ctx = llama_init_from_model(m->model, p);
     if (!c->ctx) {
         le_pool_free(c->pool);
+        le_mix_free(c->mix);
         free(c);
         return no_context(head, params, error);
     }
@@ -177,6 +185,7 @@ void le_ctx_free(struct engine_ctx *head)
     le_threads_free(&c->threads);
     free(c->embedding);
     le_pool_free(c->pool);
+    le_mix_free(c->mix);
     free(c);
 }
 
@@ -189,6 +198,18 @@ static enum err decode_failed(int32_t rc, int32_t n, struct error *error)
     if (rc == -1000) return error ? error->code : ERR_ENGINE; /* the exception's words are there */
     return err_set(error, ERR_ENGINE, "decoding %d tokens failed (%d)%s%s", n, rc,
                    *le_log_reason() ? ": " : "", le_log_reason());
+}
+
+/* A computation is laid out anew under the lock of the model's list of adapters. */
+static int32_t compute(struct le_ctx *c, struct error *error)
+{
+    if (!c->lays_out_anew) return shim_decode(c->ctx, &c->batch, error);
+    struct le_model *m = (struct le_model *)c->head.model;
+    pthread_mutex_lock(&m->adapters_lock);
+    int32_t rc = shim_decode(c->ctx, &c->batch, error);
+    pthread_mutex_unlock(&m->adapters_lock);
+    c->lays_out_anew = false;
+    return rc;
 }
 
 enum err le_ctx_decode(struct engine_ctx *head, const struct engine_batch_token *tokens, int32_t n,
@@ -205,28 +226,32 @@ enum err le_ctx_decode(struct engine_ctx *head, const struct engine_batch_token 
     b->n_tokens = n;
     if (head->embeddings && !head->pieces && c->memory) llama_memory_clear(c->memory, false);
     if (c->pool) le_pool_begin(c->pool);
+    if (c->mix) le_mix_begin(c->mix, tokens, n);
     if (on_abort(c)) return decode_failed(2, n, error);
     le_log_forget();
-    int32_t rc;
-    if (c->lays_out_anew) {
-        struct le_model *m = (struct le_model *)head->model;
-        pthread_mutex_lock(&m->adapters_lock);
-        rc = shim_decode(c->ctx, b, error);
-        pthread_mutex_unlock(&m->adapters_lock);
-        c->lays_out_anew = false;
-    } else {
-        rc = shim_decode(c->ctx, b, error);
+    int32_t rc = compute(c, error);
+    if (c->mix && !le_mix_end(c->mix)) {
+        head->mixes = false;
+        return decode_failed(2, n, error);
     }
     if (rc) return decode_failed(rc, n, error);
     if (c->pool) le_pool_end(c->pool, c->ctx, tokens, n);
     return OK;
 }
 
-void le_ctx_adapter(struct engine_ctx *head, struct engine_adapter *a, float scale)
+void le_ctx_adapters(struct engine_ctx *head)
 {
     struct le_ctx *c = (struct le_ctx *)head;
-    struct llama_adapter_lora *lora = a ? ((struct le_adapter *)a)->lora : NULL;
-    llama_set_adapters_lora(c->ctx, &lora, a ? 1 : 0, &scale);
+    const struct adapter_set *s = &head->set;
+    struct llama_adapter_lora *loras[ENGINE_ADAPTERS_MAX] = {NULL};
+    float scales[ENGINE_ADAPTERS_MAX] = {0};
+    for (int32_t i = 0; i < s->n; i++) {
+        loras[i] = ((struct le_adapter *)s->adapters[i])->lora;
+        scales[i] = s->scale != 0 ? s->scale : 1;
+    }
+    /* A set that is the same as before would keep the graph. */
+    if (c->mix && le_mix_forget(c->mix)) llama_set_adapters_lora(c->ctx, loras, 0, scales);
+    llama_set_adapters_lora(c->ctx, loras, (size_t)s->n, scales);
     c->lays_out_anew = true;
 }
 

@@ -31,10 +31,15 @@ struct le_model {
     bool pages_released; /* loading thread */
 };
 
+enum { LE_ADAPTER_BUFFERS_MAX = 8 };
+
 struct le_adapter {
     struct engine_adapter head;
     struct llama_adapter_lora *lora;
     pthread_mutex_t *lock; /* the model's */
+    /* Where its tensors are, as far as seen (llama_mix.c); the contexts' thread. */
+    ggml_backend_buffer_t buffers[LE_ADAPTER_BUFFERS_MAX];
+    int32_t n_buffers;
 };
 
 /* llama_threads.c */
@@ -49,10 +54,11 @@ struct le_ctx {
     struct llama_batch batch;
     float *embedding;     /* n_embd_out */
     struct le_pool *pool; /* embeddings of a generating model */
+    struct le_mix *mix;   /* NULL: its adapters take turns */
     int32_t n_embd_out;
-    bool normalise, shared_kv;
+    bool normalise;
     struct le_threads threads;
-    bool lays_out_anew; /* the adapter has changed since the last decode */
+    bool lays_out_anew; /* the adapters have changed since the last decode */
 };
 
 struct le_prompt {
@@ -118,7 +124,7 @@ void le_ctx_free(struct engine_ctx *c);
 void le_ctx_memory(const struct engine_ctx *c, struct engine_memory *out);
 enum err le_ctx_decode(struct engine_ctx *c, const struct engine_batch_token *tokens, int32_t n,
                        struct error *error);
-void le_ctx_adapter(struct engine_ctx *c, struct engine_adapter *a, float scale);
+void le_ctx_adapters(struct engine_ctx *c);
 bool le_seq_remove(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1);
 const float *le_seq_embedding(struct engine_ctx *c, int32_t seq);
 enum err le_smp_new(const struct engine_model *m, const struct sampling *s,
@@ -143,6 +149,24 @@ enum err le_seq_restore(struct engine_ctx *c, int32_t seq, const void *state, si
 
 /* The pages of the file's mapping are no longer counted as this process's memory. */
 void le_pages_release(const char *path);
+
+/* ---- llama_mix.c ---------------------------------------------------------------------------- */
+
+/* Owner thread of the context. */
+struct le_mix;
+/* Can rows of several adapters be in one batch of such a context? */
+bool le_mix_possible(const struct le_model *m, const struct engine_ctx_params *params);
+struct le_mix *le_mix_new(struct engine_ctx *head); /* or NULL: no memory */
+void le_mix_free(struct le_mix *m);
+/* Around each decode; look is the library's eval callback between. end is false when the result is
+ * wrong, because this model's adapters can't be mixed. */
+void le_mix_begin(struct le_mix *m, const struct engine_batch_token *tokens, int32_t n);
+bool le_mix_look(struct ggml_tensor *t, bool ask, void *mix);
+bool le_mix_failed(
+    const struct le_mix *m); /* then the computation is to be stopped; m may be NULL */
+HT_MUST_CHECK bool le_mix_end(struct le_mix *m);
+/* The set has changed, and the graph will be a new one. True: the old one was changed. */
+bool le_mix_forget(struct le_mix *m);
 
 /* ---- llama_embed.c -------------------------------------------------------------------------- */
 

@@ -24,7 +24,7 @@ void le_state_init(struct le_ctx *c, const struct le_model *m)
     struct llama_context_params p = llama_context_default_params();
     int64_t shape[] = {STATE_VERSION, (int64_t)m->head.fingerprint,
                        p.type_k, /* which to_params leaves as they are */
-                       p.type_v, c->shared_kv ? 1 : c->head.n_seq_max};
+                       p.type_v, c->head.shared_kv ? 1 : c->head.n_seq_max};
     const char *library = c->head.ops->library;
     uint64_t h = hash64(library, strlen(library), hash64(shape, sizeof shape, 0));
     c->head.fingerprint = h ? h : 1;
@@ -70,7 +70,7 @@ bool le_seq_copy(struct engine_ctx *head, int32_t from, int32_t to, int32_t p0, 
 {
     struct le_ctx *c = (struct le_ctx *)head;
     if (!c->memory) return true;
-    if (c->shared_kv) {
+    if (c->head.shared_kv) {
         llama_memory_seq_cp(c->memory, from, to, p0, p1);
         return true;
     }

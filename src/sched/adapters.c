@@ -109,7 +109,7 @@ static void forget(struct sched_adapter *a)
     list_remove(&a->node);
     pthread_mutex_unlock(&m->s->models_lock);
     if (a->engine_adapter) {
-        if (m->ctx) engine_ctx_adapter(m->ctx, NULL, 0);
+        if (m->ctx) engine_ctx_drop_adapters(m->ctx);
         engine_adapter_free(a->engine_adapter);
         log_debug(sched, "adapter %s of %s was unloaded", a->name, m->id);
     }

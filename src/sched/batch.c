@@ -14,10 +14,11 @@
  * would slow down everybody else, and each token of theirs costs several times what it will cost
  * when all are together.
  *
- * Sub-batches. Sequences are together if their adapter and its scale are the same and, with KV
- * cells of their own, if their ids follow each other (libllama computes others separately). Such a
- * run is cut into the widths that take the least time (shape.h). The adapter that is set already
- * goes first, so that N adapters cost N - 1 changes in a round, not N.
+ * Sub-batches. Sequences are together if their adapter and its scale are the same or can be mixed
+ * (engine_ctx_mixes) and, with KV cells of their own, if their ids follow each other (libllama
+ * computes others separately). Such a run is cut into the widths that take the least time
+ * (shape.h). Adapters that can't be mixed take turns; the one that is set already goes first, so
+ * that N of them cost N - 1 changes in a round, not N.
  *
  * Classes. While requests are running whose priority is better by URGENT_STEP or more, they have
  * rounds of their own, and the others' rounds get at most BACKGROUND_SHARE of the time: the urgent
@@ -107,11 +108,34 @@ static bool in_class(const struct sched_model *m, const struct choice *c, enum p
 
 /* ---- runs of sequences -------------------------------------------------------------------- */
 
+static bool same_adapter(const struct request *a, const struct request *b)
+{
+    return a->adapter == b->adapter && (!a->adapter || a->adapter_scale == b->adapter_scale);
+}
+
+static bool mixes(const struct request *r)
+{
+    return engine_ctx_mixes(r->model->ctx, r->adapter ? r->adapter->engine_adapter : NULL);
+}
+
 static bool together(const struct choice *a, const struct choice *b)
 {
     const struct request *ra = a->req, *rb = b->req;
     if (ra->deterministic || rb->deterministic) return a == b;
-    return ra->adapter == rb->adapter && (!ra->adapter || ra->adapter_scale == rb->adapter_scale);
+    return same_adapter(ra, rb) || (mixes(ra) && mixes(rb));
+}
+
+/* More different adapters than a batch may have, with that of c? */
+static bool too_many(struct choice *const *run, int32_t n, const struct choice *c)
+{
+    const struct sched_adapter *seen[ENGINE_ADAPTERS_MAX + 1] = {c->req->adapter};
+    int32_t n_seen = c->req->adapter != NULL;
+    for (int32_t i = 0; i < n && n_seen <= ENGINE_ADAPTERS_MAX; i++) {
+        int32_t k = 0;
+        while (k < n_seen && seen[k] != run[i]->req->adapter) k++;
+        if (k == n_seen && run[i]->req->adapter) seen[n_seen++] = run[i]->req->adapter;
+    }
+    return n_seen > ENGINE_ADAPTERS_MAX;
 }
 
 /* The choice of slot i if it takes a token in this round (still: and has not had it). */
@@ -130,7 +154,7 @@ static int32_t find_run(const struct sched_model *m, int32_t i, enum pace_class 
     int32_t n = 0;
     for (; i < m->n_slots; i++) {
         struct choice *c = row(m, i, class, still);
-        if (c && together(first, c))
+        if (c && together(first, c) && !too_many(run, n, c))
             run[n++] = c;
         else if (!m->shared_kv)
             break;
@@ -140,7 +164,14 @@ static int32_t find_run(const struct sched_model *m, int32_t i, enum pace_class 
 
 static struct shape *shape_of(struct sched_model *m, const struct choice *c)
 {
-    return &m->pace.shapes[c->req->adapter != NULL];
+    return &m->pace.shapes[c->req->adapter ? SHAPE_ADAPTER : SHAPE_BASE];
+}
+
+static struct shape *shape_of_run(struct sched_model *m, struct choice *const *run, int32_t n)
+{
+    for (int32_t i = 1; i < n; i++)
+        if (!same_adapter(run[0]->req, run[i]->req)) return &m->pace.shapes[SHAPE_MIXED];
+    return shape_of(m, run[0]);
 }
 
 /* All decoding of a round. */
@@ -154,7 +185,7 @@ static double round_ms(struct sched_model *m, enum pace_class class)
         int32_t n = find_run(m, i, class, false, run);
         if (run[0]->req->deterministic) n = 1;
         for (int32_t k = 0; k < n; k++) counted[run[k]->slot - m->slots] = true;
-        ms += shape_split_ms(shape_of(m, run[0]), n);
+        ms += shape_split_ms(shape_of_run(m, run, n), n);
     }
     return ms;
 }
@@ -166,11 +197,14 @@ static void add_part(struct sched_model *m, struct choice *c, int32_t n)
     struct slot *slot = c->slot;
     ht_assert(n > 0 && slot->n_kv + n <= c->n_tokens && m->n_batched + n <= m->n_batch);
     bool complete = slot->n_kv + n == c->n_tokens;
+    struct engine_adapter *adapter = c->req->adapter ? c->req->adapter->engine_adapter : NULL;
     for (int32_t i = 0; i < n; i++)
         m->batch[m->n_batched + i] = (struct engine_batch_token){.token = c->tokens[slot->n_kv + i],
                                                                  .pos = slot->n_kv + i,
                                                                  .seq = slot->seq,
-                                                                 .output = complete && i == n - 1};
+                                                                 .output = complete && i == n - 1,
+                                                                 .adapter = adapter,
+                                                                 .scale = c->req->adapter_scale};
     m->n_batched += n;
     m->parts[m->n_parts++] =
         (struct part){.choice = c, .n = n, .output = complete ? m->n_batched - 1 : -1};
@@ -207,12 +241,13 @@ static bool add_rows(struct sched_model *m, enum pace_class class)
     int32_t i = next_row(m, class);
     if (i < 0) return false;
     int32_t n = find_run(m, i, class, true, run);
-    n = run[0]->req->deterministic ? 1 : shape_split(shape_of(m, run[0]), n);
+    n = run[0]->req->deterministic ? 1 : shape_split(shape_of_run(m, run, n), n);
     if (slots_room(m, n) < n) {
         slots_relieve(m);
         return true;
     }
     set_plan(m, class, run[0]);
+    m->pace.plan.shape = shape_of_run(m, run, n);
     for (int32_t k = 0; k < n; k++) {
         add_part(m, run[k], 1);
         run[k]->served = m->pace.rounds[class].id;
@@ -437,7 +472,7 @@ const struct shape_profile *measured_profile(const struct sched_params *params, 
 void pace_init(struct sched_model *m)
 {
     if (m->pace.plan.shape) return; /* it was loaded before: what was learnt still holds */
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < N_SHAPES; i++)
         shape_init(&m->pace.shapes[i], measured_profile(&m->s->params, m->id));
     m->pace.plan = (struct plan){.shape = &m->pace.shapes[0], .yields_to = -1};
 }

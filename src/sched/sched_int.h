@@ -188,8 +188,8 @@ struct request {
     int series;                    /* of the metrics */
     struct sched_adapter *adapter; /* NULL = none */
     float adapter_scale;
-    /* Of adapter and scale, 0 = none: cells can be shared, and tokens decoded in one batch, only
-     * where this is equal. Known from the queue on. */
+    /* Of adapter and scale, 0 = none: cells can be shared only where this is equal. Known from the
+     * queue on. */
     uint64_t adapter_key;
     bool deterministic;
     enum overflow overflow; /* STOP or SHIFT */
@@ -298,16 +298,19 @@ struct plan {
     enum pace_class class;
     bool prefill; /* a piece of a prompt after `before` others; else rows of one token */
     int32_t before;
-    int32_t yields_to;   /* as in inflight */
-    struct shape *shape; /* that its time is counted for */
-    const struct sched_adapter *adapter;
+    int32_t yields_to;                   /* as in inflight */
+    struct shape *shape;                 /* that its time is counted for */
+    const struct sched_adapter *adapter; /* of its first token */
     float scale;
 };
 
+/* Steps that cost different amounts. */
+enum pace_shape { SHAPE_BASE, SHAPE_ADAPTER, SHAPE_MIXED /* rows of several adapters */, N_SHAPES };
+
 /* Whose turn it is (batch.c). */
 struct pace {
-    pthread_mutex_t lock;   /* shapes, while other threads read them */
-    struct shape shapes[2]; /* without and with an adapter */
+    pthread_mutex_t lock; /* shapes, while other threads read them */
+    struct shape shapes[N_SHAPES];
     struct round rounds[2];
     uint64_t n_rounds;
     struct plan plan;

@@ -38,11 +38,9 @@ bool step_generate(struct sched_model *m)
     slots_follow(m);
     if (!runs(m) || !batch_build(m)) return false;
     if (!m->n_batched) return true;
-    const struct plan *plan = &m->pace.plan;
     uint64_t ids[SLOTS_MAX];
     int32_t n_ids = batch_requests(m, ids);
     struct error error;
-    engine_ctx_adapter(m->ctx, plan->adapter ? plan->adapter->engine_adapter : NULL, plan->scale);
     switch (loop_decode(m, ids, n_ids, &error)) {
     case OK:
         deliver_batch(m);

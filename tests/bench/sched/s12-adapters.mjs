@@ -31,7 +31,7 @@ export async function run(b) {
   files.forEach((f, i) => copyFileSync(f, path.join(adapters, `${"ab"[i]}.gguf`)));
   try {
     const options = {
-      ctx: 512, hearth: { env: { HEARTH_MODELS: folder } },
+      ctx: 512, hearth: { env: { HEARTH_ADAPTERS: adapters } },
       peer: { args: ["--lora", files[0], "--lora", files[1], "--lora-init-without-apply"] },
     };
     await b.both(options, async (servers) => {

@@ -63,14 +63,22 @@ static inline struct engine_ctx *help_ctx(struct engine_model *m, int32_t n_ctx,
 }
 
 /* n tokens into seq from pos on, the last one with logits. */
-static inline enum err help_feed(struct engine_ctx *c, int32_t seq, int32_t pos,
-                                 const int32_t *tokens, size_t n, struct error *error)
+static inline enum err help_feed_with(struct engine_ctx *c, struct engine_adapter *a, float scale,
+                                      int32_t seq, int32_t pos, const int32_t *tokens, size_t n,
+                                      struct error *error)
 {
     struct engine_batch_token batch[512];
     assert_true(n <= 512);
     for (size_t i = 0; i < n; i++)
-        batch[i] = (struct engine_batch_token){tokens[i], pos + (int32_t)i, seq, i + 1 == n};
+        batch[i] = (struct engine_batch_token){tokens[i],  pos + (int32_t)i, seq,
+                                               i + 1 == n, .adapter = a,     .scale = scale};
     return engine_decode(c, batch, (int32_t)n, error);
+}
+
+static inline enum err help_feed(struct engine_ctx *c, int32_t seq, int32_t pos,
+                                 const int32_t *tokens, size_t n, struct error *error)
+{
+    return help_feed_with(c, NULL, 0, seq, pos, tokens, n, error);
 }
 
 static inline struct sampling help_greedy(void)

@@ -62,7 +62,8 @@ static enum err feed(struct engine_ctx *c, int32_t seq, int32_t pos, const int32
     struct engine_batch_token batch[64];
     struct error error;
     for (size_t i = 0; i < n; i++)
-        batch[i] = (struct engine_batch_token){tokens[i], pos + (int32_t)i, seq, i + 1 == n};
+        batch[i] =
+            (struct engine_batch_token){tokens[i], pos + (int32_t)i, seq, i + 1 == n, .scale = 0};
     return engine_decode(c, batch, (int32_t)n, &error);
 }
 
@@ -150,7 +151,8 @@ static void test_one_prompt_serves_two_choices(void **state)
     }
     engine_seq_copy(c, 0, 1, -1, -1);
     int32_t pos = (int32_t)n;
-    struct engine_batch_token both[2] = {{'a', pos, 0, true}, {'a', pos, 1, true}};
+    struct engine_batch_token both[2] = {{'a', pos, 0, true, .scale = 0},
+                                         {'a', pos, 1, true, .scale = 0}};
     assert_int_equal(engine_decode(c, both, 2, &error), OK);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(engine_sample(c, sm[i], i, &got, &error), OK);

@@ -215,8 +215,8 @@ static void test_batched_sequences_equal_each_alone(void **state)
     struct error error;
     int32_t n = 0;
     for (int32_t i = 0; i < 8; i++) { /* interleaved as far as both go */
-        both[n++] = (struct engine_batch_token){text_a[i], i, 0, i == 7};
-        if (i < 5) both[n++] = (struct engine_batch_token){text_b[i], i, 1, i == 4};
+        both[n++] = (struct engine_batch_token){text_a[i], i, 0, i == 7, .scale = 0};
+        if (i < 5) both[n++] = (struct engine_batch_token){text_b[i], i, 1, i == 4, .scale = 0};
     }
     assert_int_equal(engine_decode(c, both, n, &error), OK);
     struct engine_sample a = look(c, n - 1), b = look(c, 9);
@@ -451,7 +451,7 @@ static void put_text(struct engine_model *m, const char *text, int32_t seq,
     assert_int_equal(
         engine_tokenize(m, text, strlen(text), true, false, 100, &tokens, &count, &error), OK);
     for (size_t i = 0; i < count; i++)
-        batch[(*n)++] = (struct engine_batch_token){tokens[i], (int32_t)i, seq, true};
+        batch[(*n)++] = (struct engine_batch_token){tokens[i], (int32_t)i, seq, true, .scale = 0};
     free(tokens);
 }
 
@@ -565,7 +565,7 @@ static float pair_score(struct engine_model *m, struct engine_ctx *c, const char
     assert_int_equal(
         engine_tokenize_pair(m, query, document, strlen(document), 256, &tokens, &n, &error), OK);
     for (size_t i = 0; i < n; i++)
-        batch[i] = (struct engine_batch_token){tokens[i], (int32_t)i, 0, true};
+        batch[i] = (struct engine_batch_token){tokens[i], (int32_t)i, 0, true, .scale = 0};
     free(tokens);
     assert_int_equal(engine_decode(c, batch, (int32_t)n, &error), OK);
     const float *v = engine_seq_embedding(c, 0);

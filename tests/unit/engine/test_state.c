@@ -24,7 +24,8 @@ static void decode(struct engine_ctx *c, int32_t seq, const int32_t *tokens, int
     struct engine_batch_token batch[256];
     struct error error;
     for (int32_t i = 0; i < n; i++)
-        batch[i] = (struct engine_batch_token){tokens[from + i], from + i, seq, i == n - 1};
+        batch[i] =
+            (struct engine_batch_token){tokens[from + i], from + i, seq, i == n - 1, .scale = 0};
     if (engine_decode(c, batch, n, &error)) fail_msg("%s", error.msg);
 }
 

@@ -1,6 +1,7 @@
 /* Adapters in the scheduler: requests wait for theirs while all others go on; each gets its own
  * answer however they are mixed (the fake engine asserts that no sequence is continued with another
  * adapter); what is not used goes. */
+#include "engine/engine.h"
 #include "unit/sched/harness.h"
 
 #define SWAP_LR "fake:lora,swap=lr"
@@ -22,12 +23,11 @@ static void expect_text(struct client *c, const char *text)
     client_free(c);
 }
 
-static void test_mixed_requests_get_their_own_answers(void **state)
+static void mixed_requests(const char *model)
 {
-    (void)state;
     struct fixture f;
     struct client *c[24];
-    fixture_open(&f, "fake:", some_params());
+    fixture_open(&f, model, some_params());
     for (int i = 0; i < 24; i++) {
         struct ask a = {.text = "hello world", .n = 1 + i % 2};
         a.adapter = i % 3 == 1 ? SWAP_LR : i % 3 == 2 ? SWAP_OX : NULL;
@@ -36,6 +36,78 @@ static void test_mixed_requests_get_their_own_answers(void **state)
     }
     for (int i = 0; i < 24; i++)
         expect_text(c[i], i % 3 == 1 ? "herro worrd" : i % 3 == 2 ? "hellx wxrld" : "hello world");
+    fixture_close(&f);
+}
+
+static void test_mixed_requests_get_their_own_answers(void **state)
+{
+    (void)state;
+    mixed_requests("fake:");
+}
+
+/* As on a device whose memory only it sees; and where the first batch shows that it can't be. */
+static void test_adapters_that_can_not_be_mixed_take_turns(void **state)
+{
+    (void)state;
+    mixed_requests("fake:no_mix=1");
+    mixed_requests("fake:no_mix=2");
+}
+
+static int64_t time_of_four(const char *model, bool mixed)
+{
+    struct fixture f;
+    struct client *c[4];
+    fixture_open(&f, model, some_params());
+    for (int i = 0; i < 2; i++) /* both are in memory, and known */
+        expect_text(ask(&f, (struct ask){.text = "l", .adapter = i ? SWAP_OX : SWAP_LR}),
+                    i ? "l" : "r");
+    int64_t start = clock_mono_ms();
+    for (int i = 0; i < 4; i++)
+        c[i] = ask(&f, (struct ask){.text = "a text of thirty characters...",
+                                    .adapter = mixed && i % 2 ? SWAP_OX : SWAP_LR});
+    for (int i = 0; i < 4; i++) {
+        client_wait(c[i]);
+        assert_int_equal(c[i]->error.code, OK);
+    }
+    int64_t ms = clock_mono_ms() - start;
+    for (int i = 0; i < 4; i++) client_free(c[i]);
+    fixture_close(&f);
+    return ms;
+}
+
+/* Decodes take 10 ms whatever is in them: in turns two adapters take twice as long as one. */
+static void test_adapters_are_decoded_together(void **state)
+{
+    (void)state;
+    int64_t one = time_of_four("fake:ms=10", false), mixed = time_of_four("fake:ms=10", true);
+    int64_t turns = time_of_four("fake:ms=10,no_mix=1", true);
+    print_message("one adapter %lld ms, mixed %lld, in turns %lld\n", (long long)one,
+                  (long long)mixed, (long long)turns);
+    assert_true(mixed * 4 < turns * 3);
+}
+
+/* More of them at once than a batch may have. */
+static void test_many_adapters_at_once(void **state)
+{
+    (void)state;
+    enum { N = 2 * ENGINE_ADAPTERS_MAX + 3 };
+    struct fixture f;
+    struct client *c[N];
+    struct sched_params params = some_params();
+    params.n_parallel = N;
+    params.n_ctx = 256;
+    fixture_open(&f, "fake:", params);
+    for (int i = 0; i < N; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "fake:lora,swap=x%c", 'a' + i);
+        c[i] = ask(&f, (struct ask){.text = "xxxxx xxxxx xxxxx", .adapter = path});
+    }
+    for (int i = 0; i < N; i++) {
+        char want[] = "..... ..... .....";
+        for (char *p = want; *p; p++)
+            if (*p == '.') *p = (char)('a' + i);
+        expect_text(c[i], want);
+    }
     fixture_close(&f);
 }
 
@@ -173,6 +245,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mixed_requests_get_their_own_answers),
+        cmocka_unit_test(test_adapters_that_can_not_be_mixed_take_turns),
+        cmocka_unit_test(test_adapters_are_decoded_together),
+        cmocka_unit_test(test_many_adapters_at_once),
         cmocka_unit_test(test_others_go_on_while_an_adapter_is_loaded),
         cmocka_unit_test(test_what_can_not_be_loaded_is_told_with_its_reason),
         cmocka_unit_test(test_unused_adapters_leave_memory),
