@@ -4,6 +4,7 @@
  * the hub's where it isn't: address space, CPU seconds, no files written, the hub's clock. It ends
  * with the hub. */
 #include <errno.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include "extract/frame.h"
 #include "extract/program.h"
 #include "extract/types.h"
+#include "extract/xml.h"
 
 /* Sanitizers map more than any limit allows. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -158,6 +160,8 @@ int extract_main(void)
         programs = xcalloc(1, sizeof *programs);
         programs_find(programs, order.memory);
     }
+    setlocale(LC_CTYPE, "C.UTF-8"); /* names in archives */
+    xml_init();
     if (!set_limits(&order)) return EXIT_NO_LIMITS;
     drop_rights(programs);
     signal(SIGPIPE, SIG_IGN);

@@ -225,6 +225,22 @@ void prose_lines(struct prose *w, const char *s, size_t len)
     }
 }
 
+void prose_plain(struct prose *w, const char *s, size_t len)
+{
+    const char *end = s + len;
+    while (s < end) {
+        const char *line_end = memchr(s, '\n', (size_t)(end - s));
+        if (!line_end) line_end = end;
+        const char *stop = line_end;
+        while (stop > s && strchr(" \t\f\r", stop[-1])) stop--;
+        if (stop > s)
+            prose_lines(w, s, (size_t)(stop - s));
+        else
+            prose_block(w);
+        s = line_end + 1;
+    }
+}
+
 static int longest_ticks(const char *s, size_t len)
 {
     int longest = 0, here = 0;
@@ -291,13 +307,13 @@ void prose_cells(struct prose *w, const struct prose_span *cells, size_t n, bool
     for (size_t i = 0; i < n; i++) {
         buf_putc(&w->text, ' ');
         prose_put_cell(&w->text, cells[i].s, cells[i].len);
-        buf_puts(&w->text, " |");
+        buf_puts(&w->text, cells[i].len ? " |" : "|");
     }
     if (head) put_rule(&w->text, n);
     w->gap = GAP_LINE;
 }
 
-void prose_table(struct prose *w)
+void prose_table(struct prose *w, bool data)
 {
     prose_block(w);
     if (w->n_tables) w->layout[w->n_tables - 1] = true;
@@ -306,6 +322,7 @@ void prose_table(struct prose *w)
         return;
     }
     w->tables[w->n_tables] = w->n_cells;
+    w->data[w->n_tables] = data;
     w->layout[w->n_tables++] = false;
     w->row_begins = true;
 }
@@ -345,7 +362,9 @@ static size_t cell_end(const struct prose *w, const struct prose_cell *cells, si
 static bool is_data(const struct prose *w, const struct prose_cell *cells, size_t n)
 {
     size_t rows = 0;
-    if (w->layout[w->n_tables] || w->err) return false;
+    if (w->err) return false;
+    if (w->data[w->n_tables]) return true;
+    if (w->layout[w->n_tables]) return false;
     for (size_t i = 0; i < n; i++) {
         rows += cells[i].first;
         if (cell_end(w, cells, n, i) - cells[i].start > CELL_MAX) return false;
@@ -353,50 +372,88 @@ static bool is_data(const struct prose *w, const struct prose_cell *cells, size_
     return rows >= 2 && n >= rows + rows / 2 + 1;
 }
 
-static size_t row_len(const struct prose_cell *cells, size_t n)
+/* An open table's text while its rows are written anew in its place. */
+struct rewriting {
+    const struct prose_cell *cells;
+    size_t n, from, was; /* where its text began and ended */
+    char *old;
+    size_t columns; /* beyond which all cells are empty */
+};
+
+/* Cell i: what it was. */
+static const char *old_cell(const struct rewriting *r, size_t i, size_t *len)
+{
+    const char *s = r->old + (r->cells[i].start - r->from);
+    *len = (i + 1 < r->n ? r->cells[i + 1].start : r->was) - r->cells[i].start;
+    while (*len && (*s == ' ' || *s == '\n')) s++, --*len;
+    return s;
+}
+
+static size_t row_len(const struct rewriting *r, size_t i)
 {
     size_t len = 1;
-    while (len < n && !cells[len].first) len++;
+    while (i + len < r->n && !r->cells[i + len].first) len++;
     return len;
 }
 
-/* Appends a row of k cells, which were old[cells[0].start - from ...]. */
-static void write_row(struct prose *w, const struct prose_cell *cells, size_t k, const char *old,
-                      size_t from, size_t end)
+/* Cells up to the last one of the row that isn't empty. */
+static size_t filled(const struct rewriting *r, size_t i)
 {
-    buf_putc(&w->text, '|');
-    for (size_t i = 0; i < k; i++) {
-        size_t next = i + 1 < k ? cells[i + 1].start : end;
-        buf_putc(&w->text, ' ');
-        prose_put_cell(&w->text, old + (cells[i].start - from), next - cells[i].start);
-        buf_puts(&w->text, " |");
-    }
+    size_t k = row_len(r, i), len;
+    while (k && (old_cell(r, i + k - 1, &len), len == 0)) k--;
+    return k;
 }
 
-/* Writes the table's cells anew as rows, in place of what stands there. A page that began within a
- * row begins with it. */
-static void write_rows(struct prose *w, const struct prose_cell *cells, size_t n)
+/* The row that begins with cell i; the first one gets a line below and as many cells as any. */
+static void write_row(struct prose *w, const struct rewriting *r, size_t i, size_t k, bool head)
 {
-    size_t from = cells[0].start, was = w->text.len, page = w->n_pages;
-    while (page && w->pages[page - 1].start >= from) page--;
-    char *old = try_malloc(was - from + 1);
-    if (!old) {
-        w->err = ERR_NOMEM;
-        return;
+    buf_putc(&w->text, '|');
+    for (size_t c = 0; c < (head ? r->columns : k); c++) {
+        size_t len = 0;
+        const char *s = c < k ? old_cell(r, i + c, &len) : "";
+        buf_putc(&w->text, ' ');
+        prose_put_cell(&w->text, s, len);
+        buf_puts(&w->text, len ? " |" : "|");
     }
-    memcpy(old, w->text.data + from, was - from);
-    w->text.len = from;
-    for (size_t i = 0, k; i < n; i += k) {
-        k = row_len(cells + i, n - i);
-        size_t end = i + k < n ? cells[i + k].start : was;
-        widen(w, i ? GAP_LINE : GAP_BLOCK);
+    if (head) put_rule(&w->text, r->columns);
+}
+
+/* A page that began within a row begins with it. */
+static void write_rows(struct prose *w, struct rewriting *r)
+{
+    size_t page = w->n_pages;
+    bool head = true;
+    while (page && w->pages[page - 1].start >= r->from) page--;
+    for (size_t i = 0; i < r->n; i += row_len(r, i))
+        if (filled(r, i) > r->columns) r->columns = filled(r, i);
+    for (size_t i = 0, k; i < r->n; i += k) {
+        k = row_len(r, i);
+        size_t end = i + k < r->n ? r->cells[i + k].start : r->was, cells = filled(r, i);
+        if (!cells) continue;
+        widen(w, head ? GAP_BLOCK : GAP_LINE);
         fill_gap(w);
         while (page < w->n_pages && w->pages[page].start <= end)
             w->pages[page++].start = w->text.len;
-        write_row(w, cells + i, k, old, from, end);
-        if (!i) put_rule(&w->text, k);
+        write_row(w, r, i, cells, head);
+        head = false;
     }
-    free(old);
+    while (page < w->n_pages) w->pages[page++].start = w->text.len;
+}
+
+static void rewrite(struct prose *w, const struct prose_cell *cells, size_t n)
+{
+    struct rewriting r = {.cells = cells, .n = n, .from = cells[0].start, .was = w->text.len};
+    size_t len = r.was - r.from;
+    if (!len) return;
+    r.old = try_malloc(len);
+    if (!r.old) {
+        w->err = ERR_NOMEM;
+        return;
+    }
+    memcpy(r.old, w->text.data + r.from, len);
+    w->text.len = r.from;
+    write_rows(w, &r);
+    free(r.old);
 }
 
 void prose_table_end(struct prose *w)
@@ -412,7 +469,7 @@ void prose_table_end(struct prose *w)
     size_t n = w->n_cells - first;
     int32_t page = w->page;
     w->page = 0;
-    if (n && is_data(w, cells, n)) write_rows(w, cells, n);
+    if (n && is_data(w, cells, n)) rewrite(w, cells, n);
     w->page = page;
     w->n_cells = first;
     prose_block(w);

@@ -35,7 +35,8 @@ struct prose {
     size_t n_cells, cap_cells;
     size_t tables[PROSE_TABLES_MAX]; /* first cell of each open table */
     bool layout[PROSE_TABLES_MAX];   /* it holds more than data */
-    size_t n_tables, deeper;         /* deeper: open ones beyond the maximum */
+    bool data[PROSE_TABLES_MAX];
+    size_t n_tables, deeper; /* deeper: open ones beyond the maximum */
     bool row_begins;
 };
 
@@ -51,6 +52,8 @@ void prose_text(struct prose *w, const char *s, size_t len);
 void prose_puts(struct prose *w, const char *s);
 /* Lines as they are, but for control characters; on a line of its own. */
 void prose_lines(struct prose *w, const char *s, size_t len);
+/* Plain text: lines without blanks at their ends, one empty line where there are several. */
+void prose_plain(struct prose *w, const char *s, size_t len);
 /* ``` language, lines, ```; a longer fence where the lines hold one. */
 void prose_fence(struct prose *w, const char *language, const char *s, size_t len);
 
@@ -63,7 +66,7 @@ void prose_title(struct prose *w, const char *s, size_t len); /* the first one c
 
 /* Tables: cells hold any of the above. What turns out to be a table of data (some columns, short
  * cells, no table within) becomes Markdown rows, the rest stays paragraphs. */
-void prose_table(struct prose *w);
+void prose_table(struct prose *w, bool data); /* data: of that there is no doubt */
 void prose_row(struct prose *w);
 void prose_cell(struct prose *w);
 void prose_table_end(struct prose *w);
