@@ -60,6 +60,12 @@ const char *access_scope(const struct route *route)
     return row ? row->scope : NULL;
 }
 
+static bool is_counted(const struct route *route)
+{
+    const struct scope_row *row = row_of(route);
+    return row && row->counted && route->method == HTTP_POST && !str_ends(route->path, "/stop");
+}
+
 /* ---- the caller ---------------------------------------------------------------------------- */
 
 static bool asks_for_user(const struct hub *hub, const struct route *route)
@@ -96,6 +102,7 @@ static enum err check_caller(struct hub *hub, const struct route *route,
     enum err e = accounts_open(hub->accounts, &store, &auth, error);
     if (!e) e = auth_check(auth, shown(req), who, error);
     if (!e) e = check_rights(route, who, error);
+    if (!e) e = quota_charge(accounts_quota(hub->accounts), who, is_counted(route), error);
     return e;
 }
 

@@ -9,7 +9,6 @@
 #include "auth/auth_int.h"
 #include "base/clock.h"
 #include "base/id.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -56,17 +55,6 @@ void auth_close(struct auth *a)
     free(a);
 }
 
-/* A line in the audit log that can't be written must not keep anybody out, but is news. */
-static void audit(struct auth *a, const char *event, const char *user_id,
-                  const struct auth_origin *origin)
-{
-    struct error error;
-    struct store_audit entry = {
-        .event = event, .user_id = user_id, .address = origin ? origin->address : NULL};
-    if (store_audit_add(a->store, &entry, &error))
-        log_warn(hub, "the audit log: %s: %s", event, error.msg);
-}
-
 /* ---- registering --------------------------------------------------------------------------- */
 
 static bool name_letter(char c)
@@ -84,10 +72,9 @@ enum err auth_check_username(const char *name, struct error *error)
                          STORE_USERNAME_MAX);
 }
 
-static enum err check_allowed(struct auth *a, const struct auth_registration_form *form,
+static enum err check_allowed(const struct auth *a, const struct auth_registration_form *form,
                               struct error *error)
 {
-    char hash[SECRET_HASH_MAX];
     switch (a->registration) {
     case AUTH_REGISTER_OPEN: return OK;
     case AUTH_REGISTER_CLOSED:
@@ -95,30 +82,33 @@ static enum err check_allowed(struct auth *a, const struct auth_registration_for
                        "registration is closed; an admin can make an account for you");
     case AUTH_REGISTER_INVITED: break;
     }
-    if (!form->invitation)
-        return err_set_param(error, ERR_FORBIDDEN, "/invitation",
-                             "registration needs an invitation; ask an admin for one");
-    secret_hash(form->invitation, hash);
-    enum err e = store_invitation_take(a->store, hash, error);
-    if (e != ERR_NOT_FOUND) return e;
+    if (form->invitation) return OK;
     return err_set_param(error, ERR_FORBIDDEN, "/invitation",
-                         "the invitation is unknown, used, or over");
+                         "registration needs an invitation; ask an admin for one");
 }
 
 enum err auth_register(struct auth *a, const struct auth_registration_form *form,
                        const struct auth_origin *origin, char user_id[STORE_ID_MAX],
                        struct error *error)
 {
-    char hash[AUTH_HASH_MAX];
+    char hash[AUTH_HASH_MAX], invitation[SECRET_HASH_MAX];
+    bool invited = a->registration == AUTH_REGISTER_INVITED;
     enum err e = auth_check_username(form->username, error);
-    if (!e) e = auth_hash_password(form->password, hash, error);
     if (!e) e = check_allowed(a, form, error);
+    if (!e) e = auth_hash_password(form->password, hash, error);
     if (e) return e;
     id_uuid4(user_id);
-    struct store_user_new u = {
-        .id = user_id, .username = form->username, .email = form->email, .password_hash = hash};
+    if (invited) secret_hash(form->invitation, invitation);
+    struct store_user_new u = {.id = user_id,
+                               .username = form->username,
+                               .email = form->email,
+                               .password_hash = hash,
+                               .invitation = invited ? invitation : NULL};
     e = store_user_create(a->store, &u, error);
-    if (!e) audit(a, "registered", user_id, origin);
+    if (e == ERR_NOT_FOUND)
+        return err_set_param(error, ERR_FORBIDDEN, "/invitation",
+                             "the invitation is unknown, used, or over");
+    if (!e) auth_audit(a->store, AUTH_registered, user_id, origin, NULL, NULL);
     return e;
 }
 
@@ -159,7 +149,9 @@ static enum err refused(struct auth *a, const char *username, const struct store
     int64_t now = clock_mono_ms();
     throttle_failed(a->throttle, username, now);
     if (origin->address) throttle_failed(a->throttle, origin->address, now);
-    audit(a, "login_failed", u ? u->id : NULL, origin);
+    auth_audit(a->store, AUTH_login_failed, u ? u->id : NULL, origin, NULL, NULL);
+    if (throttled(a, username, origin, error))
+        auth_audit(a->store, AUTH_login_throttled, u ? u->id : NULL, origin, NULL, NULL);
     return err_set(error, ERR_AUTH, "the name or the password is wrong");
 }
 
@@ -198,7 +190,7 @@ enum err auth_login(struct auth *a, const char *username, const char *password,
     enum err e = check_login(a, username, password, origin, arena, &u, error);
     if (!e) e = give_tokens(a, &u, out, error);
     if (!e) e = store_user_logged_in(a->store, u.id, error);
-    if (!e) audit(a, "login", u.id, origin);
+    if (!e) auth_audit(a->store, AUTH_login, u.id, origin, NULL, NULL);
     arena_free(arena);
     return e;
 }
@@ -213,7 +205,7 @@ enum err auth_refresh(struct auth *a, const char *refresh, const struct auth_ori
     enum err e = store_refresh_take(a->store, hash, id, error);
     if (!e) e = store_user_by_id(a->store, id, arena, &u, error);
     if (e == ERR_NOT_FOUND || (!e && u.disabled)) {
-        audit(a, "refresh_failed", NULL, origin);
+        auth_audit(a->store, AUTH_refresh_failed, NULL, origin, NULL, NULL);
         e = err_set(error, ERR_AUTH, "the refresh token is unknown, used, or over; log in again");
     }
     if (!e) e = give_tokens(a, &u, out, error);
@@ -226,7 +218,7 @@ enum err auth_logout(struct auth *a, const char *user_id, const struct auth_orig
 {
     enum err e = store_user_void_tokens(a->store, user_id, error);
     if (!e) e = store_refresh_clear(a->store, user_id, error);
-    if (!e) audit(a, "logout", user_id, origin);
+    if (!e) auth_audit(a->store, AUTH_logout, user_id, origin, NULL, NULL);
     return e;
 }
 
@@ -250,7 +242,7 @@ enum err auth_change_password(struct auth *a, const char *user_id, const char *o
     if (!e) e = auth_hash_password(password, hash, error);
     if (!e) e = store_user_set_password(a->store, user_id, hash, error);
     if (!e) e = store_refresh_clear(a->store, user_id, error);
-    if (!e) audit(a, "password_changed", user_id, origin);
+    if (!e) auth_audit(a->store, AUTH_password_changed, user_id, origin, NULL, NULL);
     arena_free(arena);
     return e;
 }
@@ -332,31 +324,75 @@ bool auth_may(const struct auth_identity *who, const char *scope)
 
 /* ---- API keys, invitations ------------------------------------------------------------------ */
 
-enum err auth_key_new(struct auth *a, const char *user_id, const char *name, const char *scopes,
-                      int64_t requests_per_minute, int64_t expires_ms, char id[STORE_ID_MAX],
-                      char secret[AUTH_SECRET_MAX], struct error *error)
+bool auth_scope_exists(const char *word)
 {
-    char hash[SECRET_HASH_MAX];
-    if (!*name || strlen(name) > STORE_USERNAME_MAX)
-        return err_set_param(error, ERR_INVALID, "/name", "a key's name has 1 to %d bytes",
-                             STORE_USERNAME_MAX);
-    if (strlen(scopes) >= AUTH_SCOPES_MAX)
-        return err_set_param(error, ERR_INVALID, "/scopes", "the scopes are too long");
-    id_uuid4(id);
-    secret_make(KEY_PREFIX, secret, hash);
-    struct store_key key = {.id = id,
-                            .user_id = user_id,
-                            .name = name,
-                            .scopes = scopes,
-                            .requests_per_minute = requests_per_minute,
-                            .expires_ms = expires_ms};
-    return store_key_create(a->store, &key, hash, error);
+    static const char *const words[] = {
+#define X(word, what) #word,
+        AUTH_SCOPES(X)
+#undef X
+    };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (str_eq(words[i], word)) return true;
+    return false;
 }
 
-enum err auth_invite(struct auth *a, const char *by, int64_t valid_ms, char secret[AUTH_SECRET_MAX],
-                     struct error *error)
+static enum err check_scopes(const char *scopes, struct error *error)
+{
+    char word[AUTH_SCOPES_MAX];
+    if (strlen(scopes) >= sizeof word)
+        return err_set_param(error, ERR_INVALID, "/scopes", "the scopes are too long");
+    while (*scopes) {
+        size_t n = strcspn(scopes, " ");
+        str_printf(word, sizeof word, "%.*s", (int)n, scopes);
+        if (!auth_scope_exists(word))
+            return err_set_param(error, ERR_INVALID, "/scopes",
+#define X(word, what) " " #word
+                                 "there is no scope %.40s; there are" AUTH_SCOPES(X), word);
+#undef X
+        scopes += n;
+        scopes += strspn(scopes, " ");
+    }
+    return OK;
+}
+
+enum err auth_key_make(struct store *s, const struct auth_key_new *key,
+                       const struct auth_origin *origin, char id[STORE_ID_MAX],
+                       char secret[AUTH_SECRET_MAX], struct error *error)
 {
     char hash[SECRET_HASH_MAX];
+    if (!*key->name || strlen(key->name) > STORE_USERNAME_MAX)
+        return err_set_param(error, ERR_INVALID, "/name", "a key's name has 1 to %d bytes",
+                             STORE_USERNAME_MAX);
+    enum err e = check_scopes(key->scopes, error);
+    if (e) return e;
+    id_uuid4(id);
+    secret_make(KEY_PREFIX, secret, hash);
+    struct store_key row = {.id = id,
+                            .user_id = key->user_id,
+                            .name = key->name,
+                            .scopes = key->scopes,
+                            .requests_per_minute = key->requests_per_minute,
+                            .expires_ms = key->expires_ms};
+    e = store_key_create(s, &row, hash, error);
+    if (!e) auth_audit(s, AUTH_key_created, key->user_id, origin, "key", key->name);
+    return e;
+}
+
+enum err auth_key_revoke(struct store *s, const char *user_id, const char *id,
+                         const struct auth_origin *origin, struct error *error)
+{
+    enum err e = store_key_delete(s, user_id, id, error);
+    if (!e) auth_audit(s, AUTH_key_revoked, user_id, origin, "key_id", id);
+    return e;
+}
+
+enum err auth_invite(struct store *s, int64_t valid_ms, const struct auth_origin *origin,
+                     char secret[AUTH_SECRET_MAX], struct error *error)
+{
+    char hash[SECRET_HASH_MAX];
+    const char *by = origin ? origin->by : NULL;
     secret_make(INVITE_PREFIX, secret, hash);
-    return store_invitation_add(a->store, hash, by, clock_wall_ms() + valid_ms, error);
+    enum err e = store_invitation_add(s, hash, by, clock_wall_ms() + valid_ms, error);
+    if (!e) auth_audit(s, AUTH_invitation_created, NULL, origin, NULL, NULL);
+    return e;
 }

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "auth/audit.h"
 #include "base/err.h"
 #include "store/store_user.h"
 
@@ -58,11 +59,6 @@ struct auth_tokens {
     char access[AUTH_TOKEN_MAX];
     char refresh[AUTH_SECRET_MAX];
     int64_t expires_in_s; /* of the access token */
-};
-
-/* Where a call comes from, for the throttle and the audit log. */
-struct auth_origin {
-    const char *address; /* "127.0.0.1", "::1"; NULL = the hub's own command line */
 };
 
 struct auth_registration_form {
@@ -112,14 +108,39 @@ HT_MUST_CHECK enum err auth_check(struct auth *a, const char *bearer, struct aut
                                   struct error *error);
 bool auth_may(const struct auth_identity *who, const char *scope);
 
+/* X(word, what it lets a key do) */
+#define AUTH_SCOPES(X)                                                                             \
+    X(chat, "generate: /v1/chat, /v1/completions, /api/v1/chat")                                   \
+    X(embed, "embeddings and reranking")                                                           \
+    X(models, "see models and adapters")                                                           \
+    X(conversations, "read and change conversations")                                              \
+    X(files, "upload, read and search documents")                                                  \
+    X(jobs, "see and stop background work")                                                        \
+    X(requests, "see and cancel requests, see the queue")                                          \
+    X(account, "change the account, see what was used")                                            \
+    X(metrics, "read /metrics; an admin's keys only")                                              \
+    X(admin, "what admins may; an admin's keys only")
+
+bool auth_scope_exists(const char *word);
+
 /* ---- API keys, invitations ------------------------------------------------------------------ */
 
-/* *secret is shown to the user once and not kept. scopes "" = everything the user may. */
-HT_MUST_CHECK enum err auth_key_new(struct auth *a, const char *user_id, const char *name,
-                                    const char *scopes, int64_t requests_per_minute,
-                                    int64_t expires_ms, char id[STORE_ID_MAX],
-                                    char secret[AUTH_SECRET_MAX], struct error *error);
-HT_MUST_CHECK enum err auth_invite(struct auth *a, const char *by, int64_t valid_ms,
-                                   char secret[AUTH_SECRET_MAX], struct error *error);
+struct auth_key_new {
+    const char *user_id, *name;
+    const char *scopes;          /* words with blanks between; "" = everything the user may */
+    int64_t requests_per_minute; /* 0 = no limit of its own */
+    int64_t expires_ms;          /* 0 = never */
+};
+
+/* *secret is shown to the user once and not kept. ERR_INVALID: a scope that does not exist. */
+HT_MUST_CHECK enum err auth_key_make(struct store *s, const struct auth_key_new *key,
+                                     const struct auth_origin *origin, char id[STORE_ID_MAX],
+                                     char secret[AUTH_SECRET_MAX], struct error *error);
+HT_MUST_CHECK enum err auth_key_revoke(struct store *s, const char *user_id, const char *id,
+                                       const struct auth_origin *origin, struct error *error);
+/* origin->by: who invites; NULL = the command line. */
+HT_MUST_CHECK enum err auth_invite(struct store *s, int64_t valid_ms,
+                                   const struct auth_origin *origin, char secret[AUTH_SECRET_MAX],
+                                   struct error *error);
 
 #endif

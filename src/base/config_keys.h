@@ -75,6 +75,12 @@
     X(DEFAULT_TOP_P, "DEFAULT_TOP_P", REAL, "0.9", 0, 1, "", "generation", "top_p of requests that say nothing.") \
     X(AUTH, "HEARTH_AUTH", STRING, "auto", 0, 0, "", "accounts", "Whether every call needs a user: on; off, for which the hub must listen on this machine only (HOST); auto is on as soon as it listens elsewhere. /api/v1 always needs one.") \
     X(API_KEY, "HEARTH_API_KEY", SECRET, "", 0, 0, "", "accounts", "API key or token that `hearth` itself sends to a hub that asks for one.") \
+    X(USER_REQUESTS_MINUTE, "HEARTH_USER_REQUESTS_PER_MINUTE", INT, "0", 0, 1000000000, "", "accounts", "Requests that compute something, of a user in a minute; 0 is no limit. Here and below: `hearth users quota` makes exceptions.") \
+    X(USER_REQUESTS_DAY, "HEARTH_USER_REQUESTS_PER_DAY", INT, "0", 0, 1000000000, "", "accounts", "The same in a day of UTC.") \
+    X(USER_TOKENS_MINUTE, "HEARTH_USER_TOKENS_PER_MINUTE", INT, "0", 0, 1000000000000, "tokens", "accounts", "Tokens, read and generated, of a user in a minute; 0 is no limit.") \
+    X(USER_TOKENS_DAY, "HEARTH_USER_TOKENS_PER_DAY", INT, "0", 0, 1000000000000, "tokens", "accounts", "The same in a day of UTC.") \
+    X(USER_STREAMS, "HEARTH_USER_STREAMS", INT, "0", 0, 1000000, "", "accounts", "Answers that are generated for a user at once; 0 is no limit.") \
+    X(USER_STORAGE, "HEARTH_USER_STORAGE", BYTES, "0", 0, 0, "bytes", "accounts", "Space for a user's files; 0 is no limit.") \
     X(DATABASE_URL, "DATABASE_URL", SECRET, "", 0, 0, "", "accounts", "Where conversations and users are kept: postgresql://... (postgresql+asyncpg:// is read as the same); empty is an SQLite file in the data folder.") \
     X(JWT_SECRET_KEY, "JWT_SECRET_KEY", SECRET, "", 0, 0, "", "accounts", "Key that signs the users' tokens; empty makes one and keeps it in the data folder.") \
     X(JWT_ALGORITHM, "JWT_ALGORITHM", STRING, "HS256", 0, 0, "", "accounts", "How the users' tokens are signed.") \

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/fs.h"
@@ -11,11 +12,19 @@
 #include "base/str.h"
 #include "store/store_conversation.h"
 
+enum { FLUSH_MS = 2000 };
+
 struct accounts {
     const struct config *config;
     pthread_mutex_t lock; /* of opening; both are set for good once they are there */
     struct store *store;
     struct auth *auth;
+    _Atomic(struct quota *) quota; /* asked by listeners, which take no lock for it */
+    struct timers *timers;
+    struct pool *pool;
+    pthread_mutex_t flush_lock; /* of what follows; a leaf but for the timers' */
+    struct timer flush;
+    bool stopped;
 };
 
 /* ---- who must log in ----------------------------------------------------------------------- */
@@ -50,19 +59,33 @@ enum err accounts_may_listen(const struct config *config, struct error *error)
 
 /* ---- opening ------------------------------------------------------------------------------- */
 
-struct accounts *accounts_new(const struct config *config)
+struct accounts *accounts_new(const struct config *config, struct timers *timers, struct pool *pool)
 {
     struct accounts *a = xcalloc(1, sizeof *a);
     a->config = config;
+    a->timers = timers;
+    a->pool = pool;
     pthread_mutex_init(&a->lock, NULL);
+    pthread_mutex_init(&a->flush_lock, NULL);
     return a;
+}
+
+void accounts_stop(struct accounts *a)
+{
+    if (!a) return;
+    pthread_mutex_lock(&a->flush_lock);
+    a->stopped = true;
+    pthread_mutex_unlock(&a->flush_lock);
+    timer_clear(a->timers, &a->flush);
 }
 
 void accounts_free(struct accounts *a)
 {
     if (!a) return;
+    quota_free(a->quota);
     auth_close(a->auth);
     store_close(a->store);
+    pthread_mutex_destroy(&a->flush_lock);
     pthread_mutex_destroy(&a->lock);
     free(a);
 }
@@ -132,6 +155,75 @@ static enum err open_auth(struct accounts *a, struct error *error)
     return auth_open(&params, &a->auth, error);
 }
 
+/* ---- quotas -------------------------------------------------------------------------------- */
+
+static void flush_due(void *accounts);
+
+static void flush_later(struct accounts *a)
+{
+    pthread_mutex_lock(&a->flush_lock);
+    if (!a->stopped) timer_set(a->timers, &a->flush, FLUSH_MS, flush_due, a);
+    pthread_mutex_unlock(&a->flush_lock);
+}
+
+static void flush(void *accounts)
+{
+    struct accounts *a = accounts;
+    quota_flush(a->quota);
+    flush_later(a);
+}
+
+/* The timers' thread must not wait for a database. */
+static void flush_due(void *accounts)
+{
+    struct accounts *a = accounts;
+    if (pool_submit(a->pool, flush, a)) flush_later(a);
+}
+
+static void open_quota(struct accounts *a)
+{
+    static const enum config_key keys[QUOTA_COUNT] = {
+        [QUOTA_REQUESTS_MINUTE] = CONFIG_USER_REQUESTS_MINUTE,
+        [QUOTA_REQUESTS_DAY] = CONFIG_USER_REQUESTS_DAY,
+        [QUOTA_TOKENS_MINUTE] = CONFIG_USER_TOKENS_MINUTE,
+        [QUOTA_TOKENS_DAY] = CONFIG_USER_TOKENS_DAY,
+        [QUOTA_STREAMS] = CONFIG_USER_STREAMS,
+        [QUOTA_STORAGE] = CONFIG_USER_STORAGE};
+    int64_t defaults[QUOTA_COUNT];
+    for (int i = 0; i < QUOTA_COUNT; i++) defaults[i] = config_int(a->config, keys[i]);
+    a->quota = quota_new(a->store, defaults);
+    flush_later(a);
+}
+
+struct quota *accounts_quota(struct accounts *a)
+{
+    return a->quota;
+}
+
+static bool generates(enum record_kind kind)
+{
+    return kind == RECORD_CHAT || kind == RECORD_COMPLETION;
+}
+
+enum err accounts_meter_begin(void *accounts, const char *tenant, enum record_kind kind,
+                              struct error *error)
+{
+    struct quota *q = accounts_quota(accounts);
+    if (!q || !*tenant || !generates(kind)) return OK;
+    return quota_stream_begin(q, tenant, error);
+}
+
+void accounts_meter_end(void *accounts, const char *tenant, enum record_kind kind,
+                        const struct usage *usage)
+{
+    struct quota *q = accounts_quota(accounts);
+    if (!q || !*tenant) return;
+    if (generates(kind)) quota_stream_end(q, tenant);
+    quota_add_tokens(q, tenant, usage->prompt_tokens, usage->completion_tokens);
+}
+
+/* ---- both ---------------------------------------------------------------------------------- */
+
 enum err accounts_open(struct accounts *a, struct store **store, struct auth **auth,
                        struct error *error)
 {
@@ -139,6 +231,7 @@ enum err accounts_open(struct accounts *a, struct store **store, struct auth **a
     pthread_mutex_lock(&a->lock);
     if (!a->store) e = open_store(a, error);
     if (!e && !a->auth) e = open_auth(a, error);
+    if (!e && !a->quota) open_quota(a);
     *store = a->store;
     *auth = a->auth;
     pthread_mutex_unlock(&a->lock);

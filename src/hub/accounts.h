@@ -5,16 +5,31 @@
 #define HEARTH_HUB_ACCOUNTS_H
 
 #include "auth/auth.h"
+#include "auth/quota.h"
 #include "base/config.h"
+#include "base/thread.h"
+#include "base/timer.h"
+#include "provider/recorder.h"
 #include "store/store.h"
 
 struct accounts;
 
-struct accounts *accounts_new(const struct config *config); /* borrowed; opens nothing */
-void accounts_free(struct accounts *a);                     /* NULL is fine */
+/* All borrowed; opens nothing. */
+struct accounts *accounts_new(const struct config *config, struct timers *timers,
+                              struct pool *pool);
+/* Before the pool goes: nothing is put on it any more. NULL is fine. */
+void accounts_stop(struct accounts *a);
+void accounts_free(struct accounts *a); /* NULL is fine */
 /* Both live as long as `a`. ERR_DATABASE: can't be reached now; the next call tries again. */
 HT_MUST_CHECK enum err accounts_open(struct accounts *a, struct store **store, struct auth **auth,
                                      struct error *error);
+/* The accounts of what users use; once they are open. */
+struct quota *accounts_quota(struct accounts *a);
+/* What the recorder asks and tells; ctx is the accounts. A tenant that is "" is nobody's. */
+enum err accounts_meter_begin(void *accounts, const char *tenant, enum record_kind kind,
+                              struct error *error);
+void accounts_meter_end(void *accounts, const char *tenant, enum record_kind kind,
+                        const struct usage *usage);
 /* Whether every call needs a user: HEARTH_AUTH, and where the hub listens. */
 bool accounts_asked_for(const struct config *config);
 /* ERR_CONFIG: authentication is off, and others than this machine could reach the hub. */

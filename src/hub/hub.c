@@ -50,6 +50,8 @@ static void open_face(struct hub *h)
     size_t keep = (size_t)config_int(h->config, CONFIG_REQUESTS_KEPT);
     h->recorder = recorder_new(h->local, keep, models_changed, h);
     h->provider = recorder_provider(h->recorder);
+    struct recorder_meter meter = {accounts_meter_begin, accounts_meter_end, h->accounts};
+    recorder_set_meter(h->recorder, &meter);
     struct chat_params chat = {.provider = h->provider, .pool = h->pool};
     h->chat = chat_new(&chat);
 }
@@ -61,11 +63,11 @@ static enum err open_common(const struct config *config, struct hub **out, struc
     h->config = config;
     h->started_wall_s = clock_wall_s();
     h->started_mono_ms = clock_mono_ms();
-    h->accounts = accounts_new(config);
     h->guarded = accounts_asked_for(config);
     enum err e = open_models(h, error);
     if (!e) e = open_pool(h, error);
     if (!e) e = timers_new(&h->timers, error);
+    if (!e) h->accounts = accounts_new(config, h->timers, h->pool);
     if (e)
         hub_close(h, 0);
     else
@@ -125,6 +127,7 @@ void hub_close(struct hub *h, int64_t grace_ms)
     if (!h) return;
     stack_stop(&h->stack, grace_ms);
     if (h->worker) worker_stop(h->worker, grace_ms);
+    accounts_stop(h->accounts);
     pool_free(h->pool); /* its jobs may still call the provider, which refuses */
     chat_free(h->chat);
     stack_close(&h->stack);

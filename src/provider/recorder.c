@@ -151,7 +151,7 @@ static void meter_end(struct entry *e, enum record_state state)
     if (!e->metered) return;
     e->metered = false;
     if (state != RECORD_DONE) usage.completion_tokens = e->rec.n_tokens;
-    m->end(m->ctx, e->rec.tenant, &usage);
+    m->end(m->ctx, e->rec.tenant, e->rec.kind, &usage);
 }
 
 static void finish(struct entry *e, enum record_state state)
@@ -339,7 +339,7 @@ static struct entry *entry_new(struct recorder *r, const struct record *rec, con
 static enum err meter_begin(struct entry *e, const char *tenant, struct error *error)
 {
     struct recorder *r = e->recorder;
-    enum err code = r->meter.begin ? r->meter.begin(r->meter.ctx, tenant, error) : OK;
+    enum err code = r->meter.begin ? r->meter.begin(r->meter.ctx, tenant, e->rec.kind, error) : OK;
     if (code || !r->meter.begin) return code;
     pthread_mutex_lock(&r->lock);
     e->metered = true;

@@ -105,8 +105,8 @@ void recorder_free(struct recorder *r); /* NULL is fine */
  * asked. end comes once for each that was let in, under the recorder's lock. Neither may block, or
  * call the recorder. */
 struct recorder_meter {
-    enum err (*begin)(void *ctx, const char *tenant, struct error *error);
-    void (*end)(void *ctx, const char *tenant, const struct usage *usage);
+    enum err (*begin)(void *ctx, const char *tenant, enum record_kind kind, struct error *error);
+    void (*end)(void *ctx, const char *tenant, enum record_kind kind, const struct usage *usage);
     void *ctx;
 };
 /* Once, before the first request. */

@@ -160,14 +160,6 @@ enum err store_invitation_add(struct store *s, const char *hash, const char *by,
         error);
 }
 
-enum err store_invitation_take(struct store *s, const char *hash, struct error *error)
-{
-    return store_write(s,
-                       "UPDATE invitations SET used_ms = $2 WHERE hash = $1 AND used_ms IS NULL"
-                       " AND expires_ms > $2",
-                       DB_ARGS(db_text(hash), db_int(clock_wall_ms())), "invitation", error);
-}
-
 /* ---- audit --------------------------------------------------------------------------------- */
 
 enum { AUDIT_PAGE_MAX = 1000 };

@@ -21,9 +21,11 @@ struct store_user_new {
     const char *email;    /* NULL = none */
     const char *password_hash;
     bool admin;
+    const char *invitation; /* the hash of one that is used up by this; NULL = none */
 };
 
-/* ERR_CONFLICT: the name is taken. */
+/* ERR_CONFLICT: the name is taken, and the invitation is still good; ERR_NOT_FOUND: the invitation
+ * is unknown, used, or over. */
 HT_MUST_CHECK enum err store_user_create(struct store *s, const struct store_user_new *u,
                                          struct error *error);
 HT_MUST_CHECK enum err store_user_by_id(struct store *s, const char *id, struct arena *a,
@@ -40,6 +42,9 @@ HT_MUST_CHECK enum err store_user_set_password(struct store *s, const char *id, 
 /* Also voids all tokens when it disables. ERR_CONFLICT: the last admin can't be disabled. */
 HT_MUST_CHECK enum err store_user_set_disabled(struct store *s, const char *id, bool disabled,
                                                struct error *error);
+/* ERR_CONFLICT: somebody must stay an admin. */
+HT_MUST_CHECK enum err store_user_set_role(struct store *s, const char *id, bool admin,
+                                           struct error *error);
 HT_MUST_CHECK enum err store_user_set_profile(struct store *s, const char *id, const char *email,
                                               const char *settings, struct error *error);
 HT_MUST_CHECK enum err store_user_void_tokens(struct store *s, const char *id, struct error *error);
@@ -77,9 +82,7 @@ HT_MUST_CHECK enum err store_refresh_clear(struct store *s, const char *user_id,
                                            struct error *error);
 HT_MUST_CHECK enum err store_invitation_add(struct store *s, const char *hash, const char *by,
                                             int64_t expires_ms, struct error *error);
-/* Takes it; ERR_NOT_FOUND: unknown, used, or expired. */
-HT_MUST_CHECK enum err store_invitation_take(struct store *s, const char *hash,
-                                             struct error *error);
+/* store_user_create takes it. */
 
 /* ---- audit -------------------------------------------------------------------------------- */
 

@@ -112,20 +112,43 @@ enum err store_user_list(struct store *s, struct arena *a, struct store_user **o
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
-enum err store_user_create(struct store *s, const struct store_user_new *u, struct error *error)
+static enum err take_invitation(struct db *db, const char *hash, int64_t now, struct error *error)
 {
-    char key[STORE_USERNAME_MAX + 1];
-    if (!lower(key, sizeof key, u->username))
-        return err_set_param(error, ERR_INVALID, "/username",
-                             "the user's name is longer than %d bytes", STORE_USERNAME_MAX);
+    int64_t changed = 0;
+    enum err e = db_run(db,
+                        "UPDATE invitations SET used_ms = $2 WHERE hash = $1 AND used_ms IS NULL"
+                        " AND expires_ms > $2",
+                        DB_ARGS(db_text(hash), db_int(now)), &changed, error);
+    return e || changed ? e : err_set(error, ERR_NOT_FOUND, "there is no such invitation");
+}
+
+static enum err insert_user(struct db *db, const struct store_user_new *u, const char *key,
+                            struct error *error)
+{
     int64_t now = clock_wall_ms();
-    enum err e = store_write(
-        s,
+    enum err e = u->invitation ? take_invitation(db, u->invitation, now, error) : OK;
+    if (e) return e;
+    return db_run(
+        db,
         "INSERT INTO users (id, username, username_key, email, password_hash, role, created_ms,"
         " updated_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
         DB_ARGS(db_text(u->id), db_text(u->username), db_text(key), db_text(u->email),
                 db_text(u->password_hash), db_text(u->admin ? "admin" : "user"), db_int(now)),
         NULL, error);
+}
+
+enum err store_user_create(struct store *s, const struct store_user_new *u, struct error *error)
+{
+    struct db *db;
+    char key[STORE_USERNAME_MAX + 1];
+    if (!lower(key, sizeof key, u->username))
+        return err_set_param(error, ERR_INVALID, "/username",
+                             "the user's name is longer than %d bytes", STORE_USERNAME_MAX);
+    enum err e = store_acquire(s, STORE_WRITE, &db, error);
+    if (e) return e;
+    e = db_begin(db, error);
+    if (!e) e = db_end(db, insert_user(db, u, key, error), error);
+    store_release(s, db);
     if (e != ERR_CONFLICT) return e;
     return err_set_param(error, e, "/username", "the name %s is taken; choose another one",
                          u->username);
@@ -216,6 +239,13 @@ enum err store_user_set_disabled(struct store *s, const char *id, bool disabled,
                    " updated_ms = $3 WHERE id = $1",
                    DB_ARGS(db_text(id), db_int(disabled), db_int(clock_wall_ms())), disabled,
                    error);
+}
+
+enum err store_user_set_role(struct store *s, const char *id, bool admin, struct error *error)
+{
+    return guarded(s, id, "UPDATE users SET role = $2, updated_ms = $3 WHERE id = $1",
+                   DB_ARGS(db_text(id), db_text(admin ? "admin" : "user"), db_int(clock_wall_ms())),
+                   !admin, error);
 }
 
 enum err store_user_delete(struct store *s, const char *id, struct error *error)

@@ -158,7 +158,7 @@ static void change_password(struct hub *hub, const struct http_request *req, str
 {
     struct v1_call c;
     struct form f = {0};
-    if (!v1_begin(&c, hub, req, sink, V1_USER | V1_BODY)) return;
+    if (!v1_begin(&c, hub, req, sink, V1_LOGIN | V1_BODY)) return;
     enum err e = read_form(&c, password_fields, &f);
     if (!e)
         e = auth_change_password(c.auth, c.who.user_id, f.old_password, f.password, &c.origin,
@@ -201,13 +201,12 @@ static void make_key(struct hub *hub, const struct http_request *req, struct sin
     struct v1_call c;
     struct form f = {0};
     char id[STORE_ID_MAX], secret[AUTH_SECRET_MAX], scopes[AUTH_SCOPES_MAX];
-    if (!v1_begin(&c, hub, req, sink, V1_USER | V1_BODY)) return;
+    if (!v1_begin(&c, hub, req, sink, V1_LOGIN | V1_BODY)) return;
     enum err e = read_form(&c, key_fields, &f);
     if (!e) e = join_scopes(f.scopes, scopes, &c.error);
     int64_t expires_ms = f.expires_in_s ? clock_wall_ms() + f.expires_in_s * 1000 : 0;
-    if (!e)
-        e = auth_key_new(c.auth, c.who.user_id, f.name, scopes, f.requests_per_minute, expires_ms,
-                         id, secret, &c.error);
+    struct auth_key_new key = {c.who.user_id, f.name, scopes, f.requests_per_minute, expires_ms};
+    if (!e) e = auth_key_make(c.store, &key, &c.origin, id, secret, &c.error);
     if (!e) {
         jw_obj(&c.w);
         jw_kstr(&c.w, "id", id);
@@ -249,8 +248,8 @@ static void list_keys(struct hub *hub, const struct http_request *req, struct si
 static void delete_key(struct hub *hub, const struct http_request *req, struct sink *sink)
 {
     struct v1_call c;
-    if (!v1_begin(&c, hub, req, sink, V1_USER)) return;
-    v1_end(&c, 204, store_key_delete(c.store, c.who.user_id, req->params[0], &c.error));
+    if (!v1_begin(&c, hub, req, sink, V1_LOGIN)) return;
+    v1_end(&c, 204, auth_key_revoke(c.store, c.who.user_id, req->params[0], &c.origin, &c.error));
 }
 
 static void invite(struct hub *hub, const struct http_request *req, struct sink *sink)
@@ -259,7 +258,7 @@ static void invite(struct hub *hub, const struct http_request *req, struct sink 
     struct v1_call c;
     char secret[AUTH_SECRET_MAX];
     if (!v1_begin(&c, hub, req, sink, V1_USER)) return;
-    enum err e = auth_invite(c.auth, c.who.user_id, VALID_MS, secret, &c.error);
+    enum err e = auth_invite(c.store, VALID_MS, &c.origin, secret, &c.error);
     if (!e) {
         jw_obj(&c.w);
         jw_kstr(&c.w, "invitation", secret);
@@ -267,34 +266,6 @@ static void invite(struct hub *hub, const struct http_request *req, struct sink 
         jw_obj_end(&c.w);
     }
     v1_end(&c, 201, e);
-}
-
-static void read_audit(struct hub *hub, const struct http_request *req, struct sink *sink)
-{
-    struct v1_call c;
-    struct store_audit *list;
-    size_t n = 0;
-    int64_t limit = 100, before = INT64_MAX;
-    if (!v1_begin(&c, hub, req, sink, V1_USER)) return;
-    enum err e = v1_query_int(&c, "limit", 1, 1000, &limit);
-    if (!e) e = v1_query_int(&c, "before", 0, INT64_MAX, &before);
-    if (!e) e = store_audit_list(c.store, before, (int32_t)limit, c.arena, &list, &n, &c.error);
-    jw_obj(&c.w);
-    jw_key(&c.w, "events");
-    jw_arr(&c.w);
-    for (size_t i = 0; !e && i < n; i++) {
-        jw_obj(&c.w);
-        jw_kstr(&c.w, "event", list[i].event);
-        jw_kstr(&c.w, "user_id", list[i].user_id);
-        jw_kstr(&c.w, "address", list[i].address);
-        v1_put_json(&c.w, "details", list[i].details);
-        v1_put_time(&c.w, "at", list[i].at_ms);
-        jw_kint(&c.w, "at_ms", list[i].at_ms);
-        jw_obj_end(&c.w);
-    }
-    jw_arr_end(&c.w);
-    jw_obj_end(&c.w);
-    v1_end(&c, 200, e);
 }
 
 /* ---- tables -------------------------------------------------------------------------------- */
@@ -312,7 +283,6 @@ const struct route v1_auth_routes[] = {
     {HTTP_POST, "/api/v1/auth/keys", make_key, 0, "Accounts", "Make an API key", "KeyRequest", NULL},
     {HTTP_DELETE, "/api/v1/auth/keys/{id}", delete_key, 0, "Accounts", "Revoke an API key", NULL, NULL},
     {HTTP_POST, "/api/v1/auth/invitations", invite, ROUTE_ADMIN, "Accounts", "Invite somebody (admins)", NULL, NULL},
-    {HTTP_GET, "/api/v1/audit", read_audit, ROUTE_ADMIN, "Accounts", "Security events, the newest first (admins)", NULL, NULL},
     {.path = NULL}};
 
 #define W(json, type, schema, help) {json, FIELD_##type, FIELD_REQUIRED, 0, 0, schema, help, FIELD_NOWHERE}

@@ -15,10 +15,13 @@ enum { ANSWER_MAX = 64 << 20, ARENA_MAX = 64 << 20 };
 
 static enum err check_user(struct v1_call *c, unsigned flags)
 {
-    if (!(flags & V1_USER)) return OK;
+    if (!(flags & (V1_USER | V1_LOGIN))) return OK;
     /* access.c has looked; a handler that is called past it must not serve anybody. */
     if (!c->req->who) return err_set(&c->error, ERR_AUTH, "Not authenticated");
     c->who = *c->req->who;
+    c->origin.by = c->who.user_id;
+    if ((flags & V1_LOGIN) && *c->who.key_id)
+        return err_set(&c->error, ERR_FORBIDDEN, "this takes a login, not an API key");
     return OK;
 }
 

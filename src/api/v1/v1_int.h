@@ -18,9 +18,10 @@
 #include "base/json.h"
 
 enum v1_flags {
-    V1_USER = 1 << 0, /* a user is calling: c.who. The route must not be ROUTE_PUBLIC; for admins
-                         alone it is ROUTE_ADMIN */
-    V1_BODY = 1 << 1, /* the body must be a JSON object: c.body */
+    V1_USER = 1 << 0,  /* a user is calling: c.who. The route must not be ROUTE_PUBLIC; for admins
+                          alone it is ROUTE_ADMIN */
+    V1_BODY = 1 << 1,  /* the body must be a JSON object: c.body */
+    V1_LOGIN = 1 << 2, /* V1_USER, and by a login: a key must not make itself another, larger one */
 };
 
 struct v1_call {

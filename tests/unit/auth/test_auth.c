@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "auth/admin.h"
 #include "auth/auth.h"
 #include "base/clock.h"
 #include "base/fs.h"
@@ -137,6 +138,19 @@ static void test_guessing_is_slowed_down(void **state)
     assert_int_equal(auth_login(auth, "other", "x", &elsewhere, &t, &why), ERR_AUTH);
 }
 
+static enum err sign_up_admin(const char *name, char id[STORE_ID_MAX])
+{
+    struct admin_new u = {.username = name, .password = "correct horse", .admin = true};
+    return admin_create(store, &u, NULL, id, &why);
+}
+
+static enum err make_key(const char *user_id, const char *name, const char *scopes, int64_t rate,
+                         int64_t expires_ms, char id[STORE_ID_MAX], char secret[AUTH_SECRET_MAX])
+{
+    struct auth_key_new key = {user_id, name, scopes, rate, expires_ms};
+    return auth_key_make(store, &key, &here, id, secret, &why);
+}
+
 static void test_invitations(void **state)
 {
     (void)state;
@@ -148,8 +162,12 @@ static void test_invitations(void **state)
     assert_int_equal(auth_register(auth, &form, &here, id, &why), ERR_FORBIDDEN);
     form.invitation = "hi_made up";
     assert_int_equal(auth_register(auth, &form, &here, id, &why), ERR_FORBIDDEN);
-    assert_ok(auth_invite(auth, NULL, 60000, secret, &why));
+    assert_ok(auth_invite(store, 60000, &here, secret, &why));
     form.invitation = secret;
+    assert_ok(sign_up_admin("taken", id));
+    form.username = "taken"; /* does not use it up */
+    assert_int_equal(auth_register(auth, &form, &here, id, &why), ERR_CONFLICT);
+    form.username = "ada";
     assert_ok(auth_register(auth, &form, &here, id, &why));
     form.username = "bob";
     assert_int_equal(auth_register(auth, &form, &here, id, &why), ERR_FORBIDDEN);
@@ -182,7 +200,7 @@ static void test_a_disabled_user(void **state)
     struct auth_identity who;
     assert_ok(sign_up("ada", "correct horse", id));
     assert_ok(auth_login(auth, "ada", "correct horse", &here, &t, &why));
-    assert_ok(auth_key_new(auth, id, "laptop", "", 0, 0, key_id, secret, &why));
+    assert_ok(make_key(id, "laptop", "", 0, 0, key_id, secret));
     assert_ok(store_user_set_disabled(store, id, true, &why));
     assert_int_equal(check(t.access, &who), ERR_AUTH);
     assert_int_equal(check(secret, &who), ERR_AUTH);
@@ -196,7 +214,7 @@ static void test_api_keys(void **state)
     char id[STORE_ID_MAX], key_id[STORE_ID_MAX], secret[AUTH_SECRET_MAX];
     struct auth_identity who;
     assert_ok(sign_up("ada", "correct horse", id));
-    assert_ok(auth_key_new(auth, id, "laptop", "chat embed", 30, 0, key_id, secret, &why));
+    assert_ok(make_key(id, "laptop", "chat embed", 30, 0, key_id, secret));
     assert_ok(check(secret, &who));
     assert_string_equal(who.key_id, key_id);
     assert_int_equal(who.requests_per_minute, 30);
@@ -206,7 +224,7 @@ static void test_api_keys(void **state)
     assert_int_equal(check(secret, &who), ERR_AUTH);
     secret[10]--;
     assert_ok(auth_check(auth, secret, &who, &why)); /* without "Bearer" */
-    assert_ok(auth_key_new(auth, id, "old", "", 0, 1, key_id, secret, &why));
+    assert_ok(make_key(id, "old", "", 0, 1, key_id, secret));
     assert_int_equal(check(secret, &who), ERR_AUTH);
 }
 

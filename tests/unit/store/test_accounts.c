@@ -149,14 +149,25 @@ static void test_a_refresh_token_works_once(void **state)
     assert_int_equal(store_refresh_take(store, "x", user, &why), ERR_NOT_FOUND);
 }
 
+static enum err join(const char *id, const char *name, const char *invitation)
+{
+    struct store_user_new u = {
+        .id = id, .username = name, .password_hash = "x", .invitation = invitation};
+    return store_user_create(store, &u, &why);
+}
+
 static void test_an_invitation_works_once(void **state)
 {
     (void)state;
+    both_user("taken");
     assert_ok(store_invitation_add(store, "i", NULL, clock_wall_ms() + 60000, &why));
-    assert_ok(store_invitation_take(store, "i", &why));
-    assert_int_equal(store_invitation_take(store, "i", &why), ERR_NOT_FOUND);
+    assert_int_equal(join("u0", "taken", "i"), ERR_CONFLICT); /* does not use it up */
+    assert_ok(join("u1", "one", "i"));
+    assert_int_equal(join("u2", "two", "i"), ERR_NOT_FOUND);
     assert_ok(store_invitation_add(store, "j", NULL, 1, &why));
-    assert_int_equal(store_invitation_take(store, "j", &why), ERR_NOT_FOUND);
+    assert_int_equal(join("u2", "two", "j"), ERR_NOT_FOUND);
+    assert_int_equal(store_user_by_name(store, "two", arena, &(struct store_user){0}, &why),
+                     ERR_NOT_FOUND);
 }
 
 static void test_audit(void **state)
