@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/access.h"
 #include "api/docs_int.h"
 #include "api/fields.h"
 #include "api/hub/hub_int.h"
@@ -225,6 +226,15 @@ static void write_operation(struct jw *w, const struct route *r)
     jw_obj(w);
     jw_kstr(w, "operationId", id);
     jw_kstr(w, "summary", r->summary);
+    if (r->flags & ROUTE_PUBLIC) {
+        jw_key(w, "security");
+        jw_arr(w);
+        jw_arr_end(w);
+    } else {
+        const char *scope = access_scope(r);
+        if (scope && *scope) jw_kstr(w, "x-scope", scope);
+        if (r->flags & ROUTE_ADMIN) jw_kbool(w, "x-admin", true);
+    }
     jw_key(w, "tags");
     jw_arr(w);
     jw_str(w, r->tag);
@@ -281,10 +291,22 @@ static void write_path(struct jw *w, const struct route *route)
 
 /* ---- the document -------------------------------------------------------------------------- */
 
+/* Either way of showing who one is; where nobody is asked (HEARTH_AUTH) neither is needed. */
+static void write_security(struct jw *w)
+{
+    static const char schemes[] =
+        "{\"token\":{\"type\":\"http\",\"scheme\":\"bearer\","
+        "\"description\":\"A token of a login, or an API key.\"},"
+        "\"key\":{\"type\":\"apiKey\",\"in\":\"header\",\"name\":\"X-Api-Key\"}}";
+    jw_key(w, "securitySchemes");
+    jw_raw(w, schemes, sizeof schemes - 1);
+}
+
 static void write_components(struct jw *w)
 {
     jw_key(w, "components");
     jw_obj(w);
+    write_security(w);
     jw_key(w, "schemas");
     jw_obj(w);
     for (const struct schema *const *table = api_schema_tables; *table; table++)
@@ -331,6 +353,8 @@ enum err api_render_openapi(struct buf *out)
     jw_kstr(&w, "url", "/");
     jw_obj_end(&w);
     jw_arr_end(&w);
+    jw_key(&w, "security");
+    jw_raw(&w, "[{\"token\":[]},{\"key\":[]}]", strlen("[{\"token\":[]},{\"key\":[]}]"));
     jw_key(&w, "paths");
     jw_obj(&w);
     for (const struct route *const *table = api_route_tables; *table; table++)

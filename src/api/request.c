@@ -6,26 +6,9 @@
 
 #include "base/str.h"
 
-/* Commas and opening brackets outside strings: each value but the first stands behind one. Cheap
- * compared with parsing, and done before anything is allocated. */
-static size_t count_values(const char *text, size_t len)
-{
-    size_t n = 1;
-    for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-        if (c == ',' || c == '[' || c == '{') {
-            n++;
-        } else if (c == '"') {
-            for (i++; i < len && text[i] != '"'; i++)
-                if (text[i] == '\\') i++;
-        }
-    }
-    return n;
-}
-
 enum err request_parse_object(const char *text, size_t len, json_t **out, struct error *error)
 {
-    if (count_values(text, len) > REQUEST_VALUES_MAX)
+    if (json_count(text, len) > REQUEST_VALUES_MAX)
         return err_set(error, ERR_TOO_LARGE,
                        "the body holds more than %d JSON values; send less in one request",
                        (int)REQUEST_VALUES_MAX);

@@ -38,6 +38,7 @@ struct meter {
     struct counts stored, added, flying;
     int64_t overrides[QUOTA_COUNT];
     int64_t streams;
+    uint64_t flushed; /* the last flush that came by */
 };
 
 struct quota {
@@ -46,6 +47,7 @@ struct quota {
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t synced;
     struct map *meters;
+    uint64_t n_flushes;
 };
 
 struct quota *quota_new(struct store *store, const int64_t defaults[QUOTA_COUNT])
@@ -240,6 +242,7 @@ static enum err fresh_meter(struct quota *q, const char *who, bool is_key, struc
 }
 
 struct search {
+    uint64_t flush;
     struct meter *dirty; /* has something to write */
     struct meter *idle;  /* nobody needs it */
 };
@@ -250,11 +253,11 @@ static int look(const char *who, void *meter, void *ctx)
     struct meter *m = meter;
     (void)who;
     if (m->syncing) return 1;
-    if (has_added(m)) {
+    if (has_added(m) && m->flushed != s->flush) {
         s->dirty = m;
         return 0;
     }
-    if (!m->streams && clock_mono_ms() - m->touched_ms > IDLE_MS) s->idle = m;
+    if (!has_added(m) && !m->streams && clock_mono_ms() - m->touched_ms > IDLE_MS) s->idle = m;
     return 1;
 }
 
@@ -262,8 +265,9 @@ void quota_flush(struct quota *q)
 {
     struct error error;
     pthread_mutex_lock(&q->lock);
+    uint64_t flush = ++q->n_flushes;
     for (;;) {
-        struct search s = {0};
+        struct search s = {.flush = flush};
         map_each(q->meters, look, &s);
         if (s.idle) {
             map_del(q->meters, s.idle->who);
@@ -273,6 +277,7 @@ void quota_flush(struct quota *q)
             if (s.idle) continue;
             break;
         }
+        s.dirty->flushed = flush; /* once: others go on adding */
         if (!sync_meter(q, s.dirty, &error)) continue;
         log_warn(store, "what users have used could not be written yet: %s", error.msg);
         break;

@@ -50,3 +50,46 @@ void clock_format_utc(char *dst, size_t size, int64_t wall_ms)
              tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int)ms);
     snprintf(dst, size, "%.24s", text);
 }
+
+/* `n` digits at *s, which moves behind them. */
+static bool take_digits(const char **s, int n, int min, int max, int *out)
+{
+    *out = 0;
+    for (; n > 0; n--, (*s)++) {
+        if (**s < '0' || **s > '9') return false;
+        *out = *out * 10 + (**s - '0');
+    }
+    return *out >= min && *out <= max;
+}
+
+static bool take_char(const char **s, char c)
+{
+    if (**s != c) return false;
+    (*s)++;
+    return true;
+}
+
+bool clock_parse_utc(const char *text, int64_t *wall_ms)
+{
+    struct tm tm = {0};
+    int fraction = 0, digits = 0;
+    const char *s = text;
+    if (!take_digits(&s, 4, 1970, 9999, &tm.tm_year) || !take_char(&s, '-') ||
+        !take_digits(&s, 2, 1, 12, &tm.tm_mon) || !take_char(&s, '-') ||
+        !take_digits(&s, 2, 1, 31, &tm.tm_mday) || !(take_char(&s, 'T') || take_char(&s, 't')) ||
+        !take_digits(&s, 2, 0, 23, &tm.tm_hour) || !take_char(&s, ':') ||
+        !take_digits(&s, 2, 0, 59, &tm.tm_min) || !take_char(&s, ':') ||
+        !take_digits(&s, 2, 0, 60, &tm.tm_sec))
+        return false;
+    if (take_char(&s, '.')) {
+        for (; *s >= '0' && *s <= '9'; s++, digits++)
+            if (digits < 3) fraction = fraction * 10 + (*s - '0');
+        if (!digits) return false;
+        for (; digits < 3; digits++) fraction *= 10;
+    }
+    if (!(take_char(&s, 'Z') || take_char(&s, 'z')) || *s) return false;
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    *wall_ms = (int64_t)timegm(&tm) * 1000 + fraction;
+    return true;
+}

@@ -2,6 +2,7 @@
 #ifndef HEARTH_BASE_CLOCK_H
 #define HEARTH_BASE_CLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,5 +12,7 @@ int64_t clock_wall_s(void); /* Unix seconds */
 int64_t clock_wall_ms(void);
 /* "2026-11-20T21:05:03.123Z" of a wall time in ms; dst needs 25 bytes. */
 void clock_format_utc(char *dst, size_t size, int64_t wall_ms);
+/* The same back, from RFC 3339 with "Z", with or without a fraction; years 1970 to 9999. */
+bool clock_parse_utc(const char *text, int64_t *wall_ms);
 
 #endif

@@ -313,3 +313,18 @@ enum err json_dump(const json_t *value, struct buf *out)
     dump(out, value);
     return out->err;
 }
+
+size_t json_count(const char *text, size_t len)
+{
+    size_t n = 1;
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (c == ',' || c == '[' || c == '{') {
+            n++;
+        } else if (c == '"') {
+            for (i++; i < len && text[i] != '"'; i++)
+                if (text[i] == '\\') i++;
+        }
+    }
+    return n;
+}

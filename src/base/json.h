@@ -37,6 +37,11 @@ HT_MUST_CHECK enum err json_get_object(const json_t *obj, const char *name, cons
 HT_MUST_CHECK enum err json_get_array(const json_t *obj, const char *name, const char *ptr,
                                       const json_t **out, struct error *error);
 
+/* How many values a text has at most: commas and opening brackets outside strings, since each value
+ * but the first stands behind one. Cheap compared with parsing, which takes a hundred bytes for
+ * each of them, so it is asked before. */
+size_t json_count(const char *text, size_t len);
+
 /* Serialises compactly into *out (appended). */
 enum err json_dump(const json_t *value, struct buf *out);
 

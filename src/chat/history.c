@@ -13,10 +13,22 @@ static enum role role_of(const char *word)
     return str_eq(word, "tool") ? ROLE_TOOL : ROLE_USER;
 }
 
-/* An answer that never came is no part of what was said. */
+/* An answer that never came is no part of what was said; nor is what tools of another program said
+ * to it, for which templates want the calls. */
 static bool counts(const struct store_message *m)
 {
-    return *m->content || !str_eq(m->role, "assistant");
+    return (*m->content || !str_eq(m->role, "assistant")) && !str_eq(m->role, "tool");
+}
+
+/* Many templates take user and assistant by turns and nothing else; a conversation that was
+ * imported may have two of one after the other. */
+static bool join(struct gen_request *req, struct message *last, const char *text)
+{
+    size_t size = strlen(last->content) + strlen(text) + 3;
+    char *both = arena_alloc(req->arena, size);
+    if (both) str_printf(both, size, "%s\n\n%s", last->content, text);
+    last->content = both;
+    return both;
 }
 
 static enum err fill_messages(const struct turn *t, struct gen_request *req,
@@ -29,9 +41,14 @@ static enum err fill_messages(const struct turn *t, struct gen_request *req,
     if (t->system_prompt)
         out[k++] = (struct message){.role = ROLE_SYSTEM,
                                     .content = arena_strdup(req->arena, t->system_prompt)};
-    for (size_t i = skip; i < n; i++)
-        if (counts(&all[i]))
-            out[k++] = (struct message){.role = role_of(all[i].role), .content = all[i].content};
+    for (size_t i = skip; i < n; i++) {
+        enum role role = role_of(all[i].role);
+        if (!counts(&all[i])) continue;
+        if (!k || out[k - 1].role != role)
+            out[k++] = (struct message){.role = role, .content = all[i].content};
+        else if (!join(req, &out[k - 1], all[i].content))
+            return err_set(error, ERR_NOMEM, "the conversation is too long");
+    }
     req->messages = out;
     req->n_messages = k;
     return OK;

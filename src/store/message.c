@@ -216,6 +216,38 @@ enum err store_conversation_append(struct store *s, const char *user_id, const c
     return e;
 }
 
+static enum err import(struct db *db, const char *user_id, const struct store_conversation_new *c,
+                       const struct store_message *messages, size_t n, struct error *error)
+{
+    int64_t now = clock_wall_ms();
+    enum err e = db_run(
+        db,
+        "INSERT INTO conversations (id, user_id, title, meta, leaf_id, n_messages, created_ms,"
+        " updated_ms) VALUES ($1, $2, $3, COALESCE($4, '{}'), $5, $6, $7, $8)",
+        DB_ARGS(db_text(c->id), db_text(user_id), db_text(c->title), db_text(c->meta),
+                db_text(c->leaf_id), db_int((int64_t)n),
+                db_int(c->created_ms ? c->created_ms : now),
+                db_int(c->updated_ms ? c->updated_ms : now)),
+        NULL, error);
+    for (size_t i = 0; !e && i < n; i++)
+        e = add_message(db, c->id, messages[i].parent_id, &messages[i], error);
+    return e;
+}
+
+enum err store_conversation_import(struct store *s, const char *user_id,
+                                   const struct store_conversation_new *c,
+                                   const struct store_message *messages, size_t n,
+                                   struct error *error)
+{
+    struct db *db;
+    enum err e = store_acquire(s, STORE_WRITE, &db, error);
+    if (e) return e;
+    e = db_begin(db, error);
+    if (!e) e = db_end(db, import(db, user_id, c, messages, n, error), error);
+    store_release(s, db);
+    return e;
+}
+
 enum err store_message_finish(struct store *s, const char *user_id, const struct store_message *m,
                               struct error *error)
 {

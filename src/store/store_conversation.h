@@ -63,6 +63,18 @@ HT_MUST_CHECK enum err store_conversation_update(struct store *s, const char *us
 HT_MUST_CHECK enum err store_conversation_delete(struct store *s, const char *user_id,
                                                  const char *id, struct error *error);
 
+struct store_conversation_new {
+    const char *id, *title, *meta /* NULL = {} */, *leaf_id /* NULL: none */;
+    int64_t created_ms, updated_ms; /* 0 = now */
+};
+
+/* A whole conversation, each message under the parent that it names and that stands before it. All
+ * or nothing. ERR_CONFLICT: one of the ids exists, whoever has it. */
+HT_MUST_CHECK enum err store_conversation_import(struct store *s, const char *user_id,
+                                                 const struct store_conversation_new *c,
+                                                 const struct store_message *messages, size_t n,
+                                                 struct error *error);
+
 /* Adds messages, each the parent of the next, under messages[0].parent_id; the last one becomes the
  * leaf. All or none. ERR_INVALID: the parent is no message of this conversation. */
 HT_MUST_CHECK enum err store_conversation_append(struct store *s, const char *user_id,

@@ -2,10 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/request.h"
 #include "api/v1/v1_int.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/str.h"
+#include "chat/import.h"
 #include "store/store_conversation.h"
 
 enum { PAGE_DEFAULT = 50, TITLE_MAX = 500, META_MAX = 64 << 10 };
@@ -309,10 +311,68 @@ static void export_one(struct hub *hub, const struct http_request *req, struct s
     v1_end(&c, 200, e);
 }
 
+/* ---- import -------------------------------------------------------------------------------- */
+
+enum { REPORTED_MAX = 1000 };
+
+struct importing {
+    struct v1_call *c;
+    int64_t done, known, failed;
+    struct error first; /* of the first that failed */
+};
+
+static void put_report(void *ctx, const struct import_report *r)
+{
+    static const char *const words[] = {
+        [IMPORT_DONE] = "imported", [IMPORT_KNOWN] = "known", [IMPORT_FAILED] = "failed"};
+    struct importing *im = ctx;
+    struct jw *w = &im->c->w;
+    if (r->outcome == IMPORT_FAILED && !im->failed) im->first = *r->error;
+    int64_t *count = r->outcome == IMPORT_DONE    ? &im->done
+                     : r->outcome == IMPORT_KNOWN ? &im->known
+                                                  : &im->failed;
+    ++*count;
+    if (im->done + im->known + im->failed > REPORTED_MAX) return;
+    jw_obj(w);
+    jw_kstr(w, "id", r->outcome == IMPORT_DONE ? r->id : NULL);
+    jw_kstr(w, "title", r->title);
+    jw_kstr(w, "outcome", words[r->outcome]);
+    jw_kint(w, "messages", (int64_t)r->n_messages);
+    if (r->error) jw_kstr(w, "error", r->error->msg);
+    jw_obj_end(w);
+}
+
+/* The body is a file: our own export or ChatGPT's conversations.json, one conversation or a list.
+ */
+static void import_file(struct hub *hub, const struct http_request *req, struct sink *sink)
+{
+    struct v1_call c;
+    if (!v1_begin(&c, hub, req, sink, V1_USER)) return;
+    struct importing im = {.c = &c};
+    enum err e = request_check_type(req, &c.error);
+    jw_obj(&c.w);
+    jw_key(&c.w, "conversations");
+    jw_arr(&c.w);
+    if (!e)
+        e = chat_import(c.store, c.who.user_id, req->body, req->body_len, put_report, &im,
+                        &c.error);
+    if (!e && im.failed && !im.done && !im.known) {
+        c.error = im.first; /* it was no such file at all */
+        e = c.error.code;
+    }
+    jw_arr_end(&c.w);
+    jw_kint(&c.w, "imported", im.done);
+    jw_kint(&c.w, "known", im.known);
+    jw_kint(&c.w, "failed", im.failed);
+    jw_obj_end(&c.w);
+    v1_end(&c, 200, e);
+}
+
 /* clang-format off */
 const struct route v1_conversation_routes[] = {
     {HTTP_GET, "/api/v1/conversations", list_conversations, 0, "Conversations", "The user's conversations, the last changed first; ?search= looks into their messages", NULL, NULL},
     {HTTP_POST, "/api/v1/conversations", create, 0, "Conversations", "Begin a conversation", "NewConversation", "Conversation"},
+    {HTTP_POST, "/api/v1/conversations/import", import_file, 0, "Conversations", "Take in an export of Hearth or ChatGPT: one conversation or a list of them", NULL, NULL},
     {HTTP_GET, "/api/v1/conversations/{id}", show, 0, "Conversations", "One with the messages of its shown branch", NULL, NULL},
     {HTTP_PATCH, "/api/v1/conversations/{id}", change, 0, "Conversations", "Change title, branch or archive", "ConversationChange", "Conversation"},
     {HTTP_DELETE, "/api/v1/conversations/{id}", remove_one, 0, "Conversations", "Delete it with its messages", NULL, NULL},
