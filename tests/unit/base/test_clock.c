@@ -49,12 +49,41 @@ static void test_utc_text(void **state)
     }
 }
 
+static void test_utc_text_back(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",
+                                      "2024",
+                                      "2024-05-06",
+                                      "2024-05-06T07:08:09",
+                                      "2024-05-06T07:08:09.Z",
+                                      "2024-05-06T07:08:09Zx",
+                                      "2024-13-06T07:08:09Z",
+                                      "1969-01-01T00:00:00Z",
+                                      "2024-05-06 07:08:09Z",
+                                      "2024-05-06T07:08:09+01:00"};
+    char text[32];
+    int64_t ms;
+    for (int64_t t = 0; t < INT64_C(200000000000000); t = t * 3 + 12345) {
+        clock_format_utc(text, sizeof text, t);
+        assert_true(clock_parse_utc(text, &ms));
+        assert_int_equal(ms, t);
+    }
+    assert_true(clock_parse_utc("2024-05-06T07:08:09Z", &ms));
+    assert_int_equal(ms, INT64_C(1714979289000));
+    assert_true(clock_parse_utc("2024-05-06t07:08:09.1234567z", &ms));
+    assert_int_equal(ms, INT64_C(1714979289123));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(clock_parse_utc(bad[i], &ms));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_monotonic_does_not_go_back),
         cmocka_unit_test(test_wall_clocks_agree),
         cmocka_unit_test(test_utc_text),
+        cmocka_unit_test(test_utc_text_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
