@@ -146,12 +146,12 @@ static enum err store_draft(const struct import *im, struct import_draft *d, con
     if (is_there(im, d->source_id, d->arena) || is_there(im, id, d->arena)) return OK;
     *outcome = IMPORT_DONE;
     enum err e = rename_all(d, im->user_id, error);
-    struct store_conversation c = {.id = id,
-                                   .title = d->title,
-                                   .meta = d->meta,
-                                   .leaf_id = d->leaf_id,
-                                   .created_ms = d->created_ms,
-                                   .updated_ms = d->updated_ms};
+    struct store_conversation_new c = {.id = id,
+                                       .title = d->title,
+                                       .meta = d->meta,
+                                       .leaf_id = d->leaf_id,
+                                       .created_ms = d->created_ms,
+                                       .updated_ms = d->updated_ms};
     return e ? e : store_conversation_import(im->store, im->user_id, &c, d->messages, d->n, error);
 }
 

@@ -102,37 +102,6 @@ test('tokens that are not ours', async () => {
   }
 });
 
-// Every route that needs a user, as nobody and as a stranger. A new route that is not here fails.
-test('nobody and strangers see nothing', async () => {
-  const { access_token: ada } = await login('owner');
-  const { access_token: eve } = await login('stranger');
-  await call('POST', '/conversations', { token: ada, body: { id: 'private', title: 'secret plans' } });
-  const key = (await call('POST', '/auth/keys', { token: ada, body: { name: 'k' } })).json;
-  const fill = { conversations: 'private', keys: key.id, jobs: 'none' };
-  const spec = await (await fetch(`${hub.url}/openapi.json`)).json();
-  const open = new Set(['/auth/register', '/auth/login', '/auth/refresh']);
-  let checked = 0;
-  for (const [template, methods] of Object.entries(spec.paths)) {
-    if (!template.startsWith('/api/v1/')) continue;
-    const path = template.slice('/api/v1'.length).replace(/\{[^}]+\}/, () => fill[template.split('/')[template.split('/').indexOf('{id}') - 1]]);
-    if (open.has(path)) continue;
-    for (const method of Object.keys(methods).map((m) => m.toUpperCase())) {
-      const body = ['POST', 'PATCH', 'PUT'].includes(method) ? {} : undefined;
-      assert.equal((await call(method, path, { body })).status, 401, `${method} ${path} as nobody`);
-      if (!template.includes('{id}')) continue;
-      const r = await call(method, path, { token: eve, body });
-      assert.equal(r.status, 404, `${method} ${path} as a stranger: ${r.text}`);
-      assert.ok(!r.text.includes('secret'), path);
-      checked++;
-    }
-  }
-  assert.ok(checked >= 8, `only ${checked} routes`);
-  assert.equal((await call('GET', '/audit', { token: eve })).status, 403);
-  assert.equal((await call('POST', '/auth/invitations', { token: eve })).status, 403);
-  assert.equal((await call('GET', '/conversations?search=secret', { token: eve })).json.conversations.length, 0);
-  assert.equal((await call('GET', '/conversations/private', { token: ada })).json.conversation.title, 'secret plans');
-});
-
 test('API keys work until they are revoked', async () => {
   const { access_token: token } = await login('keys');
   const made = await call('POST', '/auth/keys', { token, body: { name: 'laptop', scopes: ['chat'] } });
