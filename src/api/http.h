@@ -32,7 +32,7 @@ struct http_request {
     enum http_method method;
     const char *path;       /* decoded, without the query */
     const char *request_id; /* the client's X-Request-Id if it is sane, else made here */
-    const char *remote;     /* address, for the log */
+    const char *remote;     /* address (behind trusted proxies, the client's): log, throttle */
     const void *body;       /* whole; never NULL, '\0' behind it */
     size_t body_len;
     const char *params[HTTP_PATH_PARAMS_MAX]; /* {id} parts of the route, in order, decoded */

@@ -17,6 +17,7 @@
     X(HOST, "HOST", STRING, "127.0.0.1", 0, 0, "", "server", "Address to listen on.") \
     X(PORT, "PORT", INT, "8000", 0, 65535, "", "server", "Port to listen on; 0 takes any free one.") \
     X(ALLOWED_ORIGINS, "ALLOWED_ORIGINS", STRING, "http://localhost:3000,http://localhost:5173,http://localhost:8000,http://127.0.0.1:8000", 0, 0, "", "server", "Origins of web pages that may call the API: a comma-separated list, or * for any (then without credentials).") \
+    X(TRUSTED_PROXIES, "HEARTH_TRUSTED_PROXIES", STRING, "", 0, 0, "", "server", "Reverse proxies whose X-Forwarded-For is believed, for the log and for throttling logins: a comma-separated list of addresses or networks, like 127.0.0.1,10.0.0.0/8.") \
     X(MAX_CONNECTIONS, "HEARTH_MAX_CONNECTIONS", INT, "10000", 16, 1000000, "", "server", "Most open client connections.") \
     X(MAX_BODY, "HEARTH_MAX_BODY", BYTES, "32M", 1024, 1073741824, "bytes", "server", "Largest request body; more is refused with 413.") \
     X(MAX_HEADERS, "HEARTH_MAX_HEADERS", BYTES, "12K", 2048, 65536, "bytes", "server", "Largest request line and headers together; more is refused with 414 or 431.") \
@@ -30,6 +31,9 @@
     X(LOG_LEVEL, "LOG_LEVEL", STRING, "INFO", 0, 0, "", "log", "The least important lines to log.") \
     X(LOG_FORMAT, "HEARTH_LOG_FORMAT", STRING, "text", 0, 0, "", "log", "How lines are written.") \
     X(LOG_FILE, "HEARTH_LOG_FILE", PATH, "", 0, 0, "", "log", "File to log to; empty is standard error.") \
+    X(LOG_SIZE, "HEARTH_LOG_SIZE", BYTES, "64M", 0, 1099511627776, "bytes", "log", "Size from which that file is turned over (renamed to <file>.1, and so on); 0 is never. SIGHUP opens it anew for a logrotate of your own.") \
+    X(LOG_AGE, "HEARTH_LOG_AGE", MS, "0", 0, 315360000000, "ms", "log", "Age from which it is turned over, like 24h; 0 is never.") \
+    X(LOG_KEEP, "HEARTH_LOG_KEEP", INT, "5", 1, 1000, "", "log", "How many of the older files are kept.") \
     X(DATA_DIR, "HEARTH_DATA", PATH, "", 0, 0, "", "folders", "Data folder; empty is the user's own (~/.local/share/hearth).") \
     X(MODELS_DIR, "HEARTH_MODELS", PATH, "", 0, 0, "", "folders", "Models folder; empty is `models` in the data folder.") \
     X(BUILTIN_DIR, "HEARTH_BUILTIN", PATH, "", 0, 0, "", "folders", "Folder of the built-in models; empty finds it beside the binary.") \

@@ -2,7 +2,8 @@
  * never mix and logging works without memory. Lines are at most LINE_MAX_BYTES, which is PIPE_BUF:
  * up to that size writes to a pipe are atomic too.
  *
- * The sink is set once, before threads exist (log_open), and only read afterwards. */
+ * The sink is set once, before threads exist (log_open), and only read afterwards; what file is
+ * under its descriptor may change (log_file.h). */
 #include "base/log.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/log_file.h"
 #include "base/str.h"
 
 enum { LINE_MAX_BYTES = 4096, MESSAGE_MAX_BYTES = 3072 };
@@ -22,8 +24,8 @@ enum { LINE_MAX_BYTES = 4096, MESSAGE_MAX_BYTES = 3072 };
 static struct {
     atomic_int level;
     int fd;
-    bool json;
-} sink = {LOG_INFO, STDERR_FILENO, false};
+    bool json, to_file;
+} sink = {LOG_INFO, STDERR_FILENO, false, false};
 
 static const char *const area_names[LOG_AREA_COUNT] = {
 #define X(name, what) #name,
@@ -36,17 +38,12 @@ static const char *const level_names[] = {"DEBUG", "INFO", "WARN", "ERROR"};
 enum err log_open(enum log_level level, bool json, const char *path, struct error *error)
 {
     int fd = STDERR_FILENO;
-    if (path && *path) {
-        fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-        if (fd < 0) {
-            int errnum = errno;
-            char what[ERROR_MSG_MAX];
-            str_printf(what, sizeof what, "can't open the log file %.300s", path);
-            return err_set_errno(error, errnum, what);
-        }
-    }
+    bool to_file = path && *path;
+    enum err e = to_file ? log_file_open(path, &fd, error) : OK;
+    if (e) return e;
     if (sink.fd != STDERR_FILENO) close(sink.fd);
     sink.fd = fd;
+    sink.to_file = to_file;
     sink.json = json;
     atomic_store(&sink.level, (int)level);
     return OK;
@@ -56,6 +53,7 @@ enum err log_open_fd(enum log_level level, bool json, int fd, struct error *erro
 {
     if (fcntl(fd, F_GETFD) < 0) return err_set_errno(error, errno, "no descriptor to log to");
     sink.fd = fd;
+    sink.to_file = false;
     sink.json = json;
     atomic_store(&sink.level, (int)level);
     return OK;
@@ -63,7 +61,7 @@ enum err log_open_fd(enum log_level level, bool json, int fd, struct error *erro
 
 int log_fd(void)
 {
-    return sink.fd;
+    return sink.to_file ? log_file_child_fd() : sink.fd;
 }
 
 bool log_is_json(void)
@@ -157,6 +155,7 @@ static void build_json(struct buf *line, const struct record *r, size_t message_
 
 static void write_line(const char *data, size_t len)
 {
+    if (sink.to_file) log_file_about_to_write(len);
     while (len > 0) {
         ssize_t n = write(sink.fd, data, len);
         if (n < 0 && errno == EINTR) continue;

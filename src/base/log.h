@@ -38,7 +38,8 @@ HT_MUST_CHECK enum err log_open(enum log_level level, bool json, const char *pat
                                 struct error *error);
 /* The same on a descriptor that is open already, in place of the file: for a child process. */
 HT_MUST_CHECK enum err log_open_fd(enum log_level level, bool json, int fd, struct error *error);
-/* What a child process needs to log to the same place. */
+/* What a child process needs to log to the same place: to the hub's file it goes through a pipe, so
+ * that the file can be turned over (log_file.h). */
 int log_fd(void);
 bool log_is_json(void);
 enum log_level log_threshold(void);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/log_file.h"
 #include "base/str.h"
 #include "cmd/cmd_int.h"
 #include "cmd/term.h"
@@ -70,7 +71,13 @@ static enum err open_log(const struct cmd_verb *verb, const struct config *confi
     if (!str_ieq(format, "text") && !str_ieq(format, "json"))
         return err_set_param(error, ERR_CONFIG, "HEARTH_LOG_FORMAT",
                              "HEARTH_LOG_FORMAT is '%s'; it may be text or json", format);
-    return log_open(level, str_ieq(format, "json"), config_str(config, CONFIG_LOG_FILE), error);
+    enum err e =
+        log_open(level, str_ieq(format, "json"), config_str(config, CONFIG_LOG_FILE), error);
+    struct log_limits limits = {.max_bytes = config_int(config, CONFIG_LOG_SIZE),
+                                .max_age_ms = config_int(config, CONFIG_LOG_AGE),
+                                .keep = (int)config_int(config, CONFIG_LOG_KEEP)};
+    if (!e) log_file_limit(&limits);
+    return e;
 }
 
 static int run_verb(const struct cmd_verb *verb, const struct cmd_args *args)
@@ -87,6 +94,7 @@ static int run_verb(const struct cmd_verb *verb, const struct cmd_args *args)
         call.config = config;
         status = verb->run(&call);
     }
+    log_file_drain();
     config_free(config);
     return status;
 }

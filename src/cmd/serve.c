@@ -3,7 +3,8 @@
  *   starting --server_start--> listening --SIGINT, SIGTERM--> draining --> ended
  *
  * While draining, running answers may go on for HEARTH_STOP_GRACE; a second signal ends the program
- * at once. SIGHUP is ignored: a hub started in a terminal outlives it. */
+ * at once. SIGHUP opens the log file anew (logrotate) and does nothing else: a hub started in a
+ * terminal outlives it. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,9 +14,11 @@
 #include "api/access.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/log_file.h"
 #include "base/str.h"
 #include "cmd/cmd_int.h"
 #include "cmd/hubfile.h"
+#include "cmd/notify.h"
 #include "hub/hub.h"
 #include "server/server.h"
 
@@ -49,12 +52,14 @@ static void on_second_signal(int sig)
     _exit(CMD_INTERRUPTED);
 }
 
-/* Before any thread starts: the signals that end it wait until they are asked for. */
+/* Before any thread starts: the signals that end it wait until they are asked for. A blocked signal
+ * can be waited for though it is ignored, and its being ignored is what children inherit. */
 static void hold_signals(sigset_t *set)
 {
     sigemptyset(set);
     sigaddset(set, SIGINT);
     sigaddset(set, SIGTERM);
+    sigaddset(set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, set, NULL);
     signal(SIGHUP, SIG_IGN);
 }
@@ -110,6 +115,7 @@ static struct server_params params_of(const struct config *config, struct hub *h
         .max_queued = (size_t)config_int(config, CONFIG_STREAM_BUFFER),
         .allowed_origins = config_str(config, CONFIG_ALLOWED_ORIGINS),
         .gate = &access_gate,
+        .trusted_proxies = config_str(config, CONFIG_TRUSTED_PROXIES),
         .pool = hub->pool,
         .hub = hub,
     };
@@ -124,6 +130,16 @@ static enum err open_data_dir(const struct config *config, char *dir, size_t siz
     if (err == OK) err = fs_join(ended_file, sizeof(ended_file), dir, "hub.json", error);
     if (err) err_prefix(error, "the data folder can't be used (HEARTH_DATA chooses another)");
     return err;
+}
+
+static int wait_for_end(const sigset_t *signals)
+{
+    struct error error;
+    for (int sig = 0;;) {
+        if (sigwait(signals, &sig) != 0) continue;
+        if (sig != SIGHUP) return sig;
+        if (log_file_reopen(&error) != OK) log_error(hub, "%s", error.msg);
+    }
 }
 
 /* Listens until a signal, then drains. On OK the server is stopped but not yet freed. */
@@ -143,10 +159,11 @@ static enum err serve(const struct config *config, const char *data_dir, struct 
     if (err) return err;
     tell_ready(url, config, &model);
     tell_guarded(config);
+    notify_service_manager("READY=1");
 
-    int sig = 0;
-    while (sigwait(signals, &sig) != 0) continue;
+    int sig = wait_for_end(signals);
     let_second_signal_end(signals);
+    notify_service_manager("STOPPING=1");
     log_info(hub, "stopping (%s): running answers may go on for up to %lld ms",
              sig == SIGINT ? "SIGINT" : "SIGTERM",
              (long long)config_int(config, CONFIG_STOP_GRACE));

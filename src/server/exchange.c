@@ -293,11 +293,12 @@ struct exchange *exchange_new(struct server *s, struct conn *c, const char *targ
     x->http = (struct http_request){
         .path = "",
         .request_id = x->request_id,
-        .remote = c->remote,
+        .remote = x->client,
         .body = "",
         .header = lookup_header,
         .query = lookup_query,
     };
+    str_copy(x->client, sizeof x->client, c->remote);
     pthread_mutex_init(&x->lock, NULL);
     pthread_cond_init(&x->callback_done, NULL);
     buf_init(&x->body, s->params.max_body);

@@ -19,6 +19,7 @@
 /* The slowest rate of a body that is still let through, once four pauses have passed. */
 enum { BODY_MIN_BYTES_PER_MS = 10 };
 enum { BODY_FIRST_RESERVE = 256 * 1024 };
+enum { FORWARDED_MAX = 16 }; /* lines of X-Forwarded-For that count: the last ones */
 
 #define STOPPING_TEXT "the hub is shutting down; try again in a moment"
 
@@ -163,6 +164,22 @@ static void check_host(struct exchange *x, const struct head_copy *h)
     }
 }
 
+/* Lines of the header from the last one on, as if they were one. */
+static void find_client(struct exchange *x)
+{
+    const char *lines[FORWARDED_MAX];
+    size_t n = 0;
+    if (!proxies_trust(x->server->proxies, x->client)) return;
+    for (const char *p = x->head; *p;) {
+        const char *value = p + strlen(p) + 1;
+        if (str_ieq(p, "x-forwarded-for")) lines[n++ % FORWARDED_MAX] = value;
+        p = value + strlen(value) + 1;
+    }
+    for (size_t i = 0; i < n && i < FORWARDED_MAX; i++)
+        if (!proxies_follow(x->server->proxies, lines[(n - 1 - i) % FORWARDED_MAX], x->client))
+            break;
+}
+
 static void copy_head(struct exchange *x, struct MHD_Connection *mhd)
 {
     const union MHD_ConnectionInfo *info =
@@ -184,6 +201,7 @@ static void copy_head(struct exchange *x, struct MHD_Connection *mhd)
     MHD_get_connection_values_n(mhd, MHD_HEADER_KIND, copy_field, &h);
     check_framing(x, &h);
     check_host(x, &h);
+    find_client(x);
 }
 
 static bool method_of(const char *name, enum http_method *out)

@@ -436,6 +436,7 @@ static void server_destroy(struct server *s)
     if (s->epoll_fd >= 0) close(s->epoll_fd);
     if (s->wake_fd >= 0) close(s->wake_fd);
     policy_free(s->policy);
+    proxies_free(s->proxies);
     free(s->by_fd);
     pthread_cond_destroy(&s->drained);
     pthread_mutex_destroy(&s->lock);
@@ -450,8 +451,10 @@ enum err server_start(const struct server_params *params, struct server **out, s
     enum err err = open_socket(s, &local_only, error);
     if (!err) {
         s->policy = policy_new(params->allowed_origins, local_only);
-        err = start_mhd(s, error);
+        err =
+            proxies_new(params->trusted_proxies ? params->trusted_proxies : "", &s->proxies, error);
     }
+    if (!err) err = start_mhd(s, error);
     if (!err) err = open_loop(s, error);
     if (!err) err = thread_start(&s->thread, "front", front_thread, s, error);
     if (err) {

@@ -41,6 +41,7 @@ struct server_params {
     size_t max_queued;       /* bytes that a slow reader may leave unread before it is dropped */
     const char *allowed_origins; /* CSV or "*" (then never with credentials); "" = no CORS */
     const struct gate *gate;     /* who may call what; NULL: everybody everything */
+    const char *trusted_proxies; /* CSV of addresses and networks; "" = none (proxies.h) */
     struct pool *pool;           /* borrowed */
     struct hub *hub;             /* borrowed: handed to handlers */
 };

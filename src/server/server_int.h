@@ -26,6 +26,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "server/policy.h"
+#include "server/proxies.h"
 #include "server/server.h"
 #include "server/uri.h"
 
@@ -79,8 +80,9 @@ struct exchange {
     const char *origin; /* NULL: no CORS headers */
     enum origin_verdict origin_verdict;
     bool preflight;
-    char request_id[32];  /* if the client brought none */
-    char method_name[16]; /* for the log */
+    char request_id[32];           /* if the client brought none */
+    char client[INET6_ADDRSTRLEN]; /* behind trusted proxies, or the connection's */
+    char method_name[16];          /* for the log */
 
     /* Front thread only. */
     struct conn *conn; /* NULL when the connection has gone on without this exchange */
@@ -133,6 +135,7 @@ struct lingerer {
 struct server {
     struct server_params params;
     struct policy *policy;
+    struct proxies *proxies;
     int port;
     pthread_t thread;
 

@@ -1,6 +1,6 @@
 // `hearth serve`: what it says at start, how it ends, and every way in which it can't start.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import test from 'node:test';
@@ -166,4 +166,35 @@ test('settings come from hearth.env and .env; flags win', async () => {
   assert.notEqual(hub.port, 1);
   assert.equal((await (await fetch(`${hub.url}/health`)).json()).model_state !== 'ready', true);
   await hub.stop();
+});
+
+test('the log file is turned over, kept in number, and opened anew at SIGHUP', async () => {
+  const dir = tempDir();
+  const file = join(dir, 'hub.log.json');
+  const hub = await startHub({
+    dir,
+    args: ['--log-file', file, '--log-format', 'json'],
+    env: { HEARTH_LOG_SIZE: '4K', HEARTH_LOG_KEEP: '2' },
+  });
+  for (let i = 0; i < 60; i++) {
+    await fetch(`${hub.url}/v1/nothing-${i}`, { headers: { 'x-request-id': `one-of-many-${i}` } });
+  }
+  await until(() => existsSync(`${file}.2`), 10000, 'turning over');
+  assert.equal(existsSync(`${file}.3`), false);
+  const lines = [2, 1, 0].flatMap((n) =>
+    readFileSync(n ? `${file}.${n}` : file, 'utf8').trim().split('\n').map((l) => JSON.parse(l)));
+  const last = lines.filter((l) => l.request_id?.startsWith('one-of-many-'));
+  assert.ok(last.length > 5);
+  last.forEach((l, i) => { // the newest, in their order, none left out
+    assert.equal(l.request_id, `one-of-many-${60 - last.length + i}`);
+  });
+
+  renameSync(file, join(dir, 'moved'));
+  hub.child.kill('SIGHUP');
+  await until(() => existsSync(file), 10000, 'a new file');
+  await fetch(`${hub.url}/v1/nothing`, { headers: { 'x-request-id': 'after' } });
+  await until(() => readFileSync(file, 'utf8').includes('"request_id":"after"'), 10000, 'the line');
+  assert.equal(readFileSync(join(dir, 'moved'), 'utf8').includes('"after"'), false);
+  await hub.stop();
+  assert.match(readFileSync(file, 'utf8'), /stopping \(SIGTERM\)/);
 });
