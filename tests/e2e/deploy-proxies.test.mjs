@@ -139,6 +139,21 @@ function ask(proxy, method, path, { body, headers } = {}) {
   });
 }
 
+/** Sends `left` bytes, as fast as they are taken, until an answer comes. */
+function pour(req, left) {
+  const piece = Buffer.alloc(1 << 16, 'x');
+  let answered = false;
+  req.on('response', () => { answered = true; });
+  const more = () => {
+    while (left > 0 && !answered && !req.destroyed) {
+      left -= piece.length;
+      if (!req.write(piece)) return void req.once('drain', more);
+    }
+    if (left <= 0 && !answered) req.end();
+  };
+  more();
+}
+
 const STORY = JSON.stringify({
   messages: [{ role: 'user', content: 'Tell me a long story.' }], stream: true, max_tokens: 900, ignore_eos: true,
 });
@@ -165,7 +180,7 @@ async function metric(hub, name) {
 
 for (const kind of ['nginx', 'caddy']) {
   const skip = programs[kind] ? false : `${kind} is not installed; tools/setup proxies brings it`;
-  describe(`behind ${kind}`, { skip }, () => {
+  describe(`behind ${kind}`, { skip, timeout: 150000 }, () => {
     let hub;
     let proxy;
 
@@ -219,7 +234,7 @@ for (const kind of ['nginx', 'caddy']) {
       assert.equal(typeof large.json().error.code, 'string');
       const toProxy = await ask(proxy, 'POST', '/v1/chat/completions', {
         headers: { 'content-type': 'application/json', 'content-length': String(70 << 20) },
-        body: (req) => req.write('{'),
+        body: (req) => pour(req, 70 << 20),
       });
       assert.equal(toProxy.status, 413);
     });
