@@ -76,7 +76,8 @@ extern const size_t cmd_n_config_options;
 bool cmd_option_table(const struct cmd_verb *verb, size_t i, const struct cmd_option **table,
                       size_t *n);
 
-extern const struct cmd_verb verb_ps, verb_top, verb_explain, verb_load, verb_unload;
+extern const struct cmd_verb verb_ps, verb_top, verb_backup, verb_restore, verb_explain, verb_load,
+    verb_unload;
 extern const struct cmd_verb verb_serve, verb_chat, verb_run, verb_pull, verb_models, verb_config,
     verb_db, verb_users, verb_doctor, verb_bench, verb_version, verb_help, verb_completion;
 
@@ -149,6 +150,9 @@ void cmd_close_idle_hub(struct config *config, struct hub *hub);
 struct store;
 HT_MUST_CHECK enum err cmd_open_store(const struct config *config, const char *url, bool migrate,
                                       struct store **out, struct error *error);
+
+/* ERR_CONFLICT while a hub runs with this data folder. */
+HT_MUST_CHECK enum err cmd_refuse_running_hub(const char *data_dir, struct error *error);
 
 /* hub_default_model, with an error that helps the person at this machine: whole paths, and what to
  * do when not even the built-in models are there. */

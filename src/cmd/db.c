@@ -1,9 +1,12 @@
 /* `hearth db`: the database's schema and copies of it. Works beside a running hub. */
 #include <string.h>
 
+#include "backup/backup.h"
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/str.h"
 #include "cmd/cmd_int.h"
+#include "hub/accounts.h"
 #include "store/store.h"
 
 enum { TEXT_MAX = 1 << 20 };
@@ -87,6 +90,21 @@ static enum err backup(const struct cmd_call *call, struct buf *out, struct erro
     return e;
 }
 
+static enum err restore(const struct cmd_call *call, struct buf *out, struct error *error)
+{
+    char data_dir[FS_PATH_MAX], url[FS_PATH_MAX];
+    const char *from = call->args->n_rest > 1 ? call->args->rest[1] : NULL;
+    if (!from) return err_set(error, ERR_INVALID, "say what: hearth db restore FILE");
+    enum err e = cmd_data_dir(call->config, data_dir, sizeof data_dir, error);
+    if (!e) e = cmd_refuse_running_hub(data_dir, error);
+    if (!e) e = accounts_url(call->config, url, sizeof url, error);
+    if (e) return e;
+    struct backup_params params = {.data_dir = data_dir, .database_url = url, .archive = from};
+    e = backup_restore_database(&params, error);
+    if (!e) buf_printf(out, "restored %s\n", from);
+    return e;
+}
+
 static enum err copy(const struct cmd_call *call, struct buf *out, struct error *error)
 {
     struct store *from, *to;
@@ -112,18 +130,15 @@ static int run_db(const struct cmd_call *call)
     static const struct {
         const char *name;
         enum err (*run)(const struct cmd_call *call, struct buf *out, struct error *error);
-    } actions[] = {{"status", status},
-                   {"migrate", migrate},
-                   {"rollback", rollback},
-                   {"backup", backup},
-                   {"copy", copy}};
+    } actions[] = {{"status", status}, {"migrate", migrate}, {"rollback", rollback},
+                   {"backup", backup}, {"restore", restore}, {"copy", copy}};
     size_t a = 0, n = sizeof actions / sizeof *actions;
     struct error error;
     const char *name = call->args->n_rest ? call->args->rest[0] : "status";
     while (a < n && !str_eq(actions[a].name, name)) a++;
     if (a == n) {
         err_set(&error, ERR_INVALID,
-                "it is `hearth db` with status, migrate, rollback, backup or copy");
+                "it is `hearth db` with status, migrate, rollback, backup, restore or copy");
         return cmd_usage_error(call->verb, &error);
     }
     struct buf text;
@@ -138,15 +153,17 @@ static int run_db(const struct cmd_call *call)
 
 const struct cmd_verb verb_db = {
     .name = "db",
-    .args = "[status | migrate | rollback | backup FILE | copy]",
+    .args = "[status | migrate | rollback | backup FILE | restore FILE | copy]",
     .summary = "Look after the database of accounts and conversations",
-    .details = "The database is the SQLite file hearth.db in the data folder, or what DATABASE_URL "
-               "names. `copy` moves everything to another, empty one: from SQLite to PostgreSQL "
-               "or back. All of it works beside a running hub.\n\n"
-               "  hearth db status\n"
-               "  hearth db backup hearth-backup.db\n"
-               "  hearth db copy --to postgresql://hearth@db.example/hearth",
-    .words = "status migrate rollback backup copy",
+    .details =
+        "The database is the SQLite file hearth.db in the data folder, or what DATABASE_URL "
+        "names. `copy` moves everything to another, empty one: from SQLite to PostgreSQL "
+        "or back. `backup` writes an SQLite file whatever the database is; `restore` puts it into "
+        "an empty one of either kind. All but that works beside a running hub.\n\n"
+        "  hearth db status\n"
+        "  hearth db backup hearth-backup.db\n"
+        "  hearth db copy --to postgresql://hearth@db.example/hearth",
+    .words = "status migrate rollback backup restore copy",
     .complete = COMPLETE_FILE,
     .max_args = 2,
     .flags = CMD_CONFIG | CMD_QUIET,

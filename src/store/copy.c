@@ -1,9 +1,13 @@
 /* Moving everything: a backup of a running SQLite file, and from one database to another. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/fs.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "store/migrations.h"
@@ -13,18 +17,74 @@ enum { COLUMNS_MAX = 24, SQL_MAX = 4096 };
 
 /* ---- backup -------------------------------------------------------------------------------- */
 
-enum err store_backup(struct store *s, const char *to, struct error *error)
+/* Reads one state of the database, whoever writes meanwhile. */
+static enum err vacuum_into(struct store *s, const char *to, struct error *error)
 {
     struct db *db;
-    if (!str_eq(store_kind(s), "sqlite"))
-        return err_set(error, ERR_UNSUPPORTED,
-                       "a PostgreSQL database is backed up with pg_dump; hearth db copy moves it "
-                       "into an SQLite file");
-    if (access(to, F_OK) == 0) return err_set(error, ERR_CONFLICT, "%s exists already", to);
     enum err e = store_acquire(s, STORE_WRITE, &db, error);
     if (e) return e;
-    /* Reads one state of the database, whoever writes meanwhile. */
     e = db_run(db, "VACUUM INTO $1", DB_ARGS(db_text(to)), NULL, error);
+    store_release(s, db);
+    return e;
+}
+
+static enum err copy_into(struct store *s, const char *to, struct error *error)
+{
+    struct store *file;
+    int64_t rows;
+    struct store_params params = {.url = to, .migrate = true};
+    enum err e = store_open(&params, &file, error);
+    if (e) return e;
+    e = store_copy(s, file, &rows, error);
+    store_close(file);
+    return e;
+}
+
+static enum err sync_file(const char *path, struct error *error)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return err_set_errno(error, errno, path);
+    enum err e = fsync(fd) == 0 ? OK : err_set_errno(error, errno, path);
+    close(fd);
+    return e;
+}
+
+/* The file appears under its name when it is whole. */
+enum err store_backup(struct store *s, const char *to, struct error *error)
+{
+    char part[FS_PATH_MAX], log[FS_PATH_MAX];
+    if (access(to, F_OK) == 0) return err_set(error, ERR_CONFLICT, "%s exists already", to);
+    if (!str_printf(part, sizeof part, "%s.part", to) ||
+        !str_printf(log, sizeof log, "%s.part-wal", to))
+        return err_set(error, ERR_INVALID, "the path of the backup is too long");
+    unlink(part);
+    unlink(log);
+    enum err e =
+        str_eq(store_kind(s), "sqlite") ? vacuum_into(s, part, error) : copy_into(s, part, error);
+    if (!e) e = sync_file(part, error);
+    if (!e && renameat2(AT_FDCWD, part, AT_FDCWD, to, RENAME_NOREPLACE) != 0)
+        e = err_set_errno(error, errno, to);
+    if (e) {
+        unlink(part);
+        unlink(log);
+    }
+    return e;
+}
+
+enum err store_check(struct store *s, struct error *error)
+{
+    struct db *db;
+    struct db_rows *rows;
+    if (!str_eq(store_kind(s), "sqlite")) return store_ping(s, error);
+    enum err e = store_acquire(s, STORE_WRITE, &db, error);
+    if (e) return e;
+    e = db_one(db, "PRAGMA integrity_check(1)", DB_NO_ARGS, "answer", &rows, error);
+    if (!e) {
+        if (!str_eq(db_get_text(rows, 0), "ok"))
+            e = err_set(error, ERR_CHECKSUM, "the database is damaged: %.300s",
+                        db_get_text(rows, 0));
+        db_rows_free(rows);
+    }
     store_release(s, db);
     return e;
 }
@@ -99,10 +159,14 @@ static enum err copy_table(struct db *from, struct db *to, const struct table *t
     return e ? err_prefix(error, "copying %s", t->name) : OK;
 }
 
+/* Without it each statement on PostgreSQL sees what was committed before itself. */
+#define ONE_STATE "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
 static enum err copy_all(struct db *from, struct db *to, const struct texts *texts, int64_t *count,
                          struct error *error)
 {
-    enum err e = db_begin(from, error); /* one state of it */
+    enum err e = db_begin(from, error);
+    if (!e) e = db_script(from, db_sql(from, "SELECT 1", ONE_STATE), error);
     if (!e) e = db_begin(to, error);
     for (size_t i = 0; !e && i < n_tables; i++)
         e = copy_table(from, to, &tables[i], &texts[i], count, error);

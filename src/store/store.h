@@ -62,9 +62,12 @@ HT_MUST_CHECK enum err store_migrate(struct store *s, int32_t target, struct err
 
 /* ---- moving everything ---------------------------------------------------------------------- */
 
-/* A consistent copy of a running SQLite database in a new file. ERR_CONFLICT: the file exists;
- * ERR_UNSUPPORTED: PostgreSQL has pg_dump for this. */
+/* A consistent copy of the running database in a new SQLite file: PostgreSQL's row by row
+ * (store_copy), so that it can go back into either. ERR_CONFLICT: the file exists. */
 HT_MUST_CHECK enum err store_backup(struct store *s, const char *to, struct error *error);
+/* Reads all of an SQLite file; ERR_CHECKSUM when something in it is not as it must be. PostgreSQL
+ * looks after itself: a ping. */
+HT_MUST_CHECK enum err store_check(struct store *s, struct error *error);
 /* Every row of `from` to `to`, which must be empty (ERR_CONFLICT), in one transaction: all or
  * nothing. Both have the newest schema. *rows counts them. */
 HT_MUST_CHECK enum err store_copy(struct store *from, struct store *to, int64_t *rows,
