@@ -2,11 +2,14 @@
  *
  * A backup is a tar archive (tar.h):
  *
- *   hearth.db        the database, always as an SQLite file: of PostgreSQL too, so that a backup
- * can be restored to either files/...        the files that people uploaded, as they lie in the
- * data folder jwt.key          the key that signs tokens, if the data folder has one hearth.env the
- * settings, if there is such a file manifest.json    last: what there is, with sizes and SHA-256;
- * without it a backup is torn
+ *   hearth.db        the database, always as an SQLite file
+ *   files/blobs/...  what people uploaded, as it lies in its folder (files/files.h)
+ *   jwt.key          the key that signs tokens, if the data folder has one
+ *   hearth.env       the settings, if there is such a file
+ *   manifest.json    last: what there is, with sizes and SHA-256
+ *
+ * Without its manifest a backup is torn. PostgreSQL is backed up as an SQLite file too, so that it
+ * can be restored to either.
  *
  * Models, adapters, caches and indexes are not in it: they can be fetched or made again.
  *
@@ -29,6 +32,7 @@ struct store;
 
 struct backup_params {
     const char *data_dir;
+    const char *files_dir;     /* of uploaded files; may be on another disk */
     const char *settings_file; /* hearth.env, which may not exist */
     const char *database_url;  /* as store_params.url */
     const char *archive;

@@ -106,20 +106,20 @@ static void remove_below(int at, const char *name, int depth)
 }
 
 /* The lock outlives a process that is killed only as long as its folder is not asked for again. */
-enum err workplace_open(const char *data_dir, struct workplace *out, struct error *error)
+enum err workplace_open(const char *inside, struct workplace *out, struct error *error)
 {
     char lock[FS_PATH_MAX];
     out->lock_fd = -1;
-    enum err e = fs_mkdirs(data_dir, 0700, error);
-    if (!e) e = fs_join(lock, sizeof lock, data_dir, ".backup.lock", error);
-    if (!e) e = fs_join(out->dir, sizeof out->dir, data_dir, ".backup", error);
+    enum err e = fs_mkdirs(inside, 0700, error);
+    if (!e) e = fs_join(lock, sizeof lock, inside, ".backup.lock", error);
+    if (!e) e = fs_join(out->dir, sizeof out->dir, inside, ".backup", error);
     if (e) return e;
     out->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (out->lock_fd < 0) return io_error("can't create", lock, error);
     if (flock(out->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         close(out->lock_fd);
-        return err_set(error, ERR_CONFLICT,
-                       "another backup or restore of this data folder is under way");
+        return err_set(error, ERR_CONFLICT, "another backup or restore is under way in %.300s",
+                       inside);
     }
     remove_below(AT_FDCWD, out->dir, 0); /* of one that was killed */
     e = fs_mkdirs(out->dir, 0700, error);
@@ -131,4 +131,20 @@ void workplace_close(struct workplace *w)
 {
     remove_below(AT_FDCWD, w->dir, 0);
     close(w->lock_fd);
+}
+
+enum err workplaces_open(const struct backup_params *params, struct workplaces *out,
+                         struct error *error)
+{
+    enum err e = workplace_open(params->data_dir, &out->data, error);
+    if (e) return e;
+    e = workplace_open(params->files_dir, &out->files, error);
+    if (e) workplace_close(&out->data);
+    return e;
+}
+
+void workplaces_close(struct workplaces *w)
+{
+    workplace_close(&w->files);
+    workplace_close(&w->data);
 }

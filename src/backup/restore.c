@@ -1,4 +1,5 @@
 /* `hearth restore`; see backup.h. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "store/store.h"
 
 enum { PIECE = 1 << 18 };
+#define BLOBS BACKUP_FILES "/" BACKUP_BLOBS "/"
 
 struct unpacked {
     int64_t bytes;
@@ -25,7 +27,7 @@ struct unpacked {
 
 struct reading {
     const struct backup_params *params;
-    const char *workplace;
+    const struct workplaces *places;
     int fd;
     struct map *files; /* name -> struct unpacked */
     struct buf manifest;
@@ -44,7 +46,7 @@ static enum err damaged(struct error *error, const char *why, const char *name)
 static bool is_expected(const char *name)
 {
     return str_eq(name, BACKUP_DATABASE) || str_eq(name, BACKUP_KEY) ||
-           str_eq(name, BACKUP_SETTINGS) || str_starts(name, BACKUP_FILES "/");
+           str_eq(name, BACKUP_SETTINGS) || str_starts(name, BLOBS);
 }
 
 static enum err copy_piece(struct reading *r, int to, size_t len, struct sha *sha,
@@ -84,7 +86,9 @@ static enum err unpack(struct reading *r, const struct tar_entry *entry, struct 
     char path[FS_PATH_MAX];
     if (!is_expected(entry->name)) return damaged(error, "it has no business with", entry->name);
     if (map_get(r->files, entry->name)) return damaged(error, "it has two of", entry->name);
-    enum err e = fs_join(path, sizeof path, r->workplace, entry->name, error);
+    bool blob = str_starts(entry->name, BLOBS);
+    enum err e = fs_join(path, sizeof path, blob ? r->places->files.dir : r->places->data.dir,
+                         entry->name + (blob ? strlen(BACKUP_FILES "/") : 0), error);
     if (e) return e;
     struct unpacked *u = xcalloc(1, sizeof *u);
     map_put(r->files, entry->name, u);
@@ -189,7 +193,7 @@ static enum err check_free(const struct backup_params *p, struct error *error)
     enum err e = database_is_free(p->database_url, error);
     if (!e) e = fs_join(path, sizeof path, p->data_dir, BACKUP_KEY, error);
     if (!e && fs_exists(path)) e = err_set(error, ERR_CONFLICT, "%.300s is there already", path);
-    if (!e) e = fs_join(path, sizeof path, p->data_dir, BACKUP_FILES, error);
+    if (!e) e = fs_join(path, sizeof path, p->files_dir, BACKUP_BLOBS, error);
     if (!e) e = visit_files(path, found_one, path, error);
     if (e == ERR_CONFLICT)
         err_prefix(error, "a restore overwrites nothing; it wants an empty data folder "
@@ -219,7 +223,7 @@ static enum err place_settings(struct reading *r, struct error *error)
     char from[FS_PATH_MAX], to[FS_PATH_MAX];
     const char *file = r->params->settings_file;
     r->counts.settings_kept = fs_exists(file);
-    enum err e = fs_join(from, sizeof from, r->workplace, BACKUP_SETTINGS, error);
+    enum err e = fs_join(from, sizeof from, r->places->data.dir, BACKUP_SETTINGS, error);
     if (!e && !r->counts.settings_kept) return move(from, file, error);
     if (!e && !str_printf(to, sizeof to, "%s.restored", file))
         e = err_set(error, ERR_INVALID, "the path of the settings is too long");
@@ -227,15 +231,26 @@ static enum err place_settings(struct reading *r, struct error *error)
     return e;
 }
 
-/* An empty folder of files may be there, and makes way. */
+/* Empty folders of files may be there, and make way. */
+static void remove_empty(const char *dir)
+{
+    char path[FS_PATH_MAX];
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (e->d_name[0] != '.' && fs_join(path, sizeof path, dir, e->d_name, NULL) == OK)
+            (void)!rmdir(path);
+    if (d) closedir(d);
+    (void)!rmdir(dir);
+}
+
 static enum err place_files(struct reading *r, struct error *error)
 {
     char path[FS_PATH_MAX];
-    const char *dir = r->params->data_dir;
-    enum err e = fs_join(path, sizeof path, dir, BACKUP_FILES, error);
-    if (!e) (void)!rmdir(path);
-    if (!e) e = place_one(r->workplace, BACKUP_FILES, dir, error);
-    if (!e) e = place_one(r->workplace, BACKUP_KEY, dir, error);
+    const char *files = r->params->files_dir;
+    enum err e = fs_join(path, sizeof path, files, BACKUP_BLOBS, error);
+    if (!e) remove_empty(path);
+    if (!e) e = place_one(r->places->files.dir, BACKUP_BLOBS, files, error);
+    if (!e) e = place_one(r->places->data.dir, BACKUP_KEY, r->params->data_dir, error);
     if (!e && map_get(r->files, BACKUP_SETTINGS)) e = place_settings(r, error);
     return e;
 }
@@ -246,7 +261,7 @@ static enum err place_everything(struct reading *r, struct error *error)
     char path[FS_PATH_MAX];
     const char *url = r->params->database_url;
     bool has = map_get(r->files, BACKUP_DATABASE) != NULL;
-    enum err e = fs_join(path, sizeof path, r->workplace, BACKUP_DATABASE, error);
+    enum err e = fs_join(path, sizeof path, r->places->data.dir, BACKUP_DATABASE, error);
     if (!e && has) e = prepare_database(path, url, error);
     if (!e) e = place_files(r, error);
     return e || !has ? e : place_database(path, url, error);
@@ -275,10 +290,10 @@ static enum err restore_into(struct reading *r, struct error *error)
 enum err backup_restore(const struct backup_params *params, struct backup_counts *out,
                         struct error *error)
 {
-    struct workplace place;
-    enum err e = workplace_open(params->data_dir, &place, error);
+    struct workplaces places;
+    enum err e = workplaces_open(params, &places, error);
     if (e) return e;
-    struct reading r = {.params = params, .workplace = place.dir};
+    struct reading r = {.params = params, .places = &places};
     r.files = map_new();
     buf_init(&r.manifest, MANIFEST_MAX);
     r.piece = xmalloc(PIECE);
@@ -287,7 +302,7 @@ enum err backup_restore(const struct backup_params *params, struct backup_counts
     buf_free(&r.manifest);
     map_each(r.files, free_unpacked, NULL);
     map_free(r.files);
-    workplace_close(&place);
+    workplaces_close(&places);
     *out = r.counts;
     return e;
 }

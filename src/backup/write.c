@@ -19,7 +19,7 @@ enum { PIECE = 1 << 18 };
 
 struct writing {
     const struct backup_params *params;
-    const char *workplace;
+    const struct workplaces *places;
     int fd;
     struct buf manifest;
     struct jw w;
@@ -85,19 +85,18 @@ static enum err link_one(void *ctx, const char *relative, struct error *error)
 {
     struct writing *b = ctx;
     char dir[FS_PATH_MAX], from[FS_PATH_MAX], to[FS_PATH_MAX];
-    enum err e = fs_join(dir, sizeof dir, b->params->data_dir, BACKUP_FILES, error);
+    enum err e = fs_join(dir, sizeof dir, b->params->files_dir, BACKUP_BLOBS, error);
     if (!e) e = fs_join(from, sizeof from, dir, relative, error);
-    if (!e) e = fs_join(dir, sizeof dir, b->workplace, BACKUP_FILES, error);
-    if (!e) e = fs_join(to, sizeof to, dir, relative, error);
+    if (!e) e = fs_join(to, sizeof to, b->places->files.dir, relative, error);
     if (!e) e = make_parents(to, error);
     if (e || link(from, to) == 0 || errno == EEXIST || errno == ENOENT) return e;
-    return err_set_errno(error, errno, "holding on to a file of the data folder");
+    return err_set_errno(error, errno, "holding on to an uploaded file");
 }
 
 static enum err link_files(struct writing *b, struct error *error)
 {
     char dir[FS_PATH_MAX];
-    enum err e = fs_join(dir, sizeof dir, b->params->data_dir, BACKUP_FILES, error);
+    enum err e = fs_join(dir, sizeof dir, b->params->files_dir, BACKUP_BLOBS, error);
     return e ? e : visit_files(dir, link_one, b, error);
 }
 
@@ -105,7 +104,7 @@ static enum err read_database(struct writing *b, char path[FS_PATH_MAX], struct 
 {
     struct store *store;
     struct store_params params = {.url = b->params->database_url, .migrate = false};
-    enum err e = fs_join(path, FS_PATH_MAX, b->workplace, BACKUP_DATABASE, error);
+    enum err e = fs_join(path, FS_PATH_MAX, b->places->data.dir, BACKUP_DATABASE, error);
     if (e) return e;
     if (url_is_file(params.url) && !fs_exists(params.url)) {
         *path = '\0'; /* nobody has logged in yet */
@@ -123,19 +122,17 @@ static enum err read_database(struct writing *b, char path[FS_PATH_MAX], struct 
 static enum err put_linked(void *ctx, const char *relative, struct error *error)
 {
     struct writing *b = ctx;
-    char dir[FS_PATH_MAX], path[FS_PATH_MAX], name[FS_PATH_MAX];
-    enum err e = fs_join(dir, sizeof dir, b->workplace, BACKUP_FILES, error);
-    if (!e) e = fs_join(path, sizeof path, dir, relative, error);
-    if (!e) e = fs_join(name, sizeof name, BACKUP_FILES, relative, error);
+    char path[FS_PATH_MAX], name[FS_PATH_MAX];
+    enum err e = fs_join(path, sizeof path, b->places->files.dir, relative, error);
+    if (!e) e = fs_join(name, sizeof name, BACKUP_FILES "/" BACKUP_BLOBS, relative, error);
     return e ? e : put_file(b, name, path, error);
 }
 
 static enum err put_everything(struct writing *b, const char *database, struct error *error)
 {
-    char dir[FS_PATH_MAX], key[FS_PATH_MAX];
+    char key[FS_PATH_MAX];
     enum err e = *database ? put_file(b, BACKUP_DATABASE, database, error) : OK;
-    if (!e) e = fs_join(dir, sizeof dir, b->workplace, BACKUP_FILES, error);
-    if (!e) e = visit_files(dir, put_linked, b, error);
+    if (!e) e = visit_files(b->places->files.dir, put_linked, b, error);
     if (!e) e = fs_join(key, sizeof key, b->params->data_dir, BACKUP_KEY, error);
     if (!e) e = put_if_there(b, BACKUP_KEY, key, error);
     if (!e) e = put_if_there(b, BACKUP_SETTINGS, b->params->settings_file, error);
@@ -203,16 +200,16 @@ static enum err make_archive(struct writing *b, struct error *error)
 enum err backup_write(const struct backup_params *params, struct backup_counts *out,
                       struct error *error)
 {
-    struct workplace place;
+    struct workplaces places;
     if (fs_exists(params->archive))
         return err_set(error, ERR_CONFLICT, "%.300s exists already", params->archive);
-    enum err e = workplace_open(params->data_dir, &place, error);
+    enum err e = workplaces_open(params, &places, error);
     if (e) return e;
-    struct writing b = {.params = params, .workplace = place.dir};
+    struct writing b = {.params = params, .places = &places};
     b.piece = xmalloc(PIECE);
     e = make_archive(&b, error);
     free(b.piece);
-    workplace_close(&place);
+    workplaces_close(&places);
     *out = b.counts;
     return e;
 }

@@ -11,7 +11,7 @@
 #include "hub/accounts.h"
 
 struct places {
-    char data_dir[FS_PATH_MAX], settings[FS_PATH_MAX], url[FS_PATH_MAX];
+    char data_dir[FS_PATH_MAX], files_dir[FS_PATH_MAX], settings[FS_PATH_MAX], url[FS_PATH_MAX];
 };
 
 static enum err find_places(const struct cmd_call *call, struct places *p,
@@ -19,10 +19,12 @@ static enum err find_places(const struct cmd_call *call, struct places *p,
 {
     char dir[FS_PATH_MAX];
     enum err e = cmd_data_dir(call->config, p->data_dir, sizeof p->data_dir, error);
+    if (!e) e = fs_join(p->files_dir, sizeof p->files_dir, p->data_dir, "files", error);
     if (!e) e = fs_user_config_dir(dir, sizeof dir, error);
     if (!e) e = fs_join(p->settings, sizeof p->settings, dir, "hearth.env", error);
     if (!e) e = accounts_url(call->config, p->url, sizeof p->url, error);
     *out = (struct backup_params){.data_dir = p->data_dir,
+                                  .files_dir = p->files_dir,
                                   .settings_file = p->settings,
                                   .database_url = p->url,
                                   .archive = call->args->n_rest ? call->args->rest[0] : NULL};

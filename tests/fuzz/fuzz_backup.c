@@ -52,6 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     close(fd);
     read_heads(archive);
     struct backup_params params = {.data_dir = target,
+                                   .files_dir = target,
                                    .settings_file = "/nonexistent/hearth.env",
                                    .database_url = database,
                                    .archive = archive};

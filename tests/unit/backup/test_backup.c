@@ -12,7 +12,8 @@
 #include "base/fault.h"
 #include "base/fs.h"
 
-static char data[96], archive[96], settings[96], target[96], target_db[128], target_settings[128];
+static char data[96], archive[96], settings[96], target[96], target_db[128], target_settings[128],
+    data_files[128], target_files[128];
 
 static void shell(const char *format, ...) HT_PRINTF(1, 2);
 static void shell(const char *format, ...)
@@ -48,13 +49,17 @@ static bool there(const char *dir, const char *name)
 
 static struct backup_params from_here(void)
 {
-    return (struct backup_params){
-        .data_dir = data, .settings_file = settings, .database_url = both_url, .archive = archive};
+    return (struct backup_params){.data_dir = data,
+                                  .files_dir = data_files,
+                                  .settings_file = settings,
+                                  .database_url = both_url,
+                                  .archive = archive};
 }
 
 static struct backup_params to_there(void)
 {
     return (struct backup_params){.data_dir = target,
+                                  .files_dir = target_files,
                                   .settings_file = target_settings,
                                   .database_url = target_db,
                                   .archive = archive};
@@ -66,16 +71,18 @@ static int set_up(void **state)
     if (both_set_up(state)) return -1;
     str_printf(data, sizeof data, "%s/data", both_dir);
     str_printf(target, sizeof target, "%s/target", both_dir);
+    str_printf(data_files, sizeof data_files, "%s/files", data);
+    str_printf(target_files, sizeof target_files, "%s/files", target);
     str_printf(target_db, sizeof target_db, "%s/hearth.db", target);
     str_printf(target_settings, sizeof target_settings, "%s/config/hearth.env", target);
     str_printf(archive, sizeof archive, "%s/all.tar", both_dir);
     str_printf(settings, sizeof settings, "%s/hearth.env", both_dir);
-    shell("rm -rf %s %s %s %s.part && mkdir -p %s/files/ab %s/models", data, target, archive,
+    shell("rm -rf %s %s %s %s.part && mkdir -p %s/files/blobs/ab %s/models", data, target, archive,
           archive, data, data);
     char path[256];
-    str_printf(path, sizeof path, "%s/files/ab/abcdef", data);
+    str_printf(path, sizeof path, "%s/files/blobs/ab/abcdef", data);
     put(path, "uploaded");
-    str_printf(path, sizeof path, "%s/files/empty", data);
+    str_printf(path, sizeof path, "%s/files/blobs/empty", data);
     put(path, "");
     str_printf(path, sizeof path, "%s/models/large.gguf", data);
     put(path, "not in it");
@@ -89,10 +96,15 @@ static int set_up(void **state)
 static void nothing_left(const char *dir)
 {
     DIR *d = opendir(dir);
-    for (struct dirent *e; d && (e = readdir(d));)
-        if (!str_eq(e->d_name, ".") && !str_eq(e->d_name, "..") &&
-            !str_eq(e->d_name, ".backup.lock"))
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char below[400];
+        str_printf(below, sizeof below, "%s/%s", dir, e->d_name);
+        if (str_eq(e->d_name, "files"))
+            nothing_left(below);
+        else if (!str_eq(e->d_name, ".") && !str_eq(e->d_name, "..") &&
+                 !str_eq(e->d_name, ".backup.lock"))
             fail_msg("%s was left in %s", e->d_name, dir);
+    }
     if (d) closedir(d);
 }
 
@@ -118,9 +130,9 @@ static void test_what_went_in_comes_out(void **state)
     assert_ok(backup_restore(&out, &counts, &why));
     assert_int_equal(counts.files, 5);
     assert_false(counts.settings_kept);
-    str_printf(path, sizeof path, "%s/files/ab/abcdef", target);
+    str_printf(path, sizeof path, "%s/files/blobs/ab/abcdef", target);
     assert_true(holds(path, "uploaded"));
-    assert_true(there(target, "files/empty"));
+    assert_true(there(target, "files/blobs/empty"));
     assert_false(there(target, "models"));
     str_printf(path, sizeof path, "%s/jwt.key", target);
     assert_true(holds(path, "secret"));
@@ -152,9 +164,9 @@ static void test_it_overwrites_nothing(void **state)
     char path[256];
     assert_ok(backup_write(&in, &counts, &why));
     assert_int_equal(backup_write(&in, &counts, &why), ERR_CONFLICT);
-    static const char *const taken[] = {"hearth.db", "hearth.db-wal", "jwt.key", "files/x"};
+    static const char *const taken[] = {"hearth.db", "hearth.db-wal", "jwt.key", "files/blobs/x"};
     for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
-        shell("rm -rf %s && mkdir -p %s/files", target, target);
+        shell("rm -rf %s && mkdir -p %s/files/blobs", target, target);
         str_printf(path, sizeof path, "%s/%s", target, taken[i]);
         put(path, "mine");
         assert_int_equal(backup_restore(&out, &counts, &why), ERR_CONFLICT);
@@ -233,30 +245,34 @@ static void test_made_up_archives(void **state)
         const char *manifest;
         enum err want;
     } cases[] = {
-        {{"files/a"}, HEAD "[" ITEM("files/a") "]}", OK},
-        {{"files/a"}, NULL, ERR_CHECKSUM},
-        {{"files/a"}, HEAD "[]}", ERR_CHECKSUM},
-        {{"files/a"}, HEAD "[" ITEM("files/a") "," ITEM("files/b") "]}", ERR_CHECKSUM},
-        {{"files/a"}, HEAD "[" ITEM("files/a") "," ITEM("files/a") "]}", ERR_CHECKSUM},
-        {{"files/a", "files/a"}, HEAD "[" ITEM("files/a") "]}", ERR_CHECKSUM},
-        {{"files/a"},
-         HEAD "[{\"name\": \"files/a\", \"bytes\": 2, \"sha256\": \"" X_SHA "\"}]}",
+        {{"files/blobs/a"}, HEAD "[" ITEM("files/blobs/a") "]}", OK},
+        {{"files/blobs/a"}, NULL, ERR_CHECKSUM},
+        {{"files/blobs/a"}, HEAD "[]}", ERR_CHECKSUM},
+        {{"files/blobs/a"},
+         HEAD "[" ITEM("files/blobs/a") "," ITEM("files/blobs/b") "]}",
          ERR_CHECKSUM},
-        {{"files/a"},
-         HEAD "[{\"name\": \"files/a\", \"bytes\": 1, \"sha256\": \"00\"}]}",
+        {{"files/blobs/a"},
+         HEAD "[" ITEM("files/blobs/a") "," ITEM("files/blobs/a") "]}",
          ERR_CHECKSUM},
-        {{"files/a"}, HEAD "[1]}", ERR_CHECKSUM},
-        {{"files/a"}, HEAD "7}", ERR_CHECKSUM},
-        {{"files/a"}, "{", ERR_CHECKSUM},
-        {{"files/a"}, "{\"format\": \"other\", \"version\": 1, \"files\": []}", ERR_CHECKSUM},
-        {{"files/a"},
+        {{"files/blobs/a", "files/blobs/a"}, HEAD "[" ITEM("files/blobs/a") "]}", ERR_CHECKSUM},
+        {{"files/blobs/a"},
+         HEAD "[{\"name\": \"files/blobs/a\", \"bytes\": 2, \"sha256\": \"" X_SHA "\"}]}",
+         ERR_CHECKSUM},
+        {{"files/blobs/a"},
+         HEAD "[{\"name\": \"files/blobs/a\", \"bytes\": 1, \"sha256\": \"00\"}]}",
+         ERR_CHECKSUM},
+        {{"files/blobs/a"}, HEAD "[1]}", ERR_CHECKSUM},
+        {{"files/blobs/a"}, HEAD "7}", ERR_CHECKSUM},
+        {{"files/blobs/a"}, "{", ERR_CHECKSUM},
+        {{"files/blobs/a"}, "{\"format\": \"other\", \"version\": 1, \"files\": []}", ERR_CHECKSUM},
+        {{"files/blobs/a"},
          "{\"format\": \"hearth-backup\", \"version\": 2, \"files\": []}",
          ERR_UNSUPPORTED},
         {{"../jwt.key"}, HEAD "[" ITEM("../jwt.key") "]}", ERR_CHECKSUM},
         {{"/tmp/x"}, HEAD "[" ITEM("/tmp/x") "]}", ERR_CHECKSUM},
-        {{"files/../../x"}, HEAD "[" ITEM("files/../../x") "]}", ERR_CHECKSUM},
-        {{"files//x"}, HEAD "[" ITEM("files//x") "]}", ERR_CHECKSUM},
-        {{"files/.x"}, HEAD "[" ITEM("files/.x") "]}", ERR_CHECKSUM},
+        {{"files/blobs/../../../x"}, HEAD "[" ITEM("files/blobs/../../../x") "]}", ERR_CHECKSUM},
+        {{"files/blobs//x"}, HEAD "[" ITEM("files/blobs//x") "]}", ERR_CHECKSUM},
+        {{"files/blobs/.x"}, HEAD "[" ITEM("files/blobs/.x") "]}", ERR_CHECKSUM},
         {{"models/x"}, HEAD "[" ITEM("models/x") "]}", ERR_CHECKSUM},
         {{"hearth.db"}, HEAD "[" ITEM("hearth.db") "]}", ERR_CHECKSUM}, /* no database */
     };
@@ -307,7 +323,7 @@ static void test_a_database_alone(void **state)
     check_user(target_db);
     check_user(archive); /* still there and whole */
     assert_int_equal(backup_restore_database(&out, &why), ERR_CONFLICT);
-    nothing_left(data);
+    assert_false(there(target, ".backup"));
 }
 
 static void test_the_disk_is_full(void **state)
