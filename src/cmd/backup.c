@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "cmd/cmd_int.h"
 #include "cmd/hubfile.h"
+#include "files/files.h"
 #include "hub/accounts.h"
 
 struct places {
@@ -19,7 +20,7 @@ static enum err find_places(const struct cmd_call *call, struct places *p,
 {
     char dir[FS_PATH_MAX];
     enum err e = cmd_data_dir(call->config, p->data_dir, sizeof p->data_dir, error);
-    if (!e) e = fs_join(p->files_dir, sizeof p->files_dir, p->data_dir, "files", error);
+    if (!e) e = files_dir_of(call->config, p->files_dir, sizeof p->files_dir, error);
     if (!e) e = fs_user_config_dir(dir, sizeof dir, error);
     if (!e) e = fs_join(p->settings, sizeof p->settings, dir, "hearth.env", error);
     if (!e) e = accounts_url(call->config, p->url, sizeof p->url, error);
