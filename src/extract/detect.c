@@ -94,7 +94,9 @@ static const char *kind_of_torn(const struct head *h)
     for (size_t i = 0; i < sizeof zip_kinds / sizeof *zip_kinds; i++)
         if (memmem(h->bytes, h->len, zip_kinds[i].member, strlen(zip_kinds[i].member)))
             return zip_kinds[i].media;
-    return "application/zip";
+    /* Of Office's three, one will do to say that it is damaged. */
+    bool office = memmem(h->bytes, h->len, "[Content_Types].xml", 19) != NULL;
+    return office ? OOXML "wordprocessingml.document" : "application/zip";
 }
 
 static const char *zip_kind(const struct head *h)

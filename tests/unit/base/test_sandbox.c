@@ -19,8 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/str.h"
 #include "base/sandbox.h"
+#include "base/str.h"
 
 /* A leak checker forks and traces, so with one these are not refused. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -62,8 +62,8 @@ static int teardown(void **state)
 static void drop(void)
 {
     const char *read[] = {readable, "/nonexistent"}, *write[] = {writable};
-    struct sandbox_params params = {.read = read, .n_read = 2, .write = write, .n_write = 1,
-                                    .devices = true};
+    struct sandbox_params params = {
+        .read = read, .n_read = 2, .write = write, .n_write = 1, .devices = true};
     sandbox_apply(&params, report, sizeof report);
 }
 
@@ -196,6 +196,48 @@ static void test_others(void **state)
     in_sandbox(try_others);
 }
 
+static int run_program(const char *path)
+{
+    char *argv[] = {(char *)path, NULL};
+    pid_t pid = fork();
+    if (pid == 0) {
+        execv(path, argv);
+        _exit(errno == EACCES ? 77 : 78);
+    }
+    int status = -1;
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status)) return -1;
+    return WEXITSTATUS(status);
+}
+
+/* Only the program that was named, and it has no more rights. */
+static int try_named_programs(void)
+{
+    if (run_program("/bin/true") != 0) return 2;
+    if (run_program("/bin/false") != 77) return 3;
+    struct sockaddr to = {.sa_family = AF_INET};
+    return refused(socket(AF_INET, SOCK_STREAM, 0), EPERM) ||
+           refused(connect(0, &to, sizeof to), EPERM) || refused(setpgid(0, 0), EPERM) ||
+           refused(kill(getppid(), 0), EPERM) || refused(open(outside, O_RDONLY), EACCES);
+}
+
+static void test_named_programs(void **state)
+{
+    (void)state;
+    if (!has_landlock()) skip();
+    static const char *const run[] = {"/bin/true"};
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct sandbox_params params = {.run = run, .n_run = 1};
+        sandbox_apply(&params, report, sizeof report);
+        _exit(try_named_programs());
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void test_threads(void **state)
 {
     (void)state;
@@ -220,9 +262,10 @@ static void test_an_abort_is_an_abort(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_network), cmocka_unit_test(test_programs),
-        cmocka_unit_test(test_files),   cmocka_unit_test(test_others),
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_an_abort_is_an_abort),
+        cmocka_unit_test(test_network),        cmocka_unit_test(test_programs),
+        cmocka_unit_test(test_files),          cmocka_unit_test(test_others),
+        cmocka_unit_test(test_threads),        cmocka_unit_test(test_an_abort_is_an_abort),
+        cmocka_unit_test(test_named_programs),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
