@@ -118,7 +118,7 @@ static void test_others_go_on_while_an_adapter_is_loaded(void **state)
     struct sched_params params = some_params();
     params.adapters_kept = 1;
     fixture_open(&f, "fake:", params);
-    struct ask with = {.text = "hello", .adapter = "fake:lora,load_ms=300,swap=lr"};
+    struct ask with = {.text = "hello", .adapter = "fake:lora,load_ms=2000,swap=lr"};
     struct client *a = ask(&f, with), *b = ask(&f, with);
     expect_text(ask(&f, (struct ask){.text = "base"}), "base");
     assert_false(a->done || b->done);
@@ -128,7 +128,7 @@ static void test_others_go_on_while_an_adapter_is_loaded(void **state)
     expect_text(b, "herro");
     int64_t start = clock_mono_ms();
     expect_text(ask(&f, with), "herro"); /* it is in memory now */
-    assert_true(clock_mono_ms() - start < 250);
+    assert_true(clock_mono_ms() - start < 1500);
     assert_int_equal(in_memory(&f), 1);
     fixture_close(&f);
 }

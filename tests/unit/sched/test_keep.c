@@ -473,17 +473,17 @@ static void test_weights_are_shared_and_counted_once(void **state)
     struct fixture f;
     struct error error;
     fixture_open(&f, NULL, budget(1 << 20));
-    load_now(&f, "m", "fake:ctx=100,cell=1,weights=5000,load_ms=50");
+    load_now(&f, "m", "fake:ctx=100,cell=1,weights=5000,load_ms=1000");
     uint64_t alone = used(&f);
     struct loading l = LOADING_INIT;
     struct sched_load_listener listener = {.on_done = loading_done, .ctx = &l};
     struct sched_load load = {.id = "m (embeddings)",
-                              .path = "fake:ctx=100,cell=1,weights=5000,load_ms=50",
+                              .path = "fake:ctx=100,cell=1,weights=5000,load_ms=1000",
                               .embedding = true};
     int64_t before = clock_mono_ms();
     assert_int_equal(sched_load(f.sched, &load, &listener, &error), OK);
     struct sched_model *e = load_wait(&l);
-    assert_true(clock_mono_ms() - before < 45); /* the weights were there */
+    assert_true(clock_mono_ms() - before < 900); /* the weights were there */
     assert_true(sched_model_embeds(e));
     assert_in_range(used(&f), alone + 1, alone + 1000);
     struct client *c = client_new();

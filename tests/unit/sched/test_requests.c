@@ -410,14 +410,14 @@ static void test_stop_ends_what_outlives_the_grace(void **state)
 {
     (void)state;
     struct fixture f;
-    fixture_open(&f, "fake:token_us=2000", some_params()); /* a batch may take a second */
+    fixture_open(&f, "fake:token_us=20000", some_params()); /* a batch may take ten seconds */
     char *text = calloc(1, 3001);
     memset(text, 'p', 3000);
     struct client *prefill = ask(&f, (struct ask){.text = text});
     client_until(prefill, prefill->n_started == 1);
     int64_t before = clock_mono_ms();
     sched_free(f.sched, 60);
-    assert_in_range(clock_mono_ms() - before, 60, 500);
+    assert_in_range(clock_mono_ms() - before, 60, 5000);
     engine_close(f.engine);
     client_wait(prefill);
     assert_int_equal(prefill->error.code, ERR_STOPPING);

@@ -356,7 +356,7 @@ static void test_silence(void **state)
     provider_cancel(f.local, c->id);
     client_wait(c);
     assert_int_equal(c->error.code, ERR_CANCELLED);
-    assert_true(clock_mono_ms() - before < 1000);
+    assert_true(clock_mono_ms() - before < 5000);
     client_free(c);
     c = send_request(&f, chat_request("m", "hello"));
     worker_stop(f.local, 0);
