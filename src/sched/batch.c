@@ -21,8 +21,9 @@
  * that N of them cost N - 1 changes in a round, not N.
  *
  * Classes. While requests are running whose priority is better by URGENT_STEP or more, they have
- * rounds of their own, and the others' rounds get at most BACKGROUND_SHARE of the time: the urgent
- * ones go at nearly the pace that they would have alone, the others never stop. A long piece of a
+ * rounds of their own, and the others' rounds, in which the urgent ones take part, get at most
+ * BACKGROUND_SHARE of the time: the urgent ones go at nearly the pace that they would have alone,
+ * the others never stop. A long piece of a
  * prompt is stopped and done again later when an urgent request arrives (sched.c:hurry).
  *
  * Deterministic sequences are computed alone, and their prompts in pieces of DETERMINISTIC_PIECE
@@ -46,7 +47,7 @@ enum {
 #define SHARE_KEPT           0.05 /* of the target */
 #define ROUNDED_UP           1.10 /* times the time that is left, to make a piece even */
 #define PREFILL_LEAST        0.25 /* of a round's decoding, even if the target is missed by it */
-#define BACKGROUND_SHARE     0.25 /* of the time while urgent requests run */
+#define BACKGROUND_SHARE     0.45 /* of the time while urgent requests run, which take part in it */
 #define BACKGROUND_CREDIT_MS 30   /* most that the others can save up */
 #define BACKGROUND_PIECE_MS  60   /* longest piece of their prompts */
 #define YIELD_MS             60   /* a longer piece is stopped when an urgent request arrives */
@@ -138,12 +139,14 @@ static bool too_many(struct choice *const *run, int32_t n, const struct choice *
     return n_seen > ENGINE_ADAPTERS_MAX;
 }
 
-/* The choice of slot i if it takes a token in this round (still: and has not had it). */
+/* The choice of slot i if it takes a token in this round (still: and has not had it). The urgent
+ * ones come along when it is the others' turn: a row more costs less than a step of its own. */
 static struct choice *row(const struct sched_model *m, int32_t i, enum pace_class class, bool still)
 {
     struct choice *c = m->slots[i].owner;
-    if (!c || c->state != CHOICE_RUNNING || !in_class(m, c, class) || !by_token(c)) return NULL;
-    return still && c->served == m->pace.rounds[class].id ? NULL : c;
+    if (!c || c->state != CHOICE_RUNNING || !by_token(c)) return NULL;
+    if (class == PACE_URGENT && !in_class(m, c, class)) return NULL;
+    return still && c->served[class] == m->pace.rounds[class].id ? NULL : c;
 }
 
 /* Fills `run` with the rows that could go into one batch with that of slot i, from there on. */
@@ -250,7 +253,7 @@ static bool add_rows(struct sched_model *m, enum pace_class class)
     m->pace.plan.shape = shape_of_run(m, run, n);
     for (int32_t k = 0; k < n; k++) {
         add_part(m, run[k], 1);
-        run[k]->served = m->pace.rounds[class].id;
+        run[k]->served[class] = m->pace.rounds[class].id;
     }
     return true;
 }
@@ -377,7 +380,7 @@ static bool add_piece(struct sched_model *m, enum pace_class class)
         m->pace.plan.yields_to = c->req->priority - URGENT_STEP;
     m->pace.overtaken = overtakes;
     add_part(m, c, least(n, room));
-    c->served = round->id;
+    c->served[class] = round->id;
     return true;
 }
 

@@ -144,6 +144,9 @@ enum request_state { REQUEST_QUEUED, REQUEST_ACTIVE, REQUEST_OVER };
 
 enum choice_state { CHOICE_WAITING, CHOICE_SHARING, CHOICE_FETCHING, CHOICE_RUNNING, CHOICE_ENDED };
 
+/* Sequences by urgency; without a clear difference all are URGENT. */
+enum pace_class { PACE_URGENT, PACE_BACKGROUND, PACE_CLASSES };
+
 struct choice {
     struct request *req;
     int32_t index;
@@ -155,7 +158,7 @@ struct choice {
     int32_t n_generated;
     int32_t
         n_dropped; /* tokens forgotten by context shifts: then `tokens` is no prefix of anything */
-    uint64_t served; /* round in which it had its last turn */
+    uint64_t served[PACE_CLASSES]; /* rounds in which it had its last turns */
     int64_t fetching_since_ms;
     bool fetched; /* what it waited for came from disk */
     int64_t last_token_ns;
@@ -283,9 +286,6 @@ struct part {
     int32_t output; /* index of its last token in the batch if that has an output, else -1 */
 };
 
-/* Sequences by urgency; without a clear difference all are URGENT. */
-enum pace_class { PACE_URGENT, PACE_BACKGROUND };
-
 /* One token for each sequence of a class, then prompts. */
 struct round {
     uint64_t id;
@@ -311,7 +311,7 @@ enum pace_shape { SHAPE_BASE, SHAPE_ADAPTER, SHAPE_MIXED /* rows of several adap
 struct pace {
     pthread_mutex_t lock; /* shapes, while other threads read them */
     struct shape shapes[N_SHAPES];
-    struct round rounds[2];
+    struct round rounds[PACE_CLASSES];
     uint64_t n_rounds;
     struct plan plan;
     int32_t urgent_until; /* priorities from here on are BACKGROUND */
