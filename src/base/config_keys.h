@@ -61,6 +61,7 @@
     X(GPU_LAYERS, "LLAMA_CPP_GPU_LAYERS", INT, "-1", -1, 100000, "", "engine", "Layers on the GPU, if there is one; -1 is all that fit.") \
     X(IN_PROCESS, "HEARTH_IN_PROCESS", BOOL, "false", 0, 0, "", "engine", "Run the models in the hub's own process instead of a worker without rights; for debugging.") \
     X(SANDBOX, "HEARTH_SANDBOX", BOOL, "true", 0, 0, "", "engine", "Take the rights of the model worker away: no network, no programs, models read-only. False only where a GPU's driver can't do with that.") \
+    X(HANG_TIMEOUT, "HEARTH_HANG_TIMEOUT", MS, "300s", 0, 86400000, "ms", "engine", "A model worker that does not answer for so long, or that is so long in one step of a model (and 30 times as long as in any before), is killed and started again; 0 is never.") \
     X(QUEUE_CAPACITY, "HEARTH_QUEUE_CAPACITY", INT, "1024", 1, 1000000, "", "scheduling", "Most waiting requests; more are refused with 429.") \
     X(DEFAULT_PRIORITY, "HEARTH_PRIORITY", INT, "50", 0, 100, "", "scheduling", "Priority of requests that name none; lower is served first.") \
     X(AGEING, "HEARTH_AGEING", MS, "1s", 0, 86400000, "ms", "scheduling", "Waiting this long raises a request's priority by one; 0 is off.") \

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
 
@@ -17,6 +18,7 @@ struct entry {
 struct page {
     struct entry now[DOING_COUNT];
     struct entry culprit;
+    atomic_llong decode_since_ms, decode_longest_ms; /* DOING_DECODE; 0 = none */
 };
 static_assert(sizeof(struct page) <= DOING_PAGE, "it fits");
 
@@ -46,11 +48,27 @@ void doing_begin(enum doing what, const char *model)
 {
     doing_for(model);
     set(&page->now[what], model);
+    if (what == DOING_DECODE)
+        atomic_store_explicit(&page->decode_since_ms, clock_mono_ms(), memory_order_relaxed);
 }
 
 void doing_end(enum doing what)
 {
     atomic_store_explicit(&page->now[what].active, 0, memory_order_relaxed);
+    if (what != DOING_DECODE) return;
+    long long since = atomic_exchange_explicit(&page->decode_since_ms, 0, memory_order_relaxed);
+    long long ms = clock_mono_ms() - since;
+    if (ms > atomic_load_explicit(&page->decode_longest_ms, memory_order_relaxed))
+        atomic_store_explicit(&page->decode_longest_ms, ms, memory_order_relaxed);
+}
+
+void doing_step(const void *shared, int64_t *since_ms, int64_t *longest_ms)
+{
+    const struct page *p = shared;
+    int64_t since = atomic_load_explicit(&p->decode_since_ms, memory_order_relaxed);
+    int64_t longest = atomic_load_explicit(&p->decode_longest_ms, memory_order_relaxed);
+    *since_ms = since > 0 ? since : 0;
+    *longest_ms = longest > 0 ? longest : 0;
 }
 
 void doing_crashed(void)

@@ -8,6 +8,7 @@
 #define HEARTH_BASE_DOING_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum doing { DOING_LOAD, DOING_DECODE, DOING_COUNT };
 
@@ -24,6 +25,11 @@ void doing_end(enum doing what);
 
 /* In a handler of a signal that ends the process: the thread it came to is the culprit. */
 void doing_crashed(void);
+
+/* Who reads the page of a process that runs: since when it has been in the decode under way (of
+ * clock_mono_ms, the same in all processes; 0: none is), and how long the longest took. What the
+ * page says may be nonsense; both are >= 0. */
+void doing_step(const void *page, int64_t *since_ms, int64_t *longest_ms);
 
 /* Who reads the page of a process that has ended: the model it died of as far as that is known, or
  * "". `what` is "loading", "running" or "". */

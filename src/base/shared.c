@@ -75,6 +75,12 @@ void shared_child_ended(void)
     if (memory) metrics_child_ended();
 }
 
+void shared_child_step(int64_t *since_ms, int64_t *longest_ms)
+{
+    *since_ms = *longest_ms = 0;
+    if (memory) doing_step(memory, since_ms, longest_ms);
+}
+
 void shared_child_doing(char *model, size_t size, const char **what)
 {
     *what = "";

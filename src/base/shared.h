@@ -14,6 +14,8 @@ HT_MUST_CHECK enum err shared_attach(int fd, struct error *error);
 /* In the parent: before a child starts, and after it has ended (its gauges go back to 0). */
 void shared_child_starts(void);
 void shared_child_ended(void);
+/* As doing_step, of the child; 0 without one. */
+void shared_child_step(int64_t *since_ms, int64_t *longest_ms);
 /* As doing_read, of the child; "" without one. */
 void shared_child_doing(char *model, size_t size, const char **what);
 

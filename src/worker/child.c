@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -238,14 +239,25 @@ static void do_cancel(struct child *c, uint64_t id)
     if (local_id) provider_cancel(c->stack.local, local_id);
 }
 
+/* From this thread, so that the hub knows that it still hears. */
+static void answer_ping(struct child *c, uint64_t id)
+{
+    pthread_mutex_lock(&c->lock);
+    size_t begin = frame_begin(&c->channel.out, FRAME_PONG, id);
+    if (frame_end(&c->channel.out, begin) == OK) flush(c);
+    pthread_mutex_unlock(&c->lock);
+}
+
 /* False: the hub wants it to end. */
 static bool obey(struct child *c, const struct frame *f)
 {
+    fault_hang(FAULT_hang_worker);
     switch (f->type) {
     case FRAME_GENERATE: do_generate(c, f); return true;
     case FRAME_EMBED: do_embed(c, f); return true;
     case FRAME_CONTROL: do_control(c, f); return true;
     case FRAME_CANCEL: do_cancel(c, f->id); return true;
+    case FRAME_PING: answer_ping(c, f->id); return true;
     case FRAME_QUIT: return false;
     default: leave_at_once(1, "the hub sent a frame that hubs do not send");
     }

@@ -185,6 +185,7 @@ static bool blame(struct client *c, const char *id)
 /* How it ended, in words; sets *own_fault if it brought it upon itself. */
 static void describe(const struct client *c, int status, bool *own_fault, char *how, size_t size)
 {
+    if (*c->why) return; /* it was sent away, and that is said already */
     if (!WIFSIGNALED(status)) {
         str_printf(how, size, "exit status %d", WEXITSTATUS(status));
         if (WEXITSTATUS(status)) *own_fault = true;
@@ -202,7 +203,7 @@ void child_bury(struct client *c, bool *own_fault, char *how, size_t size)
     char model[DOING_MODEL_MAX];
     const char *what;
     pid_t pid = c->pid;
-    str_copy(how, size, "it never ran");
+    str_copy(how, size, *c->why ? c->why : "it never ran");
     if (!pid) return;
     describe(c, wait_for(pid), own_fault, how, size);
     c->pid = 0;

@@ -5,6 +5,7 @@
  *   client_loop.c   the `worker` thread: socket, frames, the child's start
  *   client_wishes.c what has to be so again in the next worker
  *   client_child.c  the process: starting it, how it ended, whose fault that was
+ *   client_watch.c  whether it still does anything
  *
  * States of a connection: DOWN --spawn--> STARTING --READY frame--> UP --death--> DOWN. Tasks are
  * taken in every state and sent when it is UP.
@@ -96,6 +97,13 @@ struct client {
     int64_t started_ms, start_at_ms; /* STARTING since; DOWN: not before */
     int failed_starts;               /* in a row */
     char why[ERROR_MSG_MAX];         /* the worker had to go; "" = by itself */
+    struct watch {
+        int64_t looked_ms;     /* clock_mono_ms; 0 = it has just come up */
+        uint64_t pings, pongs; /* sent, answered */
+        int64_t unanswered_ms; /* since the last was sent */
+        int64_t step_since_ms; /* of the step that it was in */
+        int64_t step_ms;       /* so long it has been */
+    } watch;
     bool preload;
     bool gave_up;      /* it could not be started: not again before a request comes */
     int64_t oom_kills; /* the system's, when the child was started; -1 = not known */
@@ -128,6 +136,13 @@ void wishes_free(struct client *c);
 
 /* ---- client_loop.c */
 void *client_main(void *client);
+
+/* ---- client_watch.c */
+/* Worker thread, while it is UP and has tasks. False: it hangs; c->why says how. */
+HT_MUST_CHECK bool watch_look(struct client *c);
+/* How long watch_look may wait for its next turn; -1 = for ever. */
+int64_t watch_ms(const struct client *c);
+void watch_answered(struct client *c, uint64_t id);
 
 /* ---- client_child.c */
 /* Starts the process; its socket is *fd. */

@@ -129,6 +129,7 @@ static enum err on_ready(struct client *c, const struct frame *f, struct error *
              (long long)(clock_mono_ms() - c->started_ms), g.rights ? g.rights : "");
     c->failed_starts = 0;
     c->gave_up = false;
+    c->watch = (struct watch){0};
     wishes_send(c);
     set_state(c, CLIENT_UP); /* from here on callers send for themselves */
     tasks_send_all(c);
@@ -146,6 +147,7 @@ static enum err on_frame(struct client *c, const struct frame *f, struct error *
     case FRAME_EVENT: return task_event(c, f, error);
     case FRAME_EMBEDDING: return task_result(c, f, error);
     case FRAME_ANSWER: return task_answer(c, f, error);
+    case FRAME_PONG: watch_answered(c, f->id); return OK;
     default: break;
     }
     return err_set(error, ERR_INVALID, "a frame that workers do not send (%d)", (int)f->type);
@@ -224,6 +226,11 @@ static int64_t start_ms(const struct client *c)
     return c->params.start_ms ? c->params.start_ms : CLIENT_START_MS;
 }
 
+static bool is_watched(const struct view *v)
+{
+    return v->state == CLIENT_UP && v->has_tasks && !v->quit_sent;
+}
+
 /* Until something has to be done without anybody asking; -1 = never. */
 static int64_t timeout_ms(const struct client *c, const struct view *v)
 {
@@ -231,6 +238,7 @@ static int64_t timeout_ms(const struct client *c, const struct view *v)
     if (v->state == CLIENT_STARTING) at = c->started_ms + start_ms(c);
     if (v->quit_sent) at = c->started_ms + CLIENT_QUIT_MS;
     if (v->state == CLIENT_DOWN && wanted(c, v)) at = c->start_at_ms;
+    if (is_watched(v)) return watch_ms(c);
     if (at < 0) return -1;
     int64_t left = at - clock_mono_ms();
     return left > 0 ? left : 0;
@@ -253,7 +261,7 @@ static void turn(struct client *c, const struct view *v)
     int64_t ms = timeout_ms(c, v);
     int n = poll(fds, 2, (int)ms);
     if (fds[0].revents) empty_wake(c);
-    if (connected && n == 0 && ms >= 0) {
+    if (connected && n == 0 && ms >= 0 && !is_watched(v)) {
         if (!v->quit_sent)
             log_error(worker, "the model worker said nothing for %lld s, so it is killed",
                       (long long)start_ms(c) / 1000);
@@ -264,6 +272,10 @@ static void turn(struct client *c, const struct view *v)
         pthread_mutex_lock(&c->lock);
         alive = channel_flush(&c->channel) == OK;
         pthread_mutex_unlock(&c->lock);
+    }
+    if (alive && is_watched(v) && !watch_look(c)) {
+        alive = false;
+        own_fault = true;
     }
     if (!alive) died(c, own_fault);
     tasks_tell_cancelled(c);

@@ -22,10 +22,12 @@ enum { WORKER_PROTOCOL = 1 };
     X(CONTROL, HUB, "struct control_call")                                                         \
     X(CANCEL, HUB, "nothing; an id that is over is ignored")                                       \
     X(QUIT, HUB, "nothing; the worker ends its requests and itself")                               \
+    X(PING, HUB, "nothing; the thread that hears it answers")                                      \
     X(READY, WORKER, "first of all: struct greeting_answer")                                       \
     X(EVENT, WORKER, "struct gen_event of a generation")                                           \
     X(EMBEDDING, WORKER, "struct embed_result: the only answer to EMBED")                          \
-    X(ANSWER, WORKER, "struct control_answer: the only answer to CONTROL")
+    X(ANSWER, WORKER, "struct control_answer: the only answer to CONTROL")                         \
+    X(PONG, WORKER, "nothing; the id is the PING's")
 
 enum frame_type {
 #define X(name, sender, what) FRAME_##name,

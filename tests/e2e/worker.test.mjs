@@ -240,6 +240,30 @@ for (const fault of ['crash_load:1', 'crash_decode:2']) {
   });
 }
 
+for (const [fault, why] of [
+  ['hang_decode:3', /it hung: one step has taken \d\.\d s.*, running hearth-tiny/],
+  ['hang_worker:1', /it hung: it has not answered for \d\.\d s/],
+]) {
+  test(`a worker that hangs is killed and started again (${fault})`, async (t) => {
+    const hub = await startHub({
+      env: { HEARTH_FAULT: fault, HEARTH_HANG_TIMEOUT: '1s' }, args: ['--no-preload'],
+    });
+    const first = stream(hub, { ...story, max_tokens: 100 });
+    const r = await first;
+    if (r.usage && workers(hub).length === 1) {
+      await hub.stop();
+      return t.skip('this build has no faults');
+    }
+    // Its workers hang again and again: at the end that is said.
+    assert.match(r.error.code, fault.startsWith('hang_decode') ? /model_quarantined/ : /worker_stopped/);
+    assert.match(hub.log, why);
+    assert.ok(workers(hub).length >= 2);
+    assert.equal(zombies(hub.pid), 0);
+    assert.equal((await fetch(`${hub.url}/health`)).status, 200);
+    await hub.stop();
+  });
+}
+
 test('a worker that can not start is an error for the requests, not the end of the hub', async () => {
   const hub = await startHub({ env: { HEARTH_WORKER: '1' } }); // what a worker has in its environment
   const r = await stream(hub, { ...story, max_tokens: 5 });

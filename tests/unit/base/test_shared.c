@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/doing.h"
 #include "base/metrics.h"
 #include "base/shared.h"
@@ -70,6 +71,29 @@ static void decode_one(void)
 {
     load_one();
     doing_end(DOING_LOAD);
+}
+
+static void decode_twice(void)
+{
+    doing_begin(DOING_DECODE, "m");
+    usleep(20000);
+    doing_end(DOING_DECODE);
+    doing_begin(DOING_DECODE, "m");
+}
+
+static void test_how_long_a_step_takes(void **state)
+{
+    (void)state;
+    int64_t since, longest, now = clock_mono_ms();
+    in_child(decode_twice);
+    shared_child_step(&since, &longest);
+    assert_true(since >= now + 20 && since <= clock_mono_ms());
+    assert_true(longest >= 20);
+    in_child(decode_one);
+    shared_child_step(&since, &longest);
+    assert_true(since > 0);
+    assert_int_equal(longest, 0); /* of another process */
+    shared_child_ended();
 }
 
 static void crash_for_another(void)
@@ -131,6 +155,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_count_and_gauges_go_back),
+        cmocka_unit_test(test_how_long_a_step_takes),
         cmocka_unit_test(test_what_the_dead_was_doing),
         cmocka_unit_test(test_a_child_that_scribbles),
     };

@@ -14,7 +14,9 @@
 
 struct peer {
     int fd;
-    int life; /* 0 = the first connection */
+    int life;  /* 0 = the first connection */
+    bool deaf; /* answers no PING */
+    uint64_t pings;
     struct frame_reader *reader;
 };
 
@@ -36,12 +38,24 @@ static void say(struct peer *p, struct buf *b)
     buf_free(b);
 }
 
+static void say_pong(struct peer *p, uint64_t id)
+{
+    struct buf b;
+    buf_init(&b, 4096);
+    size_t begin = frame_begin(&b, FRAME_PONG, id);
+    if (frame_end(&b, begin) == OK) say(p, &b);
+}
+
 /* The next frame of the hub's; false at its end. */
 static bool hear(struct peer *p, struct frame *f)
 {
     struct error error;
     for (;;) {
         enum err e = frame_next(p->reader, f, &error);
+        if (e == OK && f->type == FRAME_PING) {
+            if (!p->deaf) say_pong(p, f->id);
+            continue;
+        }
         if (e == OK) return f->type != FRAME_QUIT;
         if (e != ERR_NOT_FOUND) return false;
         size_t room;
@@ -143,14 +157,19 @@ static enum err connect_stage(void *ctx, int *fd, struct error *error)
 
 static struct fixture f;
 
-static void open_client(script_fn script)
+static void open_client_with(script_fn script, int64_t hang_ms)
 {
     struct error error;
-    struct worker_params params = {.connect = connect_stage, .start_ms = 2000};
+    struct worker_params params = {.connect = connect_stage, .start_ms = 2000, .hang_ms = hang_ms};
     stage.script = script;
     atomic_store(&stage.lives, 0);
     f = (struct fixture){0};
     assert_int_equal(worker_open(&params, &f.local, &error), OK);
+}
+
+static void open_client(script_fn script)
+{
+    open_client_with(script, 0);
 }
 
 static void close_client(void)
@@ -319,6 +338,60 @@ static void test_bad_manners(void **state)
     check_survives(says_half_a_frame);
     check_survives(answers_wrongly);
     check_survives(floods);
+}
+
+/* The first two tell a part and then hang; one of them hears no more from the start. */
+static void hangs(struct peer *p)
+{
+    struct frame fr;
+    if (!greet(p)) return;
+    p->deaf = p->life < 2;
+    while (hear(p, &fr))
+        if (fr.type == FRAME_GENERATE)
+            answer(p, &fr, p->life == 0 ? 0 : p->life == 1 ? 7 : LETTERS);
+}
+
+static void test_a_worker_that_hangs_is_replaced(void **state)
+{
+    (void)state;
+    open_client_with(hangs, 200);
+    struct client *c = ask(&f, chat_request("m", "hello"));
+    check_alphabet(c);
+    client_free(c);
+    assert_int_equal(atomic_load(&stage.lives), 3);
+    close_client();
+}
+
+/* Longer than a worker may hang, letter by letter; pings are answered in between. */
+static void is_slow(struct peer *p)
+{
+    struct frame fr;
+    struct pollfd fd = {.fd = p->fd, .events = POLLIN};
+    if (!greet(p) || !hear(p, &fr)) return;
+    uint64_t id = fr.id;
+    say_started(p, id);
+    for (int32_t i = 0; i < LETTERS; i++) {
+        say_letter(p, id, i);
+        for (int k = 0; k < 5; k++) {
+            if (poll(&fd, 1, 20) <= 0) continue;
+            char head[FRAME_HEAD];
+            if (recv(p->fd, head, sizeof head, MSG_WAITALL) != sizeof head) return;
+            say_pong(p, ++p->pings);
+        }
+    }
+    say_end(p, id);
+    hear(p, &fr);
+}
+
+static void test_a_worker_that_is_slow_is_not(void **state)
+{
+    (void)state;
+    open_client_with(is_slow, 1000);
+    struct client *c = ask(&f, chat_request("m", "hello"));
+    check_alphabet(c);
+    client_free(c);
+    assert_int_equal(atomic_load(&stage.lives), 1);
+    close_client();
 }
 
 static void is_of_another_build(struct peer *p)
@@ -510,6 +583,8 @@ int main(void)
         cmocka_unit_test(test_an_answer),
         cmocka_unit_test(test_an_answer_goes_on_in_the_next_worker),
         cmocka_unit_test(test_bad_manners),
+        cmocka_unit_test(test_a_worker_that_hangs_is_replaced),
+        cmocka_unit_test(test_a_worker_that_is_slow_is_not),
         cmocka_unit_test(test_another_build_is_an_error_for_all),
         cmocka_unit_test(test_silence),
         cmocka_unit_test(test_silence_at_the_start_ends),
