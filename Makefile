@@ -4,6 +4,7 @@
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
 KILLS ?= 100
+HUB_KILLS ?= 50
 SOAK_SECONDS ?= 600
 TEST_JOBS ?= 2
 
@@ -20,7 +21,7 @@ $(error SAN=$(SAN) is not known; it may be address, undefined, thread or address
 endif
 
 .DEFAULT_GOAL := all
-.PHONY: all run test check setup bench soak torture fuzz install format generate clean help
+.PHONY: all run test check setup bench soak torture faults evals fuzz install format generate clean help
 
 all: ## Build Hearth (release) into build/; the default
 	@tools/setup
@@ -48,6 +49,11 @@ bench: setup ## Measure: start-up, HTTP layer, and speed beside llama-server on 
 	@tools/build release bench
 	@tools/bench/run $(ARGS)
 
+evals: all ## Ask the golden set, and the labelled questions about documents, and print the scores
+	@tools/setup test
+	@HEARTH_BIN=build/hearth node evals/golden.mjs
+	@HEARTH_BIN=build/hearth node evals/retrieval.mjs
+
 soak: ## Let 64 clients use everything at once for SOAK_SECONDS (600), on a ThreadSanitizer build
 	@tools/setup test
 	@tools/build tsan hearth
@@ -56,6 +62,11 @@ soak: ## Let 64 clients use everything at once for SOAK_SECONDS (600), on a Thre
 
 torture: all ## Kill the model worker KILLS (100) times under load: nothing may be lost
 	@node tests/torture/kills.mjs --kills $(KILLS) --binary build/hearth
+
+faults: all ## Kill the hub HUB_KILLS (50) times under use, on both databases; take disk, database and Chroma away
+	@tools/setup test faults
+	@node tests/fault/kills.mjs --kills $(HUB_KILLS) --binary build/hearth
+	@node tests/fault/gone.mjs --binary build/hearth
 
 fuzz: ## Fuzz each parser for FUZZ_SECONDS (60); FUZZ=<name> picks one
 	@tools/setup fuzz
