@@ -10,6 +10,7 @@ pkg_check_modules(edit REQUIRED IMPORTED_TARGET libedit)
 pkg_check_modules(md4c REQUIRED IMPORTED_TARGET md4c)
 pkg_check_modules(sqlite REQUIRED IMPORTED_TARGET sqlite3>=3.40)
 pkg_check_modules(pq REQUIRED IMPORTED_TARGET libpq)
+find_path(HEARTH_HNSWLIB hnswlib/hnswlib.h REQUIRED) # libhnswlib-dev, headers only
 pkg_check_modules(jwt REQUIRED IMPORTED_TARGET libjwt)
 pkg_check_modules(archive REQUIRED IMPORTED_TARGET libarchive>=3.6)
 pkg_check_modules(xml REQUIRED IMPORTED_TARGET libxml-2.0>=2.9.14)

@@ -19,6 +19,7 @@
     X(store, "the database")                                                                       \
     X(jobs, "background work")                                                                     \
     X(files, "uploaded files, watched folders")                                                    \
+    X(rag, "finding chunks of files")                                                              \
     X(models, "model files, downloads")                                                            \
     X(worker, "the process that runs the models")                                                  \
     X(net, "outgoing transfers")                                                                   \

@@ -55,12 +55,14 @@ static enum err choose(const struct vectors_params *p, const struct vectors_ops 
     bool sqlite = str_eq(store_kind(p->store), "sqlite"), pgvector = false,
          any = str_ieq(kind, "auto");
     enum err e = OK;
-    if (str_ieq(kind, "sqlite") || (any && sqlite)) {
+    if (str_ieq(kind, "hnsw")) {
+        *out = &vectors_hnsw;
+    } else if (str_ieq(kind, "sqlite")) {
         *out = &vectors_sqlite;
         e = need(sqlite, kind, "the database is PostgreSQL", error);
     } else if (any || str_ieq(kind, "pgvector")) {
         if (!sqlite) e = store_pgvector_find(p->store, &pgvector, error);
-        *out = pgvector ? &vectors_pgvector : &vectors_plain;
+        *out = pgvector ? &vectors_pgvector : &vectors_auto;
         if (!e && !any)
             e = need(pgvector, kind,
                      sqlite ? "the database is SQLite"
@@ -194,9 +196,11 @@ enum err vectors_add(struct vectors *v, const struct vectors_add *a, struct erro
 
 enum err vectors_remove_file(struct vectors *v, const char *file_id, struct error *error)
 {
-    int64_t removed = 0;
-    enum err e = store_vector_remove_file(v->store, file_id, &removed, error);
-    if (!e && removed && v->ops->removed) v->ops->removed(v->state, file_id);
+    int64_t removed = 0, file;
+    size_t n;
+    enum err e = store_vector_files(v->store, &file_id, 1, &file, &n, error);
+    if (!e && n) e = store_vector_remove_file(v->store, file_id, &removed, error);
+    if (!e && removed && v->ops->removed) v->ops->removed(v->state, file);
     return e;
 }
 

@@ -1,4 +1,4 @@
-/* Drivers that leave searching to the database: sqlite-vec, pgvector, and neither. */
+/* Drivers that leave searching to the database: sqlite-vec and pgvector. */
 #include "rag/vectors_int.h"
 
 static enum err open_db(const struct vectors_params *params, void **state, struct error *error)
@@ -47,18 +47,4 @@ const struct vectors_ops vectors_pgvector = {
     .open = open_db,
     .prepare = pg_prepare,
     .search = pg_search,
-};
-
-/* ---- neither ------------------------------------------------------------------------------- */
-
-static enum err plain_search(void *state, const struct store_vector_query *q,
-                             struct store_vector_hit *out, size_t *n, struct error *error)
-{
-    return store_vector_exact(state, q, out, n, error);
-}
-
-const struct vectors_ops vectors_plain = {
-    .name = "plain",
-    .open = open_db,
-    .search = plain_search,
 };

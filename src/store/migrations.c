@@ -153,8 +153,9 @@ static const char conversations_down_pg[] = "DROP TABLE messages; DROP TABLE con
     " dims BIGINT NOT NULL CHECK (dims > 0),"                                                      \
     " last_seq BIGINT NOT NULL DEFAULT 0,"                                                         \
     " removed BIGINT NOT NULL DEFAULT 0,"                                                          \
-    " created_ms BIGINT NOT NULL,"                                                                 \
-    " UNIQUE (model, dims));"                                                                      \
+    " dropped BIGINT NOT NULL DEFAULT 0," /* its number is never given again */                    \
+    " created_ms BIGINT NOT NULL);"                                                                \
+    "CREATE UNIQUE INDEX vector_sets_model ON vector_sets (model, dims) WHERE dropped = 0;"        \
     "CREATE TABLE vector_files ("                                                                  \
     " n BIGINT PRIMARY KEY,"                                                                       \
     " file_id TEXT NOT NULL UNIQUE,"                                                               \
@@ -341,7 +342,7 @@ const struct table tables[] = {
      "id, kind, user_id, idempotency_key, payload, progress, error, state, priority, attempts,"
      " max_attempts, worker, run_after_ms, lease_until_ms, created_ms, updated_ms",
      "ttttttttiiitiiii", "n"},
-    {"vector_sets", "n, model, dims, last_seq, removed, created_ms", "itiiii", "n"},
+    {"vector_sets", "n, model, dims, last_seq, removed, dropped, created_ms", "itiiiii", "n"},
     {"vector_files", "n, file_id, collection_n", "iti", "n"},
     {"vectors", "n, set_n, collection_n, file_n, chunk_id, embedding", "iiiiib", "n"},
     {"quotas",

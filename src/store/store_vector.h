@@ -40,7 +40,7 @@ HT_MUST_CHECK enum err store_vector_set_get(struct store *s, int64_t set,
 HT_MUST_CHECK enum err store_vector_set_list(struct store *s, struct arena *a,
                                              struct store_vector_set **out, size_t *n,
                                              struct error *error);
-/* With its vectors. */
+/* With its vectors. Its number is never given again. */
 HT_MUST_CHECK enum err store_vector_set_drop(struct store *s, int64_t set, struct error *error);
 
 struct store_vector_add {

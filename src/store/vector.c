@@ -46,9 +46,10 @@ static enum err find_set(struct db *db, const char *model, int32_t dims,
                          struct store_vector_set *out, struct error *error)
 {
     struct db_rows *rows;
-    enum err e =
-        db_one(db, "SELECT " SET_COLUMNS " FROM vector_sets WHERE model = $1 AND dims = $2",
-               DB_ARGS(db_text(model), db_int(dims)), "set of vectors", &rows, error);
+    enum err e = db_one(db,
+                        "SELECT " SET_COLUMNS " FROM vector_sets WHERE model = $1 AND dims = $2"
+                        " AND dropped = 0",
+                        DB_ARGS(db_text(model), db_int(dims)), "set of vectors", &rows, error);
     if (e) return e;
     read_set(rows, out);
     db_rows_free(rows);
@@ -68,7 +69,7 @@ static enum err make_set(struct db *db, const char *model, int32_t dims,
         e = db_run(db,
                    "INSERT INTO vector_sets (n, model, dims, created_ms)"
                    " SELECT COALESCE(MAX(n), 0) + 1, $1, $2, $3 FROM vector_sets WHERE true"
-                   " ON CONFLICT (model, dims) DO NOTHING",
+                   " ON CONFLICT (model, dims) WHERE dropped = 0 DO NOTHING",
                    DB_ARGS(db_text(model), db_int(dims), db_int(clock_wall_ms())), NULL, error);
     if (!e) e = find_set(db, model, dims, out, error);
     return db_end(db, e, error);
@@ -100,8 +101,8 @@ enum err store_vector_set_get(struct store *s, int64_t set, struct store_vector_
     struct db_rows *rows;
     enum err e = store_acquire(s, STORE_READ, &db, error);
     if (e) return e;
-    e = db_one(db, "SELECT " SET_COLUMNS " FROM vector_sets WHERE n = $1", DB_ARGS(db_int(set)),
-               "set of vectors", &rows, error);
+    e = db_one(db, "SELECT " SET_COLUMNS " FROM vector_sets WHERE n = $1 AND dropped = 0",
+               DB_ARGS(db_int(set)), "set of vectors", &rows, error);
     if (!e) read_set(rows, out);
     db_rows_free(rows);
     store_release(s, db);
@@ -113,8 +114,9 @@ static enum err read_sets(struct db *db, struct arena *a, struct store_vector_se
 {
     struct db_rows *rows;
     bool has = true;
-    enum err e = db_query(db, "SELECT " SET_COLUMNS " FROM vector_sets ORDER BY n", DB_NO_ARGS,
-                          &rows, error);
+    enum err e =
+        db_query(db, "SELECT " SET_COLUMNS " FROM vector_sets WHERE dropped = 0 ORDER BY n",
+                 DB_NO_ARGS, &rows, error);
     if (e) return e;
     while (!e && has && *n < most) {
         e = db_next(rows, &has, error);
@@ -135,7 +137,8 @@ enum err store_vector_set_list(struct store *s, struct arena *a, struct store_ve
     *n = 0;
     enum err e = store_acquire(s, STORE_READ, &db, error);
     if (e) return e;
-    e = db_number(db, "SELECT COUNT(*) FROM vector_sets", DB_NO_ARGS, &count, error);
+    e = db_number(db, "SELECT COUNT(*) FROM vector_sets WHERE dropped = 0", DB_NO_ARGS, &count,
+                  error);
     if (!e) {
         *out = arena_calloc(a, (size_t)count + 1, sizeof **out);
         e = *out ? read_sets(db, a, *out, (size_t)count, n, error)
@@ -152,10 +155,10 @@ enum err store_vector_set_drop(struct store *s, int64_t set, struct error *error
     if (e) return e;
     e = db_begin(db, error);
     if (!e) {
-        /* The vectors first: their trigger counts in the set's row. */
-        e = db_run(db, "DELETE FROM vectors WHERE set_n = $1", DB_ARGS(db_int(set)), NULL, error);
+        e = db_run(db, "UPDATE vector_sets SET dropped = 1 WHERE n = $1", DB_ARGS(db_int(set)),
+                   NULL, error);
         if (!e)
-            e = db_run(db, "DELETE FROM vector_sets WHERE n = $1", DB_ARGS(db_int(set)), NULL,
+            e = db_run(db, "DELETE FROM vectors WHERE set_n = $1", DB_ARGS(db_int(set)), NULL,
                        error);
         e = db_end(db, e, error);
     }
@@ -172,7 +175,8 @@ static enum err take_numbers(struct db *db, const struct store_vector_add *add, 
     struct db_rows *rows;
     enum err e =
         db_one(db,
-               "UPDATE vector_sets SET last_seq = last_seq + $2 WHERE n = $1"
+               "UPDATE vector_sets SET last_seq = last_seq + $2"
+               " WHERE n = $1 AND dropped = 0"
                " RETURNING last_seq, dims",
                DB_ARGS(db_int(add->set), db_int((int64_t)add->n)), "set of vectors", &rows, error);
     if (e) return e;
