@@ -153,7 +153,7 @@
 #define CONFIG_CHOICES(Z)                                                                          \
     Z(LOG_LEVEL, "DEBUG, INFO, WARNING, ERROR, OFF")                                               \
     Z(CONTEXT_OVERFLOW, "stop, shift")                                                             \
-    Z(VECTOR_STORE, "auto, sqlite, hnsw, pgvector")                                                \
+    Z(VECTOR_STORE, "auto, sqlite, hnsw, pgvector, chroma")                                        \
     Z(LOG_FORMAT, "text, json")                                                                    \
     Z(AUTH, "auto, on, off")                                                                       \
     Z(REGISTRATION, "open, invited, closed")                                                       \

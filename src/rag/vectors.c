@@ -57,6 +57,9 @@ static enum err choose(const struct vectors_params *p, const struct vectors_ops 
     enum err e = OK;
     if (str_ieq(kind, "hnsw")) {
         *out = &vectors_hnsw;
+    } else if (str_ieq(kind, "chroma")) {
+        *out = &vectors_chroma;
+        e = need(p->chroma_url && *p->chroma_url, kind, "CHROMA_URL is empty", error);
     } else if (str_ieq(kind, "sqlite")) {
         *out = &vectors_sqlite;
         e = need(sqlite, kind, "the database is PostgreSQL", error);
@@ -196,11 +199,13 @@ enum err vectors_add(struct vectors *v, const struct vectors_add *a, struct erro
 
 enum err vectors_remove_file(struct vectors *v, const char *file_id, struct error *error)
 {
-    int64_t removed = 0, file;
-    size_t n;
+    int64_t *numbers = NULL, file;
+    size_t n, n_numbers = 0;
     enum err e = store_vector_files(v->store, &file_id, 1, &file, &n, error);
-    if (!e && n) e = store_vector_remove_file(v->store, file_id, &removed, error);
-    if (!e && removed && v->ops->removed) v->ops->removed(v->state, file);
+    if (e || !n) return e;
+    e = store_vector_remove_file(v->store, file_id, &numbers, &n_numbers, error);
+    if (!e && n_numbers && v->ops->removed) v->ops->removed(v->state, file, numbers, n_numbers);
+    free(numbers);
     return e;
 }
 

@@ -642,8 +642,10 @@ static enum err hnsw_added(void *state, const struct vectors_added *added, struc
     return OK; /* the database finds them meanwhile */
 }
 
-static void hnsw_removed(void *state, int64_t file)
+static void hnsw_removed(void *state, int64_t file, const int64_t *numbers, size_t n)
 {
+    (void)numbers;
+    (void)n;
     struct hnsw *h = state;
     struct mem_set *m;
     for (size_t i = 0; (m = nth(h, i)); i++) {

@@ -21,7 +21,7 @@ struct vectors_ops {
     enum err (*prepare)(void *state, const struct store_vector_set *set, struct error *error);
     /* MAY. After the store has changed. What fails here the driver catches up later. */
     enum err (*added)(void *state, const struct vectors_added *added, struct error *error);
-    void (*removed)(void *state, int64_t file);
+    void (*removed)(void *state, int64_t file, const int64_t *numbers, size_t n);
     void (*dropped)(void *state, int64_t set);
     /* MUST. */
     enum err (*search)(void *state, const struct store_vector_query *q,
@@ -31,6 +31,7 @@ struct vectors_ops {
                        struct error *error);
 };
 
-extern const struct vectors_ops vectors_sqlite, vectors_pgvector, vectors_hnsw, vectors_auto;
+extern const struct vectors_ops vectors_sqlite, vectors_pgvector, vectors_hnsw, vectors_auto,
+    vectors_chroma;
 
 #endif

@@ -103,12 +103,14 @@ static void ignore_notice(void *ctx, const PGresult *result)
 
 static enum err set_up(struct pg *p, int32_t busy_ms, struct error *error)
 {
-    char sql[160];
+    char sql[200];
     PQsetNoticeReceiver(p->conn, ignore_notice, NULL);
-    str_printf(sql, sizeof sql,
-               "SET client_encoding='UTF8'; SET TIME ZONE 'UTC'; SET lock_timeout=%d;"
-               "SET idle_in_transaction_session_timeout=60000",
-               busy_ms);
+    /* DEALLOCATE: a pooler may hand over a session with statements of somebody else's. */
+    str_printf(
+        sql, sizeof sql,
+        "DEALLOCATE ALL; SET client_encoding='UTF8'; SET TIME ZONE 'UTC'; SET lock_timeout=%d;"
+        "SET idle_in_transaction_session_timeout=60000",
+        busy_ms);
     return pg_script(&p->db, sql, error);
 }
 

@@ -140,82 +140,7 @@ static const char conversations_down_pg[] = "DROP TABLE messages; DROP TABLE con
     "CREATE INDEX jobs_due ON jobs (priority, run_after_ms, n) WHERE state = 'queued';"            \
     "CREATE INDEX jobs_leased ON jobs (lease_until_ms) WHERE state = 'running';"
 
-/* ---- 4: vectors ---------------------------------------------------------------------------- */
-
-/* A set holds the vectors of one embedding model. The number of a vector is its set's, shifted, and
- * a count that only rises: it is never given twice, and rises in the order of commits, since a
- * writer locks its set's row first. What is derived from vectors (in memory, in another server)
- * catches up by last_seq and notices by removed, which a trigger counts, that some have gone. */
-#define VECTORS(blob, n_type)                                                                      \
-    "CREATE TABLE vector_sets ("                                                                   \
-    " n BIGINT PRIMARY KEY,"                                                                       \
-    " model TEXT NOT NULL,"                                                                        \
-    " dims BIGINT NOT NULL CHECK (dims > 0),"                                                      \
-    " last_seq BIGINT NOT NULL DEFAULT 0,"                                                         \
-    " removed BIGINT NOT NULL DEFAULT 0,"                                                          \
-    " dropped BIGINT NOT NULL DEFAULT 0," /* its number is never given again */                    \
-    " created_ms BIGINT NOT NULL);"                                                                \
-    "CREATE UNIQUE INDEX vector_sets_model ON vector_sets (model, dims) WHERE dropped = 0;"        \
-    "CREATE TABLE vector_files ("                                                                  \
-    " n BIGINT PRIMARY KEY,"                                                                       \
-    " file_id TEXT NOT NULL UNIQUE,"                                                               \
-    " collection_n BIGINT NOT NULL);"                                                              \
-    "CREATE TABLE vectors ("                                                                       \
-    " n " n_type " PRIMARY KEY,"                                                                   \
-    " set_n BIGINT NOT NULL REFERENCES vector_sets (n) ON DELETE CASCADE,"                         \
-    " collection_n BIGINT NOT NULL,"                                                               \
-    " file_n BIGINT NOT NULL REFERENCES vector_files (n) ON DELETE CASCADE,"                       \
-    " chunk_id BIGINT NOT NULL,"                                                                   \
-    " embedding " blob " NOT NULL);" /* floats of length 1, little-endian */                       \
-    "CREATE UNIQUE INDEX vectors_chunk ON vectors (set_n, chunk_id);"                              \
-    "CREATE INDEX vectors_file ON vectors (file_n, set_n);"                                        \
-    "CREATE TABLE vector_places ("                                                                 \
-    " set_n BIGINT NOT NULL REFERENCES vector_sets (n) ON DELETE CASCADE,"                         \
-    " place TEXT NOT NULL,"                                                                        \
-    " last_seq BIGINT NOT NULL,"                                                                   \
-    " removed BIGINT NOT NULL,"                                                                    \
-    " PRIMARY KEY (set_n, place));"
-
-/* vector_bits has the signs of a vector's numbers, side by side for each collection: what a search
- * reads first. */
-static const char vectors_up[] = VECTORS(
-    "BLOB", "INTEGER") "CREATE TABLE vector_bits ("
-                       " set_n BIGINT NOT NULL,"
-                       " collection_n BIGINT NOT NULL,"
-                       " n BIGINT NOT NULL,"
-                       " file_n BIGINT NOT NULL,"
-                       " bits BLOB NOT NULL,"
-                       " PRIMARY KEY (set_n, collection_n, n)) WITHOUT ROWID;"
-                       "CREATE TRIGGER vectors_gone AFTER DELETE ON vectors BEGIN"
-                       " DELETE FROM vector_bits WHERE set_n = old.set_n AND collection_n = "
-                       "old.collection_n"
-                       "  AND n = old.n;"
-                       " UPDATE vector_sets SET removed = removed + 1 WHERE n = old.set_n; END;";
-
-/* Each set's table for pgvector (vector_pg_1, ...) is made when it is needed. */
-static const char vectors_up_pg[] = VECTORS(
-    "BYTEA",
-    "BIGINT") "CREATE INDEX vectors_collection ON vectors (set_n, collection_n);"
-              "CREATE FUNCTION vectors_gone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-              " UPDATE vector_sets s SET removed = s.removed + g.count"
-              "  FROM (SELECT set_n, COUNT(*) AS count FROM gone GROUP BY set_n) g WHERE s.n = "
-              "g.set_n;"
-              " RETURN NULL; END $$;"
-              "CREATE TRIGGER vectors_gone AFTER DELETE ON vectors REFERENCING OLD TABLE AS gone"
-              " FOR EACH STATEMENT EXECUTE FUNCTION vectors_gone();";
-
-#define VECTORS_DOWN                                                                               \
-    "DROP TABLE vector_places; DROP TABLE vectors; DROP TABLE vector_files;"                       \
-    "DROP TABLE vector_sets;"
-
-static const char vectors_down[] = "DROP TABLE vector_bits;" VECTORS_DOWN;
-static const char vectors_down_pg[] =
-    "DO $$ DECLARE t record; BEGIN FOR t IN SELECT format('%I.%I', schemaname, tablename) AS name"
-    " FROM pg_tables WHERE schemaname = current_schema() AND tablename ~ '^vector_pg_[0-9]+$'"
-    " LOOP EXECUTE 'DROP TABLE ' || t.name; END LOOP; END $$;" VECTORS_DOWN
-    "DROP FUNCTION vectors_gone();";
-
-/* ---- 5: usage ------------------------------------------------------------------------------ */
+/* ---- 4: usage ------------------------------------------------------------------------------ */
 
 /* In quotas NULL is the default of the settings and 0 is no limit. `who` of a minute is a user or
  * an API key; a minute's rows are gone ten minutes later. */
@@ -242,7 +167,7 @@ static const char vectors_down_pg[] =
     " tokens BIGINT NOT NULL,"                                                                     \
     " PRIMARY KEY (who, minute));"
 
-/* ---- 6: files ------------------------------------------------------------------------------ */
+/* ---- 5: files ------------------------------------------------------------------------------ */
 
 /* A collection without a user is shared by all; its files have none either. `n`: see store_file.h.
  * An upload is there once in a collection; a watched folder may hold the same bytes twice. */
@@ -289,6 +214,82 @@ static const char vectors_down_pg[] =
     " created_ms BIGINT NOT NULL,"                                                                 \
     " UNIQUE (user_id, path));"
 
+/* ---- 6: vectors ---------------------------------------------------------------------------- */
+
+/* A set holds the vectors of one embedding model. The number of a vector is its set's, shifted, and
+ * a count that only rises: it is never given twice, and rises in the order of commits, since a
+ * writer locks its set's row first. What is derived from vectors (in memory, in another server)
+ * catches up by last_seq and notices by removed, which a trigger counts, that some have gone. */
+#define VECTORS(blob, n_type)                                                                      \
+    "CREATE TABLE vector_sets ("                                                                   \
+    " n BIGINT PRIMARY KEY,"                                                                       \
+    " model TEXT NOT NULL,"                                                                        \
+    " dims BIGINT NOT NULL CHECK (dims > 0),"                                                      \
+    " last_seq BIGINT NOT NULL DEFAULT 0,"                                                         \
+    " removed BIGINT NOT NULL DEFAULT 0,"                                                          \
+    " dropped BIGINT NOT NULL DEFAULT 0," /* its number is never given again */                    \
+    " created_ms BIGINT NOT NULL);"                                                                \
+    "CREATE UNIQUE INDEX vector_sets_model ON vector_sets (model, dims) WHERE dropped = 0;"        \
+    "CREATE TABLE vector_files ("                                                                  \
+    " n BIGINT PRIMARY KEY,"                                                                       \
+    " file_id TEXT NOT NULL UNIQUE REFERENCES files (id) ON DELETE CASCADE,"                       \
+    " collection_n BIGINT NOT NULL);"                                                              \
+    "CREATE TABLE vectors ("                                                                       \
+    " n " n_type " PRIMARY KEY,"                                                                   \
+    " set_n BIGINT NOT NULL REFERENCES vector_sets (n) ON DELETE CASCADE,"                         \
+    " collection_n BIGINT NOT NULL,"                                                               \
+    " file_n BIGINT NOT NULL REFERENCES vector_files (n) ON DELETE CASCADE,"                       \
+    " chunk_id BIGINT NOT NULL,"                                                                   \
+    " embedding " blob " NOT NULL);" /* floats of length 1, little-endian */                       \
+    "CREATE UNIQUE INDEX vectors_chunk ON vectors (set_n, chunk_id);"                              \
+    "CREATE INDEX vectors_file ON vectors (file_n, set_n);"                                        \
+    "CREATE TABLE vector_places ("                                                                 \
+    " set_n BIGINT NOT NULL REFERENCES vector_sets (n) ON DELETE CASCADE,"                         \
+    " place TEXT NOT NULL,"                                                                        \
+    " last_seq BIGINT NOT NULL,"                                                                   \
+    " removed BIGINT NOT NULL,"                                                                    \
+    " PRIMARY KEY (set_n, place));"
+
+/* vector_bits has the signs of a vector's numbers, side by side for each collection: what a search
+ * reads first. */
+/* clang-format off */
+static const char vectors_up[] =
+    VECTORS("BLOB", "INTEGER")
+    "CREATE TABLE vector_bits ("
+    " set_n BIGINT NOT NULL,"
+    " collection_n BIGINT NOT NULL,"
+    " n BIGINT NOT NULL,"
+    " file_n BIGINT NOT NULL,"
+    " bits BLOB NOT NULL,"
+    " PRIMARY KEY (set_n, collection_n, n)) WITHOUT ROWID;"
+    "CREATE TRIGGER vectors_gone AFTER DELETE ON vectors BEGIN"
+    " DELETE FROM vector_bits WHERE set_n = old.set_n AND collection_n = old.collection_n"
+    "  AND n = old.n;"
+    " UPDATE vector_sets SET removed = removed + 1 WHERE n = old.set_n; END;";
+
+/* Each set's table for pgvector (vector_pg_1, ...) is made when it is needed. */
+static const char vectors_up_pg[] =
+    VECTORS("BYTEA", "BIGINT")
+    "CREATE INDEX vectors_collection ON vectors (set_n, collection_n);"
+    "CREATE FUNCTION vectors_gone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    " UPDATE vector_sets s SET removed = s.removed + g.count"
+    "  FROM (SELECT set_n, COUNT(*) AS count FROM gone GROUP BY set_n) g WHERE s.n = g.set_n;"
+    " RETURN NULL; END $$;"
+    "CREATE TRIGGER vectors_gone AFTER DELETE ON vectors REFERENCING OLD TABLE AS gone"
+    " FOR EACH STATEMENT EXECUTE FUNCTION vectors_gone();";
+/* clang-format on */
+
+#define VECTORS_DOWN                                                                               \
+    "DROP TABLE vector_places; DROP TABLE vectors; DROP TABLE vector_files;"                       \
+    "DROP TABLE vector_sets;"
+
+static const char vectors_down[] = "DROP TABLE vector_bits;" VECTORS_DOWN;
+static const char vectors_down_pg[] =
+    "DO $$ DECLARE t record; BEGIN FOR t IN SELECT format('%I.%I', schemaname, tablename) AS name"
+    " FROM pg_tables WHERE schemaname = current_schema() AND tablename ~ '^vector_pg_[0-9]+$'"
+    " LOOP EXECUTE 'DROP TABLE ' || t.name; END LOOP; END $$;" VECTORS_DOWN
+    "DROP FUNCTION vectors_gone();";
+
 const struct migration migrations[] = {
     {.version = 1, .name = "accounts", .up = ACCOUNTS_UP, .down = ACCOUNTS_DOWN},
     {.version = 2,
@@ -303,19 +304,19 @@ const struct migration migrations[] = {
      .up_pg = JOBS_UP("BIGINT GENERATED ALWAYS AS IDENTITY"),
      .down = "DROP TABLE jobs;"},
     {.version = 4,
+     .name = "usage",
+     .up = USAGE_UP,
+     .down = "DROP TABLE usage_minutes; DROP TABLE usage_days; DROP TABLE quotas;"},
+    {.version = 5,
+     .name = "files",
+     .up = FILES_UP,
+     .down = "DROP TABLE watches; DROP TABLE files; DROP TABLE collections;"},
+    {.version = 6,
      .name = "vectors",
      .up = vectors_up,
      .up_pg = vectors_up_pg,
      .down = vectors_down,
      .down_pg = vectors_down_pg},
-    {.version = 5,
-     .name = "usage",
-     .up = USAGE_UP,
-     .down = "DROP TABLE usage_minutes; DROP TABLE usage_days; DROP TABLE quotas;"},
-    {.version = 6,
-     .name = "files",
-     .up = FILES_UP,
-     .down = "DROP TABLE watches; DROP TABLE files; DROP TABLE collections;"},
 };
 
 const size_t n_migrations = sizeof migrations / sizeof *migrations;
@@ -342,9 +343,6 @@ const struct table tables[] = {
      "id, kind, user_id, idempotency_key, payload, progress, error, state, priority, attempts,"
      " max_attempts, worker, run_after_ms, lease_until_ms, created_ms, updated_ms",
      "ttttttttiiitiiii", "n"},
-    {"vector_sets", "n, model, dims, last_seq, removed, dropped, created_ms", "itiiiii", "n"},
-    {"vector_files", "n, file_id, collection_n", "iti", "n"},
-    {"vectors", "n, set_n, collection_n, file_n, chunk_id, embedding", "iiiiib", "n"},
     {"quotas",
      "user_id, requests_per_minute, requests_per_day, tokens_per_minute, tokens_per_day, streams,"
      " storage_bytes",
@@ -358,6 +356,9 @@ const struct table tables[] = {
      " n_chunks, n_pages, meta, source, source_ms, created_ms, updated_ms",
      "tittttittiitiittiii", "created_ms, id"},
     {"watches", "id, user_id, collection_id, path, created_ms", "tttti", "created_ms, id"},
+    {"vector_sets", "n, model, dims, last_seq, removed, dropped, created_ms", "itiiiii", "n"},
+    {"vector_files", "n, file_id, collection_n", "iti", "n"},
+    {"vectors", "n, set_n, collection_n, file_n, chunk_id, embedding", "iiiiib", "n"},
 };
 
 const size_t n_tables = sizeof tables / sizeof *tables;

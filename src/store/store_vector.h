@@ -54,12 +54,13 @@ struct store_vector_add {
 };
 
 /* All or none. *first is the number of the first vector, the others follow; *file that of the file.
- * ERR_CONFLICT: the file has vectors in another collection. */
+ * ERR_CONFLICT: the file has vectors in another collection; ERR_NOT_FOUND: there is no such file. */
 HT_MUST_CHECK enum err store_vector_add(struct store *s, const struct store_vector_add *add,
                                         int64_t *first, int64_t *file, struct error *error);
-/* In all sets; unknown files are fine. *removed (may be NULL) is the number of vectors. */
+/* In all sets; unknown files are fine. Their numbers, ascending, in memory that the caller frees.
+ * (Deleting the file does it, too.) */
 HT_MUST_CHECK enum err store_vector_remove_file(struct store *s, const char *file_id,
-                                                int64_t *removed, struct error *error);
+                                                int64_t **removed, size_t *n, struct error *error);
 /* file_id NULL: all of the set. */
 HT_MUST_CHECK enum err store_vector_count(struct store *s, int64_t set, const char *file_id,
                                           int64_t *n, struct error *error);
@@ -128,6 +129,14 @@ HT_MUST_CHECK enum err store_vector_place_get(struct store *s, int64_t set, cons
 HT_MUST_CHECK enum err store_vector_place_put(struct store *s, int64_t set, const char *place,
                                               int64_t last_seq, int64_t removed,
                                               struct error *error);
+
+/* The place has nothing of the set any more. */
+HT_MUST_CHECK enum err store_vector_place_drop(struct store *s, int64_t set, const char *place,
+                                               struct error *error);
+/* Dropped sets that the place still has: n, dims, created_ms. */
+HT_MUST_CHECK enum err store_vector_place_dropped(struct store *s, const char *place,
+                                                  struct store_vector_set *out, size_t most,
+                                                  size_t *n, struct error *error);
 
 /* ---- pgvector ------------------------------------------------------------------------------ */
 

@@ -328,28 +328,65 @@ enum err store_vector_add(struct store *s, const struct store_vector_add *add, i
     return e;
 }
 
+/* ---- lists of numbers ----------------------------------------------------------------------- */
+
+static int compare_numbers(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static enum err read_numbers(struct db_rows *rows, int64_t **out, size_t *n, struct error *error)
+{
+    size_t room = 0;
+    bool has = true;
+    for (;;) {
+        enum err e = db_next(rows, &has, error);
+        if (e || !has) return e;
+        if (*n == room) {
+            room = room ? room * 2 : NUMBERS_GROW;
+            int64_t *more = try_realloc(*out, room, sizeof **out);
+            if (!more) return err_set(error, ERR_NOMEM, "no memory for %zu numbers", room);
+            *out = more;
+        }
+        (*out)[(*n)++] = db_get_int(rows, 0);
+    }
+}
+
 /* ---- removing, counting --------------------------------------------------------------------- */
 
-enum err store_vector_remove_file(struct store *s, const char *file_id, int64_t *removed,
-                                  struct error *error)
+static enum err remove_file(struct db *db, const char *file_id, int64_t **numbers, size_t *n,
+                            struct error *error)
+{
+    struct db_rows *rows;
+    enum err e = db_query(db,
+                          "DELETE FROM vectors WHERE file_n ="
+                          " (SELECT n FROM vector_files WHERE file_id = $1) RETURNING n",
+                          DB_ARGS(db_text(file_id)), &rows, error);
+    if (!e) e = read_numbers(rows, numbers, n, error);
+    db_rows_free(rows);
+    if (e) return e;
+    if (*n) qsort(*numbers, *n, sizeof **numbers, compare_numbers);
+    return db_run(db, "DELETE FROM vector_files WHERE file_id = $1", DB_ARGS(db_text(file_id)),
+                  NULL, error);
+}
+
+enum err store_vector_remove_file(struct store *s, const char *file_id, int64_t **removed,
+                                  size_t *n, struct error *error)
 {
     struct db *db;
-    int64_t count = 0;
+    *removed = NULL;
+    *n = 0;
     enum err e = store_acquire(s, STORE_WRITE, &db, error);
     if (e) return e;
     e = db_begin(db, error);
-    if (!e) {
-        e = db_run(db,
-                   "DELETE FROM vectors WHERE file_n ="
-                   " (SELECT n FROM vector_files WHERE file_id = $1)",
-                   DB_ARGS(db_text(file_id)), &count, error);
-        if (!e)
-            e = db_run(db, "DELETE FROM vector_files WHERE file_id = $1", DB_ARGS(db_text(file_id)),
-                       NULL, error);
-        e = db_end(db, e, error);
-    }
+    if (!e) e = db_end(db, remove_file(db, file_id, removed, n, error), error);
     store_release(s, db);
-    if (!e && removed) *removed = count;
+    if (e) {
+        free(*removed);
+        *removed = NULL;
+        *n = 0;
+    }
     return e;
 }
 
@@ -433,23 +470,6 @@ enum err store_vector_each(struct store *s, const struct store_vector_set *set, 
     return e;
 }
 
-static enum err read_numbers(struct db_rows *rows, int64_t **out, size_t *n, struct error *error)
-{
-    size_t room = 0;
-    bool has = true;
-    for (;;) {
-        enum err e = db_next(rows, &has, error);
-        if (e || !has) return e;
-        if (*n == room) {
-            room = room ? room * 2 : NUMBERS_GROW;
-            int64_t *more = try_realloc(*out, room, sizeof **out);
-            if (!more) return err_set(error, ERR_NOMEM, "no memory for %zu numbers", room);
-            *out = more;
-        }
-        (*out)[(*n)++] = db_get_int(rows, 0);
-    }
-}
-
 enum err store_vector_numbers(struct store *s, int64_t set, int64_t **out, size_t *n,
                               struct error *error)
 {
@@ -505,4 +525,39 @@ enum err store_vector_place_put(struct store *s, int64_t set, const char *place,
                        " DO UPDATE SET last_seq = excluded.last_seq, removed = excluded.removed",
                        DB_ARGS(db_int(set), db_text(place), db_int(last_seq), db_int(removed)),
                        NULL, error);
+}
+
+enum err store_vector_place_drop(struct store *s, int64_t set, const char *place,
+                                 struct error *error)
+{
+    return store_write(s, "DELETE FROM vector_places WHERE set_n = $1 AND place = $2",
+                       DB_ARGS(db_int(set), db_text(place)), NULL, error);
+}
+
+static enum err read_dropped(struct db_rows *rows, struct store_vector_set *out, size_t most,
+                             size_t *n, struct error *error)
+{
+    enum err e = OK;
+    bool has = true;
+    while (*n < most && !(e = db_next(rows, &has, error)) && has) read_set(rows, &out[(*n)++]);
+    return e;
+}
+
+enum err store_vector_place_dropped(struct store *s, const char *place,
+                                    struct store_vector_set *out, size_t most, size_t *n,
+                                    struct error *error)
+{
+    struct db *db;
+    struct db_rows *rows;
+    *n = 0;
+    enum err e = store_acquire(s, STORE_READ, &db, error);
+    if (e) return e;
+    e = db_query(db,
+                 "SELECT " SET_COLUMNS " FROM vector_sets WHERE dropped = 1"
+                 " AND n IN (SELECT set_n FROM vector_places WHERE place = $1) ORDER BY n",
+                 DB_ARGS(db_text(place)), &rows, error);
+    if (!e) e = read_dropped(rows, out, most, n, error);
+    db_rows_free(rows);
+    store_release(s, db);
+    return e;
 }
