@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "api/upload.h"
 #include "auth/auth.h"
 #include "base/str.h"
 #include "hub/hub.h"
@@ -119,6 +120,20 @@ static bool shows_nothing(const struct hub *hub, const struct route *route,
     return asks_for_user(hub, route) && !shown(req);
 }
 
+static enum err receive(struct hub *hub, const struct route *route, const struct http_request *req,
+                        int64_t length, struct upload **out, struct error *error)
+{
+    struct auth_identity who;
+    struct store *store;
+    struct auth *auth;
+    enum err e = check_caller(hub, route, req, &who, error);
+    if (!e) e = accounts_open(hub->accounts, &store, &auth, error);
+    if (!e)
+        e = upload_open(hub->files, store, &who, req->header(req, "Content-Type"), length, out,
+                        error);
+    return e;
+}
+
 static void serve(struct hub *hub, const struct route *route, struct http_request *req,
                   struct sink *sink)
 {
@@ -138,5 +153,8 @@ static void serve(struct hub *hub, const struct route *route, struct http_reques
     req->who = NULL;
 }
 
-const struct gate access_gate = {
-    .name = "access", .is_quick = is_quick, .shows_nothing = shows_nothing, .serve = serve};
+const struct gate access_gate = {.name = "access",
+                                 .is_quick = is_quick,
+                                 .shows_nothing = shows_nothing,
+                                 .receive = receive,
+                                 .serve = serve};

@@ -23,6 +23,10 @@ struct gate {
      * read. Any thread, never waits. */
     bool (*shows_nothing)(const struct hub *hub, const struct route *route,
                           const struct http_request *req);
+    /* The body of a ROUTE_UPLOAD route begins, of `length` bytes (0 = unknown): whether the caller
+     * may, and where it goes. May wait, like serve, which follows when the form is whole. */
+    enum err (*receive)(struct hub *hub, const struct route *route, const struct http_request *req,
+                        int64_t length, struct upload **out, struct error *error);
     /* Runs the handler, or refuses. */
     void (*serve)(struct hub *hub, const struct route *route, struct http_request *req,
                   struct sink *sink);

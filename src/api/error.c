@@ -108,9 +108,28 @@ void error_respond_v1(struct sink *sink, const struct error *error, const char *
     respond(sink, status, write_v1, error, request_id);
 }
 
+static bool is_v1(const char *path)
+{
+    return str_starts(path, "/api/v1/");
+}
+
+int error_status_for(const char *path, const struct error *error)
+{
+    return is_v1(path) && is_validation(error) ? 422 : err_http_status(error->code);
+}
+
+void error_write_for(struct buf *out, const char *path, const struct error *error,
+                     const char *request_id)
+{
+    if (is_v1(path))
+        write_v1(out, error, request_id);
+    else
+        error_write(out, error, request_id);
+}
+
 void api_error(struct sink *sink, const struct http_request *req, const struct error *error)
 {
-    if (str_starts(req->path, "/api/v1/"))
+    if (is_v1(req->path))
         error_respond_v1(sink, error, req->request_id);
     else
         error_respond(sink, error, req->request_id);

@@ -9,6 +9,11 @@
  * NULL. */
 void error_write(struct buf *out, const struct error *error, const char *request_id);
 
+/* The shape and the status of the surface that the path belongs to. */
+void error_write_for(struct buf *out, const char *path, const struct error *error,
+                     const char *request_id);
+int error_status_for(const char *path, const struct error *error);
+
 /* Answers the open sink with it: status from the code, Retry-After with 429 and 503. For answers
  * that outlive their http_request; handlers that still have it call api_error (route.h). */
 void error_respond(struct sink *sink, const struct error *error, const char *request_id);

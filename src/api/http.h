@@ -24,6 +24,7 @@ const char *http_method_name(enum http_method method); /* "GET" */
 enum { HTTP_PATH_PARAMS_MAX = 4 };
 
 struct auth_identity;
+struct upload;
 
 /* Owned by the server. The body is valid until the handler returns (a stream may last for hours, so
  * its memory goes early), the rest until the handler has let go of its sink; handlers copy what
@@ -39,6 +40,9 @@ struct http_request {
     /* Who is calling, where that was asked for (access.h), else NULL: everybody may do everything.
      * Valid until the handler returns. */
     const struct auth_identity *who;
+    /* Of a ROUTE_UPLOAD route: the form and its file, instead of a body (upload.h); valid until the
+     * handler returns. NULL when the request had no body. */
+    struct upload *upload;
     const char *(*header)(const struct http_request *r, const char *name); /* NULL if absent */
     const char *(*query)(const struct http_request *r, const char *name);  /* decoded or NULL */
 };
@@ -71,6 +75,9 @@ struct sink_ops {
                       const struct sink_header *headers, size_t n);
     enum err (*write)(struct sink *s, const void *data, size_t len);
     void (*end)(struct sink *s);
+    /* MAY: sink_respond_file reads the file into memory then. Owns fd in any case. */
+    enum err (*respond_file)(struct sink *s, int status, const char *content_type,
+                             const struct sink_header *headers, size_t n, int fd, int64_t size);
     void (*on_close)(struct sink *s, sink_close_fn fn, void *ctx);
     void (*ref)(struct sink *s);
     void (*unref)(struct sink *s);
@@ -85,6 +92,9 @@ struct sink {
  * free of line breaks (asserted). ERR_NOMEM leaves the sink open. */
 enum err sink_respond(struct sink *s, int status, const char *content_type,
                       const struct sink_header *headers, size_t n, const void *body, size_t len);
+/* A complete answer whose body is the first `size` bytes of an open file, which is closed. */
+enum err sink_respond_file(struct sink *s, int status, const char *content_type,
+                           const struct sink_header *headers, size_t n, int fd, int64_t size);
 enum err sink_begin(struct sink *s, int status, const char *content_type,
                     const struct sink_header *headers, size_t n);
 /* ERR_CLOSED: stop producing. For text/event-stream the server adds ": ping" when idle. */

@@ -13,6 +13,7 @@ enum route_flags {
     ROUTE_HIDDEN = 1 << 2, /* not in the OpenAPI document (pages, assets) */
     ROUTE_PUBLIC = 1 << 3, /* anybody may call it; all others are access.c's to judge */
     ROUTE_ADMIN = 1 << 4,  /* only admins may, wherever accounts are asked for */
+    ROUTE_UPLOAD = 1 << 5, /* a form with a file, which goes to the disk as it comes (upload.h) */
 };
 
 /* Shape of errors of a surface; also used by the server itself (404, 413, ...) by path prefix. */

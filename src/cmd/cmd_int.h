@@ -79,7 +79,8 @@ bool cmd_option_table(const struct cmd_verb *verb, size_t i, const struct cmd_op
 extern const struct cmd_verb verb_ps, verb_top, verb_backup, verb_restore, verb_explain, verb_load,
     verb_unload;
 extern const struct cmd_verb verb_serve, verb_chat, verb_run, verb_pull, verb_models, verb_config,
-    verb_db, verb_users, verb_doctor, verb_bench, verb_version, verb_help, verb_completion;
+    verb_db, verb_add, verb_jobs, verb_users, verb_doctor, verb_bench, verb_version, verb_help,
+    verb_completion;
 
 /* ---- parsed arguments ----------------------------------------------------------------------- */
 
@@ -153,6 +154,11 @@ HT_MUST_CHECK enum err cmd_open_store(const struct config *config, const char *u
 
 /* ERR_CONFLICT while a hub runs with this data folder. */
 HT_MUST_CHECK enum err cmd_refuse_running_hub(const char *data_dir, struct error *error);
+/* The files' folder of the configuration, for a command beside the hub: what it adds or cancels is
+ * told to the hub by files_wake. */
+struct files;
+HT_MUST_CHECK enum err cmd_open_files(const struct config *config, struct files **out,
+                                      struct error *error);
 
 /* hub_default_model, with an error that helps the person at this machine: whole paths, and what to
  * do when not even the built-in models are there. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "api/access.h"
+#include "api/upload.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/log_file.h"
@@ -107,6 +108,7 @@ static struct server_params params_of(const struct config *config, struct hub *h
         .port = (int)config_int(config, CONFIG_PORT),
         .max_connections = (int)config_int(config, CONFIG_MAX_CONNECTIONS),
         .max_body = (size_t)config_int(config, CONFIG_MAX_BODY),
+        .max_upload = (size_t)(files_max_bytes(hub->files) + UPLOAD_FORM_MAX),
         .max_headers = (size_t)config_int(config, CONFIG_MAX_HEADERS),
         .header_timeout_ms = config_int(config, CONFIG_HEADER_TIMEOUT),
         .body_timeout_ms = config_int(config, CONFIG_BODY_TIMEOUT),
@@ -152,6 +154,8 @@ static enum err serve(const struct config *config, const char *data_dir, struct 
     if (err) return err;
     struct server_params params = params_of(config, hub);
     err = server_start(&params, out, error);
+    if (err) return err;
+    err = hub_start(hub, error);
     if (err) return err;
     if (!hubfile_url(params.host, server_port(*out), url, sizeof(url)))
         err = err_set(error, ERR_INVALID, "HOST is too long");

@@ -41,6 +41,12 @@ void files_set_jobs(struct files *f, struct jobs *jobs)
     f->jobs = jobs;
 }
 
+void files_before_delete(struct files *f, files_delete_fn fn, void *ctx)
+{
+    f->before_delete = fn;
+    f->before_ctx = ctx;
+}
+
 int64_t files_max_bytes(const struct files *f)
 {
     return f->params.max_bytes;
@@ -49,6 +55,11 @@ int64_t files_max_bytes(const struct files *f)
 const char *files_dir(const struct files *f)
 {
     return f->dir;
+}
+
+const char *files_collection(const struct files *f)
+{
+    return f->collection;
 }
 
 enum err files_dir_of(const struct config *config, char *dst, size_t size, struct error *error)
@@ -268,7 +279,7 @@ enum err files_delete(struct files *f, struct store *s, const struct store_asker
     enum err e = store_file_get(s, who->user_id, id, a, &file, error);
     if (!e && !file.user_id && !who->admin)
         e = err_set(error, ERR_FORBIDDEN, "only an admin deletes files of a shared collection");
-    if (!e && f->params.before_delete) e = f->params.before_delete(f->params.ctx, s, &file, error);
+    if (!e && f->before_delete) e = f->before_delete(f->before_ctx, s, &file, error);
     if (!e) e = store_file_delete(s, who, id, error);
     if (!e) {
         files_drop(f, s, file.sha256);

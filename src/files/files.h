@@ -39,19 +39,23 @@ struct files_params {
     /* Whether the user may have `more` bytes: quotas. NULL = everybody may. ERR_TOO_LARGE. */
     enum err (*may_store)(void *ctx, struct store *s, const char *user_id, int64_t more,
                           struct error *error);
-    /* Called before a record goes: what was derived from the file and is not in the store must go
-     * first. A failure keeps the file. May be NULL. */
-    enum err (*before_delete)(void *ctx, struct store *s, const struct store_file *f,
-                              struct error *error);
     void *ctx;
 };
+
+/* Called before a record goes: what was derived from the file and is not in the store must go
+ * first. A failure keeps the file. */
+typedef enum err (*files_delete_fn)(void *ctx, struct store *s, const struct store_file *f,
+                                    struct error *error);
 
 struct files *files_new(const struct files_params *params); /* touches nothing */
 void files_free(struct files *f);                           /* NULL is fine */
 /* What is told of new work: jobs of this process are woken, other processes by the file `wake`. */
 void files_set_jobs(struct files *f, struct jobs *jobs);
+/* NULL = nothing is to be done before. Before the first deletion. */
+void files_before_delete(struct files *f, files_delete_fn fn, void *ctx);
 int64_t files_max_bytes(const struct files *f);
 const char *files_dir(const struct files *f);
+const char *files_collection(const struct files *f); /* name of the usual one */
 /* HEARTH_FILES, else `files` in the data folder. */
 HT_MUST_CHECK enum err files_dir_of(const struct config *config, char *dst, size_t size,
                                     struct error *error);

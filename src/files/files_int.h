@@ -8,6 +8,8 @@ struct files {
     struct files_params params;
     char *dir, *collection;
     struct jobs *jobs; /* NULL: of a command */
+    files_delete_fn before_delete;
+    void *before_ctx;
 };
 
 /* LOCK_SH or LOCK_EX; close the descriptor to let go. -1: *error says why. */

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "hub/work.h"
 #include "provider/local.h"
 
 enum { POOL_QUEUE_MIN = 4096 };
@@ -68,6 +69,11 @@ static enum err open_common(const struct config *config, struct hub **out, struc
     if (!e) e = open_pool(h, error);
     if (!e) e = timers_new(&h->timers, error);
     if (!e) h->accounts = accounts_new(config, h->timers, h->pool);
+    if (!e) e = work_new(config, h->accounts, &h->work, error);
+    if (!e) {
+        h->files = work_files(h->work);
+        h->jobs = work_jobs(h->work);
+    }
     if (e)
         hub_close(h, 0);
     else
@@ -125,10 +131,12 @@ enum err hub_open(const struct config *config, struct hub **out, struct error *e
 void hub_close(struct hub *h, int64_t grace_ms)
 {
     if (!h) return;
+    work_stop(h->work);
     stack_stop(&h->stack, grace_ms);
     if (h->worker) worker_stop(h->worker, grace_ms);
     accounts_stop(h->accounts);
     pool_free(h->pool); /* its jobs may still call the provider, which refuses */
+    work_free(h->work); /* so may they, whom the provider's refusal ends */
     chat_free(h->chat);
     stack_close(&h->stack);
     provider_close(h->worker, 0);
@@ -139,6 +147,11 @@ void hub_close(struct hub *h, int64_t grace_ms)
     models_free(h->models);
     accounts_free(h->accounts);
     free(h);
+}
+
+enum err hub_start(struct hub *h, struct error *error)
+{
+    return work_start(h->work, error);
 }
 
 enum err hub_default_model(const struct hub *hub, struct model_info *out, struct error *error)

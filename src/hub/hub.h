@@ -10,8 +10,10 @@
 #include "base/timer.h"
 #include "chat/chat.h"
 #include "engine/engine.h"
+#include "files/files.h"
 #include "hub/accounts.h"
 #include "hub/snapshot.h"
+#include "jobs/jobs.h"
 #include "models/models.h"
 #include "provider/provider.h"
 #include "provider/recorder.h"
@@ -31,6 +33,9 @@ struct hub {
     struct stack stack;      /* with HEARTH_IN_PROCESS */
     struct sched *sched;     /* that of the stack, else NULL */
     struct chat *chat;
+    struct files *files;       /* what people upload */
+    struct jobs *jobs;         /* background work */
+    struct work *work;         /* owns both, and keeps them going once hub_start was called */
     struct accounts *accounts; /* database and logins, opened when first needed */
     bool guarded;              /* every call needs a user, not only /api/v1 (HEARTH_AUTH) */
     int64_t started_wall_s;
@@ -45,6 +50,8 @@ HT_MUST_CHECK enum err hub_open(const struct config *config, struct hub **out, s
  * with "fake:"). The hub owns it from then on, also when this fails. */
 HT_MUST_CHECK enum err hub_open_with_engine(const struct config *config, struct engine *engine,
                                             struct hub **out, struct error *error);
+/* Starts what a hub does by itself: background jobs, watched folders. */
+HT_MUST_CHECK enum err hub_start(struct hub *hub, struct error *error);
 /* Refuses new work, lets running streams go on for grace_ms, frees all. The server must have been
  * told to stop accepting before, and be freed after. */
 void hub_close(struct hub *hub, int64_t grace_ms);

@@ -447,7 +447,7 @@ enum err jobs_start(struct jobs *j, bool look, struct error *error)
     enum err e = thread_start(&j->keeper, "jobs-keeper", keeper_main, j, error);
     j->has_keeper = !e;
     j->look_at_ms = look ? 0 : INT64_MAX;
-    while (!e && j->n_threads < j->params.threads && j->n_kinds > 0) {
+    while (!e && j->n_threads < j->params.threads) {
         e = thread_start(&j->threads[j->n_threads], "jobs", worker_main, j, error);
         if (!e) j->n_threads++;
     }

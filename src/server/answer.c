@@ -1,6 +1,7 @@
 /* From an exchange that has something to say to libmicrohttpd's response. Front thread. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -127,6 +128,13 @@ static struct MHD_Response *new_response(struct exchange *x)
         /* libmicrohttpd 0.9.75 would end the chunked body of a HEAD request, which has none. */
         if (r && x->http.method == HTTP_HEAD)
             MHD_set_response_options(r, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+        return r;
+    }
+    if (x->file >= 0) {
+        int fd = x->file;
+        x->file = -1; /* the response's */
+        struct MHD_Response *r = MHD_create_response_from_fd64((uint64_t)x->file_size, fd);
+        if (!r) close(fd);
         return r;
     }
     size_t len = x->out.len;

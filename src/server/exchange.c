@@ -13,6 +13,7 @@
  * sink longer than the server lives. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/id.h"
@@ -33,6 +34,8 @@ static struct exchange *of_sink(struct sink *s)
 
 static void destroy(struct exchange *x)
 {
+    intake_free(x->intake);
+    if (x->file >= 0) close(x->file);
     buf_free(&x->body);
     buf_free(&x->fields);
     buf_free(&x->out);
@@ -61,8 +64,7 @@ void exchange_unpin(struct exchange *x)
     unlock_and_maybe_destroy(x);
 }
 
-/* Caller holds the lock: the front thread has something to do for x. */
-static void wake(struct exchange *x)
+void exchange_wake(struct exchange *x)
 {
     if (!x->parked || x->on_ready_list) return;
     x->parked = false;
@@ -117,9 +119,28 @@ static enum err sink_op_respond(struct sink *s, int status, const char *content_
     }
     if (!err) {
         x->state = X_ENDED;
-        wake(x);
+        exchange_wake(x);
     }
     pthread_mutex_unlock(&x->lock);
+    return err;
+}
+
+static enum err sink_op_respond_file(struct sink *s, int status, const char *content_type,
+                                     const struct sink_header *headers, size_t n, int fd,
+                                     int64_t size)
+{
+    struct exchange *x = of_sink(s);
+    pthread_mutex_lock(&x->lock);
+    enum err err = x->state == X_OPEN ? OK : ERR_CLOSED;
+    if (!err) err = set_header(x, status, content_type, headers, n);
+    if (!err) {
+        x->file = fd;
+        x->file_size = size;
+        x->state = X_ENDED;
+        exchange_wake(x);
+    }
+    pthread_mutex_unlock(&x->lock);
+    if (err) close(fd);
     return err;
 }
 
@@ -135,7 +156,7 @@ static enum err sink_op_begin(struct sink *s, int status, const char *content_ty
         buf_init(&x->out, x->server->params.max_queued + ONE_WRITE_MAX);
         x->state = X_STREAMING;
         x->streamed = true;
-        wake(x);
+        exchange_wake(x);
     }
     pthread_mutex_unlock(&x->lock);
     return err;
@@ -175,7 +196,7 @@ static enum err sink_op_write(struct sink *s, const void *data, size_t len)
             x->parked = true;
             err = ERR_CLOSED;
         }
-        wake(x);
+        exchange_wake(x);
     }
     pthread_mutex_unlock(&x->lock);
     return err;
@@ -187,7 +208,7 @@ static void sink_op_end(struct sink *s)
     pthread_mutex_lock(&x->lock);
     if (x->state == X_STREAMING) {
         x->state = X_ENDED;
-        wake(x);
+        exchange_wake(x);
     }
     pthread_mutex_unlock(&x->lock);
 }
@@ -232,7 +253,7 @@ static void sink_op_unref(struct sink *s)
         x->state = X_CLOSED;
         x->close_fn = NULL;
         x->parked = true;
-        wake(x);
+        exchange_wake(x);
         orphan = false;
     }
     if (orphan) {
@@ -251,6 +272,7 @@ static const struct sink_ops exchange_ops = {
     .begin = sink_op_begin,
     .write = sink_op_write,
     .end = sink_op_end,
+    .respond_file = sink_op_respond_file,
     .on_close = sink_op_on_close,
     .ref = sink_op_ref,
     .unref = sink_op_unref,
@@ -285,6 +307,7 @@ struct exchange *exchange_new(struct server *s, struct conn *c, const char *targ
     x->sink.ops = &exchange_ops;
     x->server = s;
     x->conn = c;
+    x->file = -1;
     x->pins = 1;
     x->hub = s->params.hub;
     x->gate = s->params.gate;
@@ -368,7 +391,7 @@ void exchange_ping(struct exchange *x)
     pthread_mutex_lock(&x->lock);
     if (x->state == X_STREAMING && x->parked && !x->mid_event) {
         queue_bytes(x, ping, sizeof ping - 1);
-        wake(x);
+        exchange_wake(x);
     }
     pthread_mutex_unlock(&x->lock);
 }

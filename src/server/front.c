@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/error.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
@@ -20,6 +21,9 @@
 enum { BODY_MIN_BYTES_PER_MS = 10 };
 enum { BODY_FIRST_RESERVE = 256 * 1024 };
 enum { FORWARDED_MAX = 16 }; /* lines of X-Forwarded-For that count: the last ones */
+/* What of a refused upload is still read, so that the answer reaches its client in the usual way.
+ */
+enum { UPLOAD_SKIP_MAX = 256 * 1024 };
 
 #define STOPPING_TEXT "the hub is shutting down; try again in a moment"
 
@@ -271,6 +275,22 @@ static void check_nul(struct exchange *x, const char *version)
         refuse_and_close(x, 400, ERR_INVALID, "the request target holds a NUL byte");
 }
 
+/* Whether the body goes to a file (intake.c). */
+static bool is_upload(const struct exchange *x)
+{
+    return x->gate && x->route && (x->route->flags & ROUTE_UPLOAD);
+}
+
+static size_t max_body(const struct exchange *x)
+{
+    return is_upload(x) ? x->server->params.max_upload : x->server->params.max_body;
+}
+
+static const char *max_body_name(const struct exchange *x)
+{
+    return is_upload(x) ? "MAX_FILESIZE_MB" : "HEARTH_MAX_BODY";
+}
+
 static void read_head(struct exchange *x, struct MHD_Connection *mhd, const char *method,
                       const char *version)
 {
@@ -298,10 +318,10 @@ static void read_head(struct exchange *x, struct MHD_Connection *mhd, const char
         x->must_close = true;
         refuse(x, 503, ERR_STOPPING, STOPPING_TEXT);
     }
-    if (x->body_expected > x->server->params.max_body) {
+    if (x->body_expected > max_body(x)) {
         refuse_and_close(x, 413, ERR_TOO_LARGE,
-                         "the body has %zu bytes; at most %zu are taken (HEARTH_MAX_BODY)",
-                         x->body_expected, x->server->params.max_body);
+                         "the body has %zu bytes; at most %zu are taken (%s)", x->body_expected,
+                         max_body(x), max_body_name(x));
     }
 }
 
@@ -325,7 +345,9 @@ static enum MHD_Result head_arrived(struct exchange *x, struct MHD_Connection *m
         exchange_fail(x, x->fault_status, x->fault);
         return answer_queue(x);
     }
-    if (!x->fault && x->body_expected > 0)
+    if (!x->fault && is_upload(x))
+        intake_begin(x);
+    else if (!x->fault && x->body_expected > 0)
         buf_reserve(&x->body,
                     x->body_expected < BODY_FIRST_RESERVE ? x->body_expected : BODY_FIRST_RESERVE);
     x->body_started_ms = x->server->now_ms;
@@ -350,6 +372,33 @@ static HT_PRINTF(4, 5) enum MHD_Result
     return MHD_NO;
 }
 
+static void refuse_with(struct exchange *x, const struct error *error)
+{
+    if (x->fault) return;
+    x->fault = xcalloc(1, sizeof *x->fault);
+    *x->fault = *error;
+}
+
+static enum MHD_Result upload_arrived(struct exchange *x, const char *data, size_t *size)
+{
+    struct error error;
+    if (!intake_failed(x, &error)) {
+        size_t taken = intake_take(x, data, *size);
+        x->body_received += taken;
+        *size -= taken;
+        return MHD_YES;
+    }
+    if (x->body_expected == 0 || x->body_expected - x->body_received > UPLOAD_SKIP_MAX) {
+        conn_raw_error(x->conn, error_status_for(x->http.path, &error), &error);
+        x->conn->linger = true;
+        return MHD_NO;
+    }
+    refuse_with(x, &error);
+    x->body_received += *size;
+    *size = 0;
+    return MHD_YES;
+}
+
 static enum MHD_Result body_arrived(struct exchange *x, const char *data, size_t *size)
 {
     const struct server_params *p = &x->server->params;
@@ -360,15 +409,16 @@ static enum MHD_Result body_arrived(struct exchange *x, const char *data, size_t
                          "the request's body came too slowly: %zu bytes in %lld ms",
                          x->body_received, (long long)(x->server->now_ms - x->body_started_ms));
     }
-    x->body_received += *size;
-    if (x->body_received > p->max_body) {
-        return break_off(x, 413, ERR_TOO_LARGE,
-                         "the body has more than %zu bytes (HEARTH_MAX_BODY)", p->max_body);
+    if (x->body_received + *size > max_body(x)) {
+        return break_off(x, 413, ERR_TOO_LARGE, "the body has more than %zu bytes (%s)",
+                         max_body(x), max_body_name(x));
     }
+    conn_watch(x->conn, WATCH_BODY);
+    if (x->intake && !x->fault) return upload_arrived(x, data, size);
+    x->body_received += *size;
     if (!x->fault && buf_append(&x->body, data, *size) != OK)
         return break_off(x, 503, ERR_NOMEM, "not enough memory for the request's body");
     *size = 0;
-    conn_watch(x->conn, WATCH_BODY);
     return MHD_YES;
 }
 
@@ -383,6 +433,7 @@ static void run_handler(struct exchange *x)
     else
         x->route->handler(x->hub, &x->http, sink);
     /* The handler has copied what it needs; a stream may last for hours. */
+    intake_done(x);
     buf_free(&x->body);
     x->http.body = "";
     x->http.body_len = 0;
@@ -396,6 +447,7 @@ static void job(void *arg)
     pthread_mutex_unlock(&x->lock);
     /* A client that left while its request was queued costs nothing more. */
     if (wanted) run_handler(x);
+    intake_done(x);
     exchange_unpin(x);
 }
 
@@ -453,6 +505,9 @@ static enum MHD_Result request_complete(struct exchange *x)
 {
     struct conn *c = x->conn;
     if (!x->dispatched) {
+        struct error error;
+        if (x->intake && !x->fault && !intake_end(x, &error)) return MHD_YES;
+        if (x->intake && !x->fault && error.code) refuse_with(x, &error);
         conn_watch(c, WATCH_NONE);
         dispatch(x);
     }
@@ -528,6 +583,7 @@ void front_completed(void *cls, struct MHD_Connection *mhd, void **context,
     bool head = x->http.method == HTTP_HEAD;
     bool ended = !exchange_close(x) && x->state == X_ENDED;
     account(x, (ended || head) && why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    if (x->intake) intake_leave(x);
     c->exchange = NULL;
     x->conn = NULL;
     s->n_busy--;

@@ -29,6 +29,7 @@ struct server_params {
     int port;            /* 0: any free one */
     int max_connections; /* further ones are told so (503) and closed */
     size_t max_body;     /* bytes; larger: 413, from Content-Length where there is one */
+    size_t max_upload;   /* the same of a ROUTE_UPLOAD route, whose body is not held in memory */
     /* Bytes of request line and headers; larger: 431 (414 for the line). The Cookie header counts
      * twice against a somewhat larger limit: libmicrohttpd keeps a copy. */
     size_t max_headers;

@@ -62,6 +62,8 @@ struct conn {
 
 enum exchange_state { X_OPEN, X_STREAMING, X_ENDED, X_CLOSED };
 
+struct intake; /* of an upload: intake.c */
+
 struct exchange {
     struct sink sink; /* what the handler holds */
     struct http_request http;
@@ -71,6 +73,7 @@ struct exchange {
     struct uri uri;
     char *head; /* header fields: name \0 value \0 ... \0 */
     struct buf body;
+    struct intake *intake; /* instead of body; NULL: it is no upload */
     const struct route *route;
     struct hub *hub;
     const struct gate *gate;
@@ -116,6 +119,8 @@ struct exchange {
     struct buf fields; /* answer's header: name \0 value \0 ... */
     struct buf out;    /* a complete answer, or what of a stream is not taken yet */
     size_t out_taken;
+    int file; /* a complete answer's body, instead of out; -1 = none */
+    int64_t file_size;
     sink_close_fn close_fn;
     void *close_ctx;
     int handler_refs; /* references held through sink_ref/sink_unref */
@@ -207,6 +212,8 @@ struct sink *exchange_hand_out(struct exchange *x);
 bool exchange_close(struct exchange *x);
 /* Answers with the API's error shape; status 0 takes the error's own. */
 void exchange_fail(struct exchange *x, int status, const struct error *error);
+/* Caller holds the lock: if the front thread waits for x, it has something to do now. */
+void exchange_wake(struct exchange *x);
 /* Front thread: calls a close callback that a producer left due. */
 void exchange_run_due_callback(struct exchange *x);
 /* Adds ": ping" to an idle event stream if that may stand here. */
@@ -220,6 +227,22 @@ enum MHD_Result front_request(void *cls, struct MHD_Connection *mhd, const char 
                               size_t *size, void **context);
 void front_completed(void *cls, struct MHD_Connection *mhd, void **context,
                      enum MHD_RequestTerminationCode why);
+
+/* ---- intake.c: the body of an upload; front thread unless it says otherwise ----------------- */
+
+void intake_begin(struct exchange *x);
+/* Why no more of it is wanted. */
+bool intake_failed(struct exchange *x, struct error *error);
+/* Returns how much was taken; less than len: the connection is suspended until there is room. */
+size_t intake_take(struct exchange *x, const char *data, size_t len);
+/* The body has ended. False: not all of it is on the disk yet, the connection is suspended until
+ * then, and this asked again. True: x->http.upload is there, or *error says why not. */
+bool intake_end(struct exchange *x, struct error *error);
+/* The client has gone, or the exchange is over: what nobody has taken is removed. */
+void intake_leave(struct exchange *x);
+/* The handler has returned, or never ran. Pool. */
+void intake_done(struct exchange *x);
+void intake_free(struct intake *in); /* with the exchange; any thread; NULL is fine */
 
 /* ---- answer.c: from an exchange to libmicrohttpd's response -------------------------------- */
 

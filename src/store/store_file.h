@@ -194,6 +194,9 @@ HT_MUST_CHECK enum err store_watch_files(struct store *s, const char *collection
                                          const char *folder, const char *after, int32_t limit,
                                          struct arena *a, struct store_file **out, size_t *n,
                                          struct error *error);
+/* It was touched, but its bytes are the same. */
+HT_MUST_CHECK enum err store_watch_touch(struct store *s, const char *id, int64_t source_ms,
+                                         struct error *error);
 /* The file that came from this path. */
 HT_MUST_CHECK enum err store_watch_file(struct store *s, const char *collection_id,
                                         const char *source, struct arena *a, struct store_file *out,

@@ -25,6 +25,12 @@ enum err store_watch_add(struct store *s, const struct store_watch *watch, char 
     return e;
 }
 
+enum err store_watch_touch(struct store *s, const char *id, int64_t source_ms, struct error *error)
+{
+    return store_write(s, "UPDATE files SET source_ms = $2 WHERE id = $1",
+                       DB_ARGS(db_text(id), db_int(source_ms)), "file", error);
+}
+
 enum err store_watch_list(struct store *s, const char *user_id, struct arena *a,
                           struct store_watch **out, size_t *n, struct error *error)
 {

@@ -154,9 +154,13 @@ static inline void memsink_unref(struct sink *s)
     pthread_mutex_unlock(&m->lock);
 }
 
-static const struct sink_ops memsink_ops = {memsink_respond, memsink_begin,    memsink_write,
-                                            memsink_end,     memsink_on_close, memsink_ref,
-                                            memsink_unref};
+static const struct sink_ops memsink_ops = {.respond = memsink_respond,
+                                            .begin = memsink_begin,
+                                            .write = memsink_write,
+                                            .end = memsink_end,
+                                            .on_close = memsink_on_close,
+                                            .ref = memsink_ref,
+                                            .unref = memsink_unref};
 
 /* Holds one reference for the handler; the memory is the test's. */
 static inline void memsink_init(struct memsink *m)

@@ -1,6 +1,8 @@
 /* /api/v1/jobs: the user's background work. */
+#include "jobs/jobs.h"
 #include "api/v1/v1_int.h"
 #include "base/str.h"
+#include "hub/hub.h"
 #include "store/store_job.h"
 
 static void put_job(struct jw *w, const struct store_job *j)
@@ -73,6 +75,7 @@ static void cancel_job(struct hub *hub, const struct http_request *req, struct s
     struct v1_call c;
     if (!v1_begin(&c, hub, req, sink, V1_USER)) return;
     enum err e = store_job_cancel(c.store, c.who.user_id, req->params[0], &c.error);
+    if (!e) jobs_recheck(hub->jobs);
     v1_end(&c, 200, e ? e : put_one(&c));
 }
 
@@ -81,6 +84,7 @@ static void retry_job(struct hub *hub, const struct http_request *req, struct si
     struct v1_call c;
     if (!v1_begin(&c, hub, req, sink, V1_USER)) return;
     enum err e = store_job_retry(c.store, c.who.user_id, req->params[0], &c.error);
+    if (!e) jobs_wake(hub->jobs);
     v1_end(&c, 200, e ? e : put_one(&c));
 }
 

@@ -1,0 +1,117 @@
+/* Background work of a hub; see work.h. */
+#include "hub/work.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+struct work {
+    const struct config *config;
+    struct accounts *accounts;
+    struct files *files;
+    struct jobs *jobs;
+    struct watcher *watcher;
+};
+
+/* On a thread of the runner's, until it works. What a crash left is put in order before any job. */
+static enum err open_database(void *ctx, struct store **out, struct error *error)
+{
+    struct work *w = ctx;
+    struct auth *auth;
+    struct files_swept swept;
+    enum err e = accounts_open(w->accounts, out, &auth, error);
+    if (!e) e = files_sweep(w->files, *out, &swept, error);
+    if (!e) watcher_use(w->watcher, *out);
+    return e;
+}
+
+static enum err may_store(void *ctx, struct store *s, const char *user_id, int64_t more,
+                          struct error *error)
+{
+    struct work *w = ctx;
+    struct store_file_totals there;
+    struct quota *quota = accounts_quota(w->accounts);
+    if (!quota) return OK;
+    enum err e = store_file_usage(s, user_id, &there, error);
+    return e ? e : quota_storage(quota, user_id, there.bytes, more, error);
+}
+
+/* Somebody else has added or cancelled something. */
+static void woken(void *ctx)
+{
+    struct work *w = ctx;
+    jobs_wake(w->jobs);
+    jobs_recheck(w->jobs);
+}
+
+enum err work_new(const struct config *config, struct accounts *accounts, struct work **out,
+                  struct error *error)
+{
+    char dir[FS_PATH_MAX];
+    enum err e = files_dir_of(config, dir, sizeof dir, error);
+    if (e) return e;
+    struct work *w = xcalloc(1, sizeof *w);
+    struct files_params files = {.dir = dir,
+                                 .max_bytes = config_int(config, CONFIG_MAX_FILESIZE_MB) << 20,
+                                 .collection = config_str(config, CONFIG_COLLECTION_NAME),
+                                 .may_store = may_store,
+                                 .ctx = w};
+    struct jobs_params jobs = {.open = open_database,
+                               .ctx = w,
+                               .threads = (int32_t)config_int(config, CONFIG_JOB_THREADS)};
+    w->config = config;
+    w->accounts = accounts;
+    w->files = files_new(&files);
+    w->jobs = jobs_new(&jobs);
+    files_set_jobs(w->files, w->jobs);
+    struct watcher_params watcher = {
+        .files = w->files, .folders = config_str(config, CONFIG_WATCH), .woken = woken, .ctx = w};
+    w->watcher = watcher_new(&watcher);
+    *out = w;
+    return OK;
+}
+
+struct files *work_files(struct work *w)
+{
+    return w->files;
+}
+
+struct jobs *work_jobs(struct work *w)
+{
+    return w->jobs;
+}
+
+/* Whether somebody may have left work there. */
+static bool database_exists(const struct config *config)
+{
+    char url[FS_PATH_MAX];
+    if (accounts_url(config, url, sizeof url, NULL)) return false;
+    return strstr(url, "://") || fs_exists(url);
+}
+
+enum err work_start(struct work *w, struct error *error)
+{
+    enum err e = watcher_start(w->watcher, error);
+    return e ? e : jobs_start(w->jobs, database_exists(w->config), error);
+}
+
+void work_stop(struct work *w)
+{
+    if (!w) return;
+    jobs_stop(w->jobs);
+    watcher_stop(w->watcher);
+}
+
+void work_free(struct work *w)
+{
+    if (!w) return;
+    work_stop(w);
+    watcher_free(w->watcher);
+    jobs_free(w->jobs);
+    files_free(w->files);
+    free(w);
+}
