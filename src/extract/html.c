@@ -31,25 +31,27 @@ enum what {
     HIDDEN, /* with all in it */
 };
 
-static const struct {
+/* Sorted, as libxml2 writes them: in lower case. */
+struct element {
     const char *name;
     enum what what;
-} elements[] = {
-    {"p", BLOCK},         {"div", BLOCK},        {"br", BREAK},         {"h1", HEADING},
-    {"h2", HEADING},      {"h3", HEADING},       {"h4", HEADING},       {"h5", HEADING},
-    {"h6", HEADING},      {"ul", LIST},          {"ol", LIST},          {"menu", LIST},
-    {"li", ITEM},         {"table", TABLE},      {"tr", ROW},           {"td", CELL},
-    {"th", CELL},         {"pre", PRE},          {"title", HEAD_TITLE}, {"section", BLOCK},
-    {"article", BLOCK},   {"main", BLOCK},       {"aside", BLOCK},      {"header", BLOCK},
-    {"footer", BLOCK},    {"blockquote", BLOCK}, {"dl", BLOCK},         {"dt", BLOCK},
-    {"dd", BREAK},        {"figure", BLOCK},     {"figcaption", BLOCK}, {"address", BLOCK},
-    {"hr", BLOCK},        {"center", BLOCK},     {"fieldset", BLOCK},   {"details", BLOCK},
-    {"summary", BLOCK},   {"caption", BLOCK},    {"tbody", BLOCK},      {"body", BLOCK},
-    {"script", HIDDEN},   {"style", HIDDEN},     {"nav", HIDDEN},       {"noscript", HIDDEN},
-    {"template", HIDDEN}, {"svg", HIDDEN},       {"math", INLINE},      {"iframe", HIDDEN},
-    {"object", HIDDEN},   {"embed", HIDDEN},     {"select", HIDDEN},    {"textarea", HIDDEN},
-    {"button", HIDDEN},   {"canvas", HIDDEN},    {"audio", HIDDEN},     {"video", HIDDEN},
-    {"datalist", HIDDEN}, {"dialog", HIDDEN},
+};
+static const struct element elements[] = {
+    {"address", BLOCK},    {"article", BLOCK},   {"aside", BLOCK},      {"audio", HIDDEN},
+    {"blockquote", BLOCK}, {"body", BLOCK},      {"br", BREAK},         {"button", HIDDEN},
+    {"canvas", HIDDEN},    {"caption", BLOCK},   {"center", BLOCK},     {"datalist", HIDDEN},
+    {"dd", BREAK},         {"details", BLOCK},   {"dialog", HIDDEN},    {"div", BLOCK},
+    {"dl", BLOCK},         {"dt", BLOCK},        {"embed", HIDDEN},     {"fieldset", BLOCK},
+    {"figcaption", BLOCK}, {"figure", BLOCK},    {"footer", BLOCK},     {"h1", HEADING},
+    {"h2", HEADING},       {"h3", HEADING},      {"h4", HEADING},       {"h5", HEADING},
+    {"h6", HEADING},       {"header", BLOCK},    {"hr", BLOCK},         {"iframe", HIDDEN},
+    {"li", ITEM},          {"main", BLOCK},      {"math", INLINE},      {"menu", LIST},
+    {"nav", HIDDEN},       {"noscript", HIDDEN}, {"object", HIDDEN},    {"ol", LIST},
+    {"p", BLOCK},          {"pre", PRE},         {"script", HIDDEN},    {"section", BLOCK},
+    {"select", HIDDEN},    {"style", HIDDEN},    {"summary", BLOCK},    {"svg", HIDDEN},
+    {"table", TABLE},      {"tbody", BLOCK},     {"td", CELL},          {"template", HIDDEN},
+    {"textarea", HIDDEN},  {"th", CELL},         {"title", HEAD_TITLE}, {"tr", ROW},
+    {"ul", LIST},          {"video", HIDDEN},
 };
 
 struct html {
@@ -61,11 +63,16 @@ struct html {
     bool in_title, wants_title, too_deep;
 };
 
+static int compare_names(const void *name, const void *element)
+{
+    return strcmp(name, ((const struct element *)element)->name);
+}
+
 static enum what what_of(const char *name)
 {
-    for (size_t i = 0; i < sizeof elements / sizeof *elements; i++)
-        if (str_ieq(elements[i].name, name)) return elements[i].what;
-    return INLINE;
+    const struct element *e = bsearch(name, elements, sizeof elements / sizeof *elements,
+                                      sizeof *elements, compare_names);
+    return e ? e->what : INLINE;
 }
 
 /* Text that nobody sees is often there to deceive a machine. */

@@ -465,8 +465,8 @@ void prose_table_end(struct prose *w)
     }
     if (!w->n_tables) return;
     size_t first = w->tables[--w->n_tables];
-    const struct prose_cell *cells = w->cells + first;
     size_t n = w->n_cells - first;
+    const struct prose_cell *cells = n ? w->cells + first : NULL;
     int32_t page = w->page;
     w->page = 0;
     if (n && is_data(w, cells, n)) rewrite(w, cells, n);
