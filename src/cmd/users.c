@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "cmd/cmd_int.h"
+#include "files/files.h"
 #include "store/store_user.h"
 
 enum {
@@ -28,6 +29,7 @@ static const struct cmd_option options[] = {
 
 struct call {
     const struct cmd_args *args;
+    const struct config *config;
     struct store *store;
     struct arena *arena;
     struct buf *out;
@@ -138,6 +140,17 @@ static enum err enable(struct call *c, const char *name, struct error *error)
     return set_disabled(c, name, false, error);
 }
 
+/* The records went with the account; what can't be removed now goes at the hub's next sweep. */
+static void remove_files(struct call *c)
+{
+    struct files *files;
+    struct files_swept swept;
+    struct error ignored;
+    if (cmd_open_files(c->config, &files, &ignored)) return;
+    (void)!files_sweep(files, c->store, &swept, &ignored);
+    files_free(files);
+}
+
 static enum err delete_user(struct call *c, const char *name, struct error *error)
 {
     struct store_user u;
@@ -152,6 +165,7 @@ static enum err delete_user(struct call *c, const char *name, struct error *erro
             return err_set(error, ERR_CANCELLED, "nothing was deleted");
     }
     e = admin_delete(c->store, u.id, NULL, error);
+    if (!e) remove_files(c);
     if (!e) buf_printf(c->out, "deleted %s\n", name);
     return e;
 }
@@ -288,7 +302,7 @@ static int act(const struct cmd_call *call, size_t a, const char *name)
 {
     struct error error;
     struct buf text;
-    struct call c = {.args = call->args, .out = &text};
+    struct call c = {.args = call->args, .config = call->config, .out = &text};
     enum err e = cmd_open_store(call->config, NULL, true, &c.store, &error);
     if (e) return cmd_fail(&error);
     buf_init(&text, TEXT_MAX);

@@ -99,7 +99,7 @@ int files_lock(struct files *f, int how, struct error *error)
     int rc = -1, fd = -1;
     if (fs_mkdirs(f->dir, 0700, error ? error : &ignored)) return -1;
     if (str_printf(path, sizeof path, "%s/lock", f->dir))
-        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC, 0600); /* written: the watcher would wake */
     while (fd >= 0 && (rc = flock(fd, how)) != 0 && errno == EINTR) continue;
     if (rc == 0) return fd;
     err_set_errno(error, errno, "the files' folder can't be locked");

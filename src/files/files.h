@@ -108,7 +108,7 @@ struct files_swept {
     size_t lost;          /* records whose bytes are gone: they are marked as failed */
 };
 
-/* Makes folder and database agree again. */
+/* Makes folder and database agree again. A folder without any bytes says nothing about records. */
 HT_MUST_CHECK enum err files_sweep(struct files *f, struct store *s, struct files_swept *out,
                                    struct error *error);
 

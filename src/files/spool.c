@@ -50,21 +50,33 @@ static enum err fail_disk(struct spool *s, int errnum, struct error *error)
     return e;
 }
 
+/* A file that is locked and still has its name: between its making and its locking another process
+ * may have swept it away. */
+static enum err make(struct spool *s, const char *dir, struct error *error)
+{
+    struct stat st;
+    for (;;) {
+        if (!str_printf(s->path, sizeof s->path, "%s/%016llx", dir,
+                        (unsigned long long)id_random_u64()))
+            return err_set(error, ERR_INVALID, "the files' folder has too long a path");
+        s->fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (s->fd < 0) return fail_disk(s, errno, error);
+        while (flock(s->fd, LOCK_EX) != 0 && errno == EINTR) continue;
+        if (fstat(s->fd, &st) != 0 || st.st_nlink > 0) return OK;
+        close(s->fd);
+    }
+}
+
 enum err spool_new(const char *dir, int64_t max, struct spool **out, struct error *error)
 {
     struct spool *s = xcalloc(1, sizeof *s);
     s->max = max;
     enum err e = fs_mkdirs(dir, 0700, error);
-    if (!e && !str_printf(s->path, sizeof s->path, "%s/%016llx", dir,
-                          (unsigned long long)id_random_u64()))
-        e = err_set(error, ERR_INVALID, "the files' folder has too long a path");
-    s->fd = e ? -1 : open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (!e && s->fd < 0) e = fail_disk(s, errno, error);
+    if (!e) e = make(s, dir, error);
     if (e) {
         free(s);
         return e;
     }
-    flock(s->fd, LOCK_EX | LOCK_NB); /* nobody else knows the name */
     crypto_hash_sha256_init(&s->hash);
     *out = s;
     return OK;

@@ -32,7 +32,8 @@ static enum err sweep_folder(struct store *s, DIR *d, size_t *removed, struct er
     return e;
 }
 
-static enum err sweep_blobs(struct files *f, struct store *s, size_t *removed, struct error *error)
+static enum err sweep_blobs(struct files *f, struct store *s, size_t *removed, bool *any,
+                            struct error *error)
 {
     char path[FS_PATH_MAX];
     enum err e = fs_join(path, sizeof path, f->dir, "blobs", error);
@@ -42,6 +43,7 @@ static enum err sweep_blobs(struct files *f, struct store *s, size_t *removed, s
         int fd = openat(dirfd(d), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         DIR *sub = fd < 0 ? NULL : fdopendir(fd);
         if (!sub) continue;
+        *any = true;
         /* For each folder anew: uploads wait for it. */
         int lock = files_lock(f, LOCK_EX, error);
         e = lock < 0 ? error->code : sweep_folder(s, sub, removed, error);
@@ -98,12 +100,14 @@ static enum err sweep_records(struct files *f, struct store *s, size_t *lost, st
 enum err files_sweep(struct files *f, struct store *s, struct files_swept *out, struct error *error)
 {
     char tmp[FS_PATH_MAX];
+    bool any = false;
     *out = (struct files_swept){0};
     enum err e = fs_join(tmp, sizeof tmp, f->dir, "tmp", error);
     if (e) return e;
     out->spools = spool_sweep(tmp);
-    e = sweep_blobs(f, s, &out->blobs, error);
-    if (!e) e = sweep_records(f, s, &out->lost, error);
+    e = sweep_blobs(f, s, &out->blobs, &any, error);
+    /* Without any the folder is another one, or its disk is away: not a thing to judge files by. */
+    if (!e && any) e = sweep_records(f, s, &out->lost, error);
     if (out->spools || out->blobs || out->lost)
         log_info(files,
                  "swept: %zu unfinished uploads and %zu files without a record are removed, %zu "

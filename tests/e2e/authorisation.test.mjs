@@ -69,6 +69,17 @@ const rows = {
   'GET /api/v1/jobs/{id}': ['owned', 'jobs'],
   'POST /api/v1/jobs/{id}/cancel': ['owned', 'jobs', {}],
   'POST /api/v1/jobs/{id}/retry': ['owned', 'jobs', {}],
+  'POST /api/v1/files/upload': ['user', 'files', {}],
+  'GET /api/v1/files': ['user', 'files'],
+  'GET /api/v1/files/status/{id}': ['owned', 'files'],
+  'GET /api/v1/files/{id}': ['owned', 'files'],
+  'GET /api/v1/files/{id}/content': ['owned', 'files'],
+  'POST /api/v1/files/{id}/reindex': ['owned', 'files', {}],
+  'DELETE /api/v1/files/{id}': ['owned', 'files'],
+  'GET /api/v1/collections': ['user', 'files'],
+  'POST /api/v1/collections': ['user', 'files', {}],
+  'GET /api/v1/collections/{id}': ['owned', 'files'],
+  'DELETE /api/v1/collections/{id}': ['owned', 'files'],
 };
 const hidden = ['GET /docs', 'GET /redoc', 'GET /assets/{file}']; // not in the document
 const openScopes = ['chat', 'embed', 'models', 'conversations', 'files', 'jobs', 'requests', 'account'];
@@ -123,6 +134,12 @@ before(async () => {
   const made = await call('POST', '/api/v1/chat', { token, body: { message: marker, max_tokens: 4 }, headers: { 'x-request-id': 'req-private' } });
   assert.equal(made.status, 200, made.text);
   const kept = await newKey(token, { name: marker });
+  const form = new FormData();
+  form.append('file', new Blob([marker]), `${marker}.txt`);
+  const file = await (await fetch(`${hub.url}/api/v1/files/upload`, {
+    method: 'POST', headers: { authorization: `Bearer ${token}` }, body: form,
+  })).json();
+  const jobs = (await call('GET', '/api/v1/jobs', { token })).json.jobs;
   Object.assign(objects, {
     '/v1/requests': 'req-private',
     '/v1/models': 'hearth-tiny',
@@ -131,7 +148,9 @@ before(async () => {
     '/api/v1/chat': made.json.message_id,
     '/api/v1/auth/keys': kept.id,
     '/api/v1/users': who.owner.id,
-    '/api/v1/jobs': 'none',
+    '/api/v1/jobs': jobs[0].id,
+    '/api/v1/files': file.id,
+    '/api/v1/collections': file.collection_id,
   });
 });
 after(() => hub?.stop());
@@ -244,7 +263,7 @@ test('strangers find nothing: 404; users are no admins: 403', async () => {
     assert.equal(r.status, kind === 'owned' ? 404 : 403, `${route}: ${r.text}`);
     noLeak(r, `${route} as ${kind === 'owned' ? 'a stranger' : 'no admin'}`);
   }
-  for (const path of ['/api/v1/conversations', '/api/v1/conversations?search=plans', '/api/v1/auth/keys', '/v1/requests', '/api/v1/jobs', '/api/v1/stats/user']) {
+  for (const path of ['/api/v1/conversations', '/api/v1/conversations?search=plans', '/api/v1/auth/keys', '/v1/requests', '/api/v1/jobs', '/api/v1/files', '/api/v1/collections', '/api/v1/stats/user']) {
     const r = await call('GET', path, { token });
     assert.equal(r.status, 200, path);
     for (const word of [marker, 'req-private', who.owner.id, objects['/api/v1/conversations']]) assert.ok(!r.text.includes(word), `${path} tells ${word}`);
@@ -256,7 +275,8 @@ test('strangers find nothing: 404; users are no admins: 403', async () => {
 
 test('whose it is, and admins, may', async () => {
   const { token } = who.owner;
-  for (const path of [`/v1/requests/${objects['/v1/requests']}`, `/api/v1/conversations/${objects['/api/v1/conversations']}`, `/api/v1/chat/stream/${objects['/api/v1/chat']}`]) {
+  for (const path of [`/v1/requests/${objects['/v1/requests']}`, `/api/v1/conversations/${objects['/api/v1/conversations']}`, `/api/v1/chat/stream/${objects['/api/v1/chat']}`,
+    `/api/v1/files/${objects['/api/v1/files']}`, `/api/v1/jobs/${objects['/api/v1/jobs']}`, `/api/v1/collections/${objects['/api/v1/collections']}`]) {
     assert.equal((await call('GET', path, { token })).status, 200, path);
   }
   const list = (await call('GET', '/v1/requests', { token })).json.data;

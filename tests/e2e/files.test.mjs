@@ -308,6 +308,21 @@ test('collections, own and shared', async () => {
   assert.equal((await call('DELETE', `/collections/${shared.json.id}`, { token: admin })).status, 204);
 });
 
+test('who goes takes the files along', async () => {
+  const before = stored('blobs');
+  for (const name of ['carol', 'dave']) {
+    const token = await login(name);
+    assert.equal((await upload('mine.txt', `of ${name}`, { token })).status, 201);
+  }
+  assert.equal(stored('blobs'), before + 2);
+  const users = (await call('GET', '/users', { token: admin })).json.users;
+  const carol = users.find((u) => u.username === 'carol');
+  assert.equal((await call('DELETE', `/users/${carol.id}`, { token: admin })).status, 204);
+  assert.equal(stored('blobs'), before + 1);
+  assert.equal((await runHearth(['users', 'delete', 'dave', '--yes'], { dir })).code, 0);
+  assert.equal(stored('blobs'), before);
+});
+
 test('jobs are the user\'s own, and the command line sees them', async () => {
   const { id } = (await upload('job.txt', 'work to do')).json;
   const jobs = (await call('GET', '/jobs')).json.jobs;

@@ -6,6 +6,7 @@
 #include "auth/admin.h"
 #include "auth/quota.h"
 #include "base/str.h"
+#include "files/files.h"
 #include "hub/hub.h"
 
 struct form {
@@ -182,7 +183,12 @@ static void delete_user(struct hub *hub, const struct http_request *req, struct 
 {
     struct v1_call c;
     if (!v1_begin(&c, hub, req, sink, V1_USER)) return;
-    v1_end(&c, 204, admin_delete(c.store, req->params[0], &c.origin, &c.error));
+    enum err e = admin_delete(c.store, req->params[0], &c.origin, &c.error);
+    /* The files' records went along; their bytes, too, now rather than at the daily sweep. */
+    struct files_swept swept;
+    struct error ignored;
+    if (!e) (void)!files_sweep(hub->files, c.store, &swept, &ignored);
+    v1_end(&c, 204, e);
 }
 
 /* ---- audit --------------------------------------------------------------------------------- */
