@@ -347,7 +347,7 @@ enum err quota_charge(struct quota *q, const struct auth_identity *who, bool cou
     return e;
 }
 
-enum err quota_stream_begin(struct quota *q, const char *user_id, struct error *error)
+static enum err streams(struct quota *q, const char *user_id, int64_t more, struct error *error)
 {
     enum err e = OK;
     pthread_mutex_lock(&q->lock);
@@ -356,9 +356,19 @@ enum err quota_stream_begin(struct quota *q, const char *user_id, struct error *
     if (limit && m->streams >= limit)
         e = used_up(QUOTA_STREAMS, limit, error);
     else
-        m->streams++;
+        m->streams += more;
     pthread_mutex_unlock(&q->lock);
     return e;
+}
+
+enum err quota_stream_begin(struct quota *q, const char *user_id, struct error *error)
+{
+    return streams(q, user_id, 1, error);
+}
+
+enum err quota_stream_check(struct quota *q, const char *user_id, struct error *error)
+{
+    return streams(q, user_id, 0, error);
 }
 
 void quota_stream_end(struct quota *q, const char *user_id)

@@ -28,6 +28,9 @@ HT_MUST_CHECK enum err quota_charge(struct quota *q, const struct auth_identity 
 /* An answer begins to be generated, and ends. ERR_QUOTA: too many at once; then no end follows. */
 HT_MUST_CHECK enum err quota_stream_begin(struct quota *q, const char *user_id,
                                           struct error *error);
+/* Whether one could begin now: asked before anything is written for it. */
+HT_MUST_CHECK enum err quota_stream_check(struct quota *q, const char *user_id,
+                                          struct error *error);
 void quota_stream_end(struct quota *q, const char *user_id);
 void quota_add_tokens(struct quota *q, const char *user_id, int64_t prompt, int64_t completion);
 /* Whether `more` bytes may be added to the `used` ones of a user's files; else ERR_TOO_LARGE. May

@@ -162,6 +162,7 @@ static void tell_error(struct turn *t, const struct error *error)
     begin_data(&data, &w);
     jw_kstr(&w, "code", err_api_code(error->code));
     jw_kstr(&w, "message", error->msg);
+    if (*error->param) jw_kstr(&w, "param", error->param);
     jw_kstr(&w, "message_id", t->ids.answer);
     end_data(t, CHAT_ERROR, &data, &w);
 }

@@ -5,6 +5,7 @@
 
 #include "api/error.h"
 #include "api/v1/v1_int.h"
+#include "auth/quota.h"
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/mem.h"
@@ -156,6 +157,7 @@ static void chat_stream(struct hub *hub, const struct http_request *req, struct 
     struct chat_ids ids;
     if (!v1_begin(&c, hub, req, sink, V1_USER | V1_BODY)) return;
     enum err e = read_ask(&c, &ask);
+    if (!e) e = quota_stream_check(accounts_quota(hub->accounts), c.who.user_id, &c.error);
     if (!e) e = chat_start(hub->chat, &ask, &ids, &c.error);
     if (e) {
         v1_end(&c, 0, e);
@@ -367,7 +369,9 @@ static void refuse(const struct waiting *w)
     struct error error;
     const char *code = json_string_value(json_object_get(w->error, "code"));
     const char *message = json_string_value(json_object_get(w->error, "message"));
-    err_set(&error, err_of_api_code(code), "%s", message ? message : "the answer failed");
+    const char *param = json_string_value(json_object_get(w->error, "param"));
+    err_set_param(&error, err_of_api_code(code), param ? param : "", "%s",
+                  message ? message : "the answer failed");
     error_respond_v1(w->sink, &error, w->request_id);
 }
 
@@ -408,6 +412,7 @@ static void chat_whole(struct hub *hub, const struct http_request *req, struct s
     struct chat_ids ids;
     if (!v1_begin(&c, hub, req, sink, V1_USER | V1_BODY)) return;
     enum err e = read_ask(&c, &ask);
+    if (!e) e = quota_stream_check(accounts_quota(hub->accounts), c.who.user_id, &c.error);
     if (!e) e = chat_start(hub->chat, &ask, &ids, &c.error);
     if (e) {
         v1_end(&c, 0, e);
