@@ -324,7 +324,7 @@ bool auth_may(const struct auth_identity *who, const char *scope)
 
 /* ---- API keys, invitations ------------------------------------------------------------------ */
 
-bool auth_scope_exists(const char *word)
+static bool scope_exists(const char *word)
 {
     static const char *const words[] = {
 #define X(word, what) #word,
@@ -344,7 +344,7 @@ static enum err check_scopes(const char *scopes, struct error *error)
     while (*scopes) {
         size_t n = strcspn(scopes, " ");
         str_printf(word, sizeof word, "%.*s", (int)n, scopes);
-        if (!auth_scope_exists(word))
+        if (!scope_exists(word))
             return err_set_param(error, ERR_INVALID, "/scopes",
 #define X(word, what) " " #word
                                  "there is no scope %.40s; there are" AUTH_SCOPES(X), word);

@@ -121,8 +121,6 @@ bool auth_may(const struct auth_identity *who, const char *scope);
     X(metrics, "read /metrics; an admin's keys only")                                              \
     X(admin, "what admins may; an admin's keys only")
 
-bool auth_scope_exists(const char *word);
-
 /* ---- API keys, invitations ------------------------------------------------------------------ */
 
 struct auth_key_new {
