@@ -76,7 +76,7 @@ HT_MUST_CHECK enum err store_usage_total(struct store *s, const char *user_id,
 struct store_counts {
     int64_t users, admins, disabled; /* of everybody only */
     int64_t conversations, messages;
-    int64_t database_bytes; /* of everybody only */
+    int64_t files, file_bytes, database_bytes; /* of everybody only */
 };
 
 /* How much there is of a user; user_id NULL: of everybody. */

@@ -255,6 +255,9 @@ static enum err count_everybody(struct db *db, struct store_counts *out, struct 
         " COUNT(CASE WHEN disabled <> 0 THEN 1 END) FROM users",
         DB_NO_ARGS, (int64_t *const[]){&out->users, &out->admins, &out->disabled}, 3, error);
     if (!e)
+        e = read_numbers(db, "SELECT COUNT(*), CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM files",
+                         DB_NO_ARGS, (int64_t *const[]){&out->files, &out->file_bytes}, 2, error);
+    if (!e)
         e = db_number(db,
                       db_sql(db,
                              "SELECT page_count * page_size FROM pragma_page_count(),"

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "hub/hub.h"
+#include "store/store_file.h"
 
 enum { DAY_MS = 24 * 3600 * 1000, DAYS_SHOWN = 30, WEEK = 7 };
 
@@ -88,7 +89,7 @@ static void put_quotas(struct jw *w, const struct quota_state *state)
             jw_int(w, state->limits[i]);
         else
             jw_null(w);
-        if (i != QUOTA_STORAGE) jw_kint(w, "used", state->used[i]);
+        jw_kint(w, "used", state->used[i]);
         jw_obj_end(w);
     }
     jw_obj_end(w);
@@ -98,15 +99,19 @@ static enum err put_user_stats(struct v1_call *c)
 {
     struct store_counts counts;
     struct quota_state state;
+    struct store_file_totals files;
     struct quota *quota = accounts_quota(c->hub->accounts);
     quota_flush(quota); /* what was used a moment ago is to be seen */
     enum err e = store_counts(c->store, c->who.user_id, &counts, &c->error);
     if (!e) e = quota_state(quota, c->who.user_id, &state, &c->error);
+    if (!e) e = store_file_usage(c->store, c->who.user_id, &files, &c->error);
     if (e) return e;
+    state.used[QUOTA_STORAGE] = files.bytes;
     jw_obj(&c->w);
     jw_kstr(&c->w, "username", c->who.username);
     jw_kint(&c->w, "conversations", counts.conversations);
     jw_kint(&c->w, "messages", counts.messages);
+    jw_kint(&c->w, "files", files.files);
     e = put_usages(c, c->who.user_id);
     put_quotas(&c->w, &state);
     jw_obj_end(&c->w);
@@ -145,6 +150,8 @@ static enum err put_system_stats(struct v1_call *c)
     jw_obj(&c->w);
     jw_kstr(&c->w, "database", store_kind(c->store));
     jw_kint(&c->w, "database_bytes", counts.database_bytes);
+    jw_kint(&c->w, "files", counts.files);
+    jw_kint(&c->w, "file_bytes", counts.file_bytes);
     jw_obj_end(&c->w);
     jw_key(&c->w, "requests");
     jw_obj(&c->w);
