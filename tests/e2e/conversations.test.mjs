@@ -94,7 +94,7 @@ test('what is refused', async () => {
     [{ message: 'x', model_source: 'nowhere' }, 422, '/model_source'],
     [{ message: 'x', temperature: -1 }, 422, '/temperature'],
     [{ message: 'x', conversation_id: 'c1', parent_id: 'none' }, 422, '/parent_id'],
-    [{ message: 'x', model: 'none-such' }, 404, undefined],
+    [{ message: 'x', model: 'none-such' }, 404, '/model'],
     [{ regenerate: true, conversation_id: 'none' }, 404, undefined],
   ];
   for (const [body, status, param] of cases) {
