@@ -295,7 +295,7 @@ static enum err used_up(enum store_quota which, int64_t limit, struct error *err
     int32_t wait_s = which == QUOTA_STREAMS ? 1 : (int32_t)((window - now % window + 999) / 1000);
     enum err e =
         err_set_param(error, ERR_QUOTA, store_quota_name(which),
-                      "the quota %s is used up: %lld %s; try again in %d s",
+                      "the quota %s (%lld %s) is used up; try again in %d s",
                       store_quota_name(which), (long long)limit, store_quota_help(which), wait_s);
     if (error) error->retry_after_s = wait_s;
     return e;
