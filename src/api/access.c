@@ -95,7 +95,7 @@ static enum err check_rights(const struct route *route, const struct auth_identi
 }
 
 static enum err check_caller(struct hub *hub, const struct route *route,
-                             const struct http_request *req, struct auth_identity *who,
+                             const struct http_request *req, bool charge, struct auth_identity *who,
                              struct error *error)
 {
     struct store *store;
@@ -103,7 +103,8 @@ static enum err check_caller(struct hub *hub, const struct route *route,
     enum err e = accounts_open(hub->accounts, &store, &auth, error);
     if (!e) e = auth_check(auth, shown(req), who, error);
     if (!e) e = check_rights(route, who, error);
-    if (!e) e = quota_charge(accounts_quota(hub->accounts), who, is_counted(route), error);
+    if (!e && charge)
+        e = quota_charge(accounts_quota(hub->accounts), who, is_counted(route), error);
     return e;
 }
 
@@ -126,7 +127,7 @@ static enum err receive(struct hub *hub, const struct route *route, const struct
     struct auth_identity who;
     struct store *store;
     struct auth *auth;
-    enum err e = check_caller(hub, route, req, &who, error);
+    enum err e = check_caller(hub, route, req, true, &who, error);
     if (!e) e = accounts_open(hub->accounts, &store, &auth, error);
     if (!e)
         e = upload_open(hub->files, store, &who, req->header(req, "Content-Type"), length, out,
@@ -143,7 +144,8 @@ static void serve(struct hub *hub, const struct route *route, struct http_reques
         route->handler(hub, req, sink);
         return;
     }
-    if (check_caller(hub, route, req, &who, &error)) {
+    bool charged = route->flags & ROUTE_UPLOAD; /* before its body came */
+    if (check_caller(hub, route, req, !charged, &who, &error)) {
         api_error(sink, req, &error);
         sink_unref(sink);
         return;

@@ -11,7 +11,6 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "store/store_conversation.h"
-#include "store/store_file.h"
 
 enum { FLUSH_MS = 2000 };
 
@@ -221,16 +220,6 @@ void accounts_meter_end(void *accounts, const char *tenant, enum record_kind kin
     if (!q || !*tenant) return;
     if (generates(kind)) quota_stream_end(q, tenant);
     quota_add_tokens(q, tenant, usage->prompt_tokens, usage->completion_tokens);
-}
-
-enum err accounts_may_store(void *accounts, struct store *s, const char *user_id, int64_t more,
-                            struct error *error)
-{
-    struct store_file_totals now;
-    struct quota *q = accounts_quota(accounts);
-    if (!q || !user_id) return OK;
-    enum err e = store_file_usage(s, user_id, &now, error);
-    return e ? e : quota_storage(q, user_id, now.bytes, more, error);
 }
 
 /* ---- both ---------------------------------------------------------------------------------- */

@@ -30,9 +30,6 @@ enum err accounts_meter_begin(void *accounts, const char *tenant, enum record_ki
                               struct error *error);
 void accounts_meter_end(void *accounts, const char *tenant, enum record_kind kind,
                         const struct usage *usage);
-/* Whether a user's files may take `more` bytes; as files_params.may_store, ctx is the accounts. */
-enum err accounts_may_store(void *accounts, struct store *s, const char *user_id, int64_t more,
-                            struct error *error);
 /* Whether every call needs a user: HEARTH_AUTH, and where the hub listens. */
 bool accounts_asked_for(const struct config *config);
 /* ERR_CONFIG: authentication is off, and others than this machine could reach the hub. */

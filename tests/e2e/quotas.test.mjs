@@ -9,6 +9,7 @@ const env = {
   JWT_SECRET_KEY: 'a key that stays the same over restarts',
   HEARTH_USER_REQUESTS_PER_DAY: '4',
   HEARTH_USER_STREAMS: '2',
+  HEARTH_AUTH: 'on',
 };
 let hub;
 let dir;
@@ -91,20 +92,21 @@ test('a restart remembers, also one without a goodbye', async () => {
 test('streams at once', async () => {
   const { token, id } = await account('carl');
   await call('PATCH', `/users/${id}`, { token: admin.token, body: { quotas: { requests_per_day: 0 } } });
-  const long = { message: 'Count from one to five hundred.', temperature: 1.5, seed: 7, max_tokens: 900 };
+  // Through the other surface: what counts is the user, not the way.
+  const long = { messages: [{ role: 'user', content: 'Count.' }], ignore_eos: true, max_tokens: 900, stream: true };
   const started = [];
   for (let i = 0; i < 2; i++) {
-    const r = await fetch(`${hub.url}/api/v1/chat/stream`, { method: 'POST', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' }, body: JSON.stringify(long) });
-    const reader = r.body.getReader();
-    const first = new TextDecoder().decode((await reader.read()).value);
-    started.push({ reader, id: /"message_id":"([^"]+)"/.exec(first)[1] });
+    const leave = new AbortController();
+    const r = await fetch(`${hub.url}/v1/chat/completions`, {
+      method: 'POST', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' }, body: JSON.stringify(long), signal: leave.signal,
+    });
+    assert.equal(r.status, 200);
+    await r.body.getReader().read();
+    started.push(leave);
   }
   refused(await say(token), 'streams');
-  for (const s of started) {
-    await call('POST', `/chat/${s.id}/stop`, { token, body: {} });
-    while (!(await s.reader.read()).done);
-  }
-  assert.equal((await say(token)).status, 200);
+  for (const leave of started) leave.abort();
+  await until(async () => (await say(token)).status === 200, 10000, 'their end');
 });
 
 test('a key with a rate of its own', async () => {
