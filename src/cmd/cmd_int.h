@@ -76,6 +76,7 @@ extern const size_t cmd_n_config_options;
 bool cmd_option_table(const struct cmd_verb *verb, size_t i, const struct cmd_option **table,
                       size_t *n);
 
+extern const struct cmd_verb verb_extract;
 extern const struct cmd_verb verb_ps, verb_top, verb_backup, verb_restore, verb_explain, verb_load,
     verb_unload;
 extern const struct cmd_verb verb_serve, verb_chat, verb_run, verb_pull, verb_models, verb_config,
