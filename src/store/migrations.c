@@ -290,6 +290,58 @@ static const char vectors_down_pg[] =
     " LOOP EXECUTE 'DROP TABLE ' || t.name; END LOOP; END $$;" VECTORS_DOWN
     "DROP FUNCTION vectors_gone();";
 
+/* ---- 7: chunks ----------------------------------------------------------------------------- */
+
+/* `next` of a space only rises: an id is never given twice. The short columns come first, since a
+ * long text spills over pages. */
+#define CHUNKS(id_type, more)                                                                      \
+    "CREATE TABLE chunk_spaces ("                                                                  \
+    " collection_n BIGINT PRIMARY KEY,"                                                            \
+    " space BIGINT NOT NULL UNIQUE,"                                                               \
+    " next BIGINT NOT NULL);"                                                                      \
+    "CREATE TABLE chunks ("                                                                        \
+    " id " id_type " PRIMARY KEY,"                                                                 \
+    " file_id TEXT NOT NULL REFERENCES files (id) ON DELETE CASCADE,"                              \
+    " collection_n BIGINT NOT NULL,"                                                               \
+    " n BIGINT NOT NULL,"                                                                          \
+    " page_from BIGINT NOT NULL,"                                                                  \
+    " page_to BIGINT NOT NULL,"                                                                    \
+    " start_at BIGINT NOT NULL,"                                                                   \
+    " end_at BIGINT NOT NULL,"                                                                     \
+    " tokens BIGINT NOT NULL,"                                                                     \
+    " heading TEXT NOT NULL,"                                                                      \
+    " text TEXT NOT NULL" more ");"                                                                \
+    "CREATE UNIQUE INDEX chunks_file ON chunks (file_id, n);"
+
+/* A word in the heading counts twice. The larger hash makes fewer and larger segments. */
+/* clang-format off */
+static const char chunks_up[] =
+    CHUNKS("INTEGER", "")
+    "CREATE VIRTUAL TABLE chunks_text USING fts5 (heading, text, content='chunks',"
+    " content_rowid='id', tokenize='unicode61 remove_diacritics 2');"
+    "INSERT INTO chunks_text (chunks_text, rank) VALUES ('rank', 'bm25(2.0, 1.0)');"
+    "INSERT INTO chunks_text (chunks_text, rank) VALUES ('hashsize', 16777216);"
+    "CREATE TRIGGER chunks_text_add AFTER INSERT ON chunks BEGIN"
+    " INSERT INTO chunks_text (rowid, heading, text) VALUES (new.id, new.heading, new.text); END;"
+    "CREATE TRIGGER chunks_text_del AFTER DELETE ON chunks BEGIN"
+    " INSERT INTO chunks_text (chunks_text, rowid, heading, text)"
+    " VALUES ('delete', old.id, old.heading, old.text); END;";
+
+/* left(): a tsvector has at most 1 MiB. EXTERNAL: ranking reads many of them, and unpacking would
+ * take longer than that. */
+static const char chunks_up_pg[] =
+    CHUNKS("BIGINT",
+           ", words tsvector GENERATED ALWAYS AS (to_tsvector('simple', left(heading, 2000))"
+           " || to_tsvector('simple', left(heading, 2000))"
+           " || to_tsvector('simple', left(text, 200000))) STORED")
+    "ALTER TABLE chunks ALTER COLUMN words SET STORAGE EXTERNAL;"
+    "CREATE INDEX chunks_words ON chunks USING GIN (words);";
+/* clang-format on */
+
+static const char chunks_down[] = "DROP TABLE chunks_text;"
+                                  "DROP TABLE chunks; DROP TABLE chunk_spaces;";
+static const char chunks_down_pg[] = "DROP TABLE chunks; DROP TABLE chunk_spaces;";
+
 const struct migration migrations[] = {
     {.version = 1, .name = "accounts", .up = ACCOUNTS_UP, .down = ACCOUNTS_DOWN},
     {.version = 2,
@@ -317,6 +369,12 @@ const struct migration migrations[] = {
      .up_pg = vectors_up_pg,
      .down = vectors_down,
      .down_pg = vectors_down_pg},
+    {.version = 7,
+     .name = "chunks",
+     .up = chunks_up,
+     .up_pg = chunks_up_pg,
+     .down = chunks_down,
+     .down_pg = chunks_down_pg},
 };
 
 const size_t n_migrations = sizeof migrations / sizeof *migrations;
@@ -359,6 +417,10 @@ const struct table tables[] = {
     {"vector_sets", "n, model, dims, last_seq, removed, dropped, created_ms", "itiiiii", "n"},
     {"vector_files", "n, file_id, collection_n", "iti", "n"},
     {"vectors", "n, set_n, collection_n, file_n, chunk_id, embedding", "iiiiib", "n"},
+    {"chunk_spaces", "collection_n, space, next", "iii", "space"},
+    {"chunks",
+     "id, file_id, collection_n, n, page_from, page_to, start_at, end_at, tokens, heading, text",
+     "itiiiiiiitt", "id"},
 };
 
 const size_t n_tables = sizeof tables / sizeof *tables;
