@@ -119,8 +119,15 @@
     X(AIHUB_CLIENT_ID, "AIHUB_CLIENT_ID", STRING, "", 0, 0, "", "later", "Client id at that Keycloak server.") \
     X(AIHUB_CLIENT_SECRET, "AIHUB_CLIENT_SECRET", SECRET, "", 0, 0, "", "later", "Client secret at that Keycloak server.") \
     X(AIHUB_VERIFY_SSL, "AIHUB_VERIFY_SSL", BOOL, "true", 0, 0, "", "later", "Check the AI Hub's certificate. On by default, because a password is sent there; false only for a server of your own with a self-signed certificate.") \
-    X(CHUNK_SIZE, "CHUNK_SIZE", INT, "2000", 100, 1000000, "characters", "later", "Length of the pieces that files are cut into for retrieval.") \
-    X(CHUNK_OVERLAP, "CHUNK_OVERLAP", INT, "400", 0, 500000, "characters", "later", "How much neighbouring pieces share.") \
+    X(CHUNK_SIZE, "CHUNK_SIZE", INT, "2000", 100, 1000000, "", "retrieval", "Longest piece that files are cut into for searching, in characters or as HEARTH_CHUNK_UNIT says.") \
+    X(CHUNK_OVERLAP, "CHUNK_OVERLAP", INT, "400", 0, 500000, "", "retrieval", "How much neighbouring pieces may share; at most half of CHUNK_SIZE.") \
+    X(CHUNK_UNIT, "HEARTH_CHUNK_UNIT", STRING, "characters", 0, 0, "", "retrieval", "What CHUNK_SIZE and CHUNK_OVERLAP count: characters, or tokens (estimated).") \
+    X(RAG_RESULTS, "HEARTH_RAG_RESULTS", INT, "6", 1, 50, "", "retrieval", "Passages that an answer may use, if its model's context has room for them.") \
+    X(RAG_NEIGHBOURS, "HEARTH_RAG_NEIGHBOURS", INT, "1", 0, 5, "", "retrieval", "Pieces before and behind a found one that are shown to the model with it, if there is room.") \
+    X(RAG_VECTOR_WEIGHT, "HEARTH_RAG_VECTOR_WEIGHT", REAL, "1", 0, 100, "", "retrieval", "Weight of similar meaning in the order of what is found.") \
+    X(RAG_WORDS_WEIGHT, "HEARTH_RAG_WORDS_WEIGHT", REAL, "1", 0, 100, "", "retrieval", "Weight of equal words in that order.") \
+    X(RAG_RERANK, "HEARTH_RAG_RERANK", BOOL, "false", 0, 0, "", "retrieval", "Let the rerank model put what was found in order, where a request does not say it.") \
+    X(RAG_CONTEXT, "HEARTH_RAG_CONTEXT", INT, "0", 0, 1000000, "tokens", "retrieval", "Room for passages in a prompt; 0 is half of the model's context, at most 6000.") \
     X(VECTOR_STORE, "VECTOR_STORE", STRING, "auto", 0, 0, "", "vectors", "What finds similar chunks: sqlite (sqlite-vec in the SQLite file), hnsw (a graph in memory), pgvector, a chroma server; auto takes pgvector or sqlite, and hnsw for large sets and for a PostgreSQL without pgvector.") \
     X(HNSW_FROM, "HEARTH_HNSW_FROM", INT, "200000", 0, 1000000000, "chunks", "vectors", "With VECTOR_STORE=auto, collections of chunks this large are searched in memory.") \
     X(VECTORDB_PATH, "VECTORDB_PATH", PATH, "", 0, 0, "", "vectors", "Folder where the graph in memory is kept between starts; empty is `vectors` in the data folder.") \
@@ -154,6 +161,7 @@
     Z(LOG_LEVEL, "DEBUG, INFO, WARNING, ERROR, OFF")                                               \
     Z(CONTEXT_OVERFLOW, "stop, shift")                                                             \
     Z(VECTOR_STORE, "auto, sqlite, hnsw, pgvector, chroma")                                        \
+    Z(CHUNK_UNIT, "characters, tokens")                                                            \
     Z(LOG_FORMAT, "text, json")                                                                    \
     Z(AUTH, "auto, on, off")                                                                       \
     Z(REGISTRATION, "open, invited, closed")                                                       \

@@ -48,6 +48,11 @@ HT_MUST_CHECK enum err local_resolve_name(struct models *models, const char *def
                                           const char *name, struct model_info *out,
                                           struct error *error);
 
+/* The same for a kind of model; named models of another kind are ERR_UNSUPPORTED. */
+HT_MUST_CHECK enum err local_resolve_kind(struct models *models, const char *default_model,
+                                          const char *name, enum model_kind kind,
+                                          struct model_info *out, struct error *error);
+
 /* Loads in the background (preload); model "" = the default one. on_done may be NULL; it is called
  * once, on the delivery thread, if this returns OK. */
 HT_MUST_CHECK enum err local_load(struct provider *p, const char *model,

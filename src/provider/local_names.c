@@ -174,16 +174,25 @@ enum err local_resolve(struct provider *p, const char *name, bool embedding, str
     return names_resolve(l, name, embedding ? USE_EMBED : USE_GENERATE, out, error);
 }
 
-enum err local_resolve_name(struct models *models, const char *default_model, const char *name,
-                            struct model_info *out, struct error *error)
+enum err local_resolve_kind(struct models *models, const char *default_model, const char *name,
+                            enum model_kind kind, struct model_info *out, struct error *error)
 {
     char none[] = "";
     char *configured = xstrdup(default_model);
     struct local l = {.models = models,
-                      .default_model = configured,
-                      .default_embedding_model = none,
-                      .default_rerank_model = none};
-    enum err e = names_resolve(&l, name, USE_GENERATE, out, error);
+                      .default_model = kind == MODEL_CHAT ? configured : none,
+                      .default_embedding_model = kind == MODEL_EMBEDDING ? configured : none,
+                      .default_rerank_model = kind == MODEL_RERANK ? configured : none};
+    enum use use = kind == MODEL_EMBEDDING ? USE_EMBED
+                   : kind == MODEL_RERANK  ? USE_RERANK
+                                           : USE_GENERATE;
+    enum err e = names_resolve(&l, name, use, out, error);
     free(configured);
     return e;
+}
+
+enum err local_resolve_name(struct models *models, const char *default_model, const char *name,
+                            struct model_info *out, struct error *error)
+{
+    return local_resolve_kind(models, default_model, name, MODEL_CHAT, out, error);
 }
