@@ -17,6 +17,7 @@ struct chat *chat_new(const struct chat_params *params)
     struct chat *c = xcalloc(1, sizeof *c);
     c->provider = params->provider;
     c->pool = params->pool;
+    c->rag = params->rag;
     pthread_mutex_init(&c->lock, NULL);
     list_init(&c->turns);
     return c;
@@ -98,6 +99,7 @@ static struct turn *turn_new(struct chat *c, const struct chat_ask *ask, const s
     t->max_tokens = ask->max_tokens;
     t->priority = ask->priority;
     t->overflow = ask->overflow;
+    if (ask->use_rag && c->rag) t->wish = wish_new(ask);
     t->saved_ms = clock_mono_ms();
     pthread_mutex_init(&t->lock, NULL);
     list_init(&t->listeners);

@@ -15,6 +15,7 @@
 
 #include "base/thread.h"
 #include "provider/provider.h"
+#include "rag/rag.h"
 #include "store/store_conversation.h"
 
 struct chat;
@@ -22,6 +23,7 @@ struct chat;
 struct chat_params {
     struct provider *provider; /* borrowed, as the pool */
     struct pool *pool;
+    struct rag *rag; /* borrowed; NULL = no answers from files */
 };
 
 struct chat *chat_new(const struct chat_params *params);
@@ -42,6 +44,12 @@ struct chat_ask {
     struct sampling sampling;    /* without logit_bias */
     int32_t max_tokens, priority;
     enum overflow overflow;
+    /* Answers from files: passages are looked for and shown to the model. */
+    bool use_rag;
+    const char *const *file_ids; /* none = all that the user may see */
+    size_t n_files;
+    const char *const *collections;
+    size_t n_collections;
 };
 
 struct chat_ids {
@@ -66,6 +74,7 @@ HT_MUST_CHECK enum err chat_stop(struct chat *c, const char *user_id, const char
 /* X(id, word): data is a JSON object. */
 #define CHAT_EVENTS(X)                                                                             \
     X(META, "meta")           /* conversation_id, question_id, message_id, title */                \
+    X(SOURCES, "sources")     /* sources: what an answer from files may cite as [n] */             \
     X(QUEUED, "queued")       /* position, wait_ms */                                              \
     X(DELTA, "delta")         /* text */                                                           \
     X(REASONING, "reasoning") /* text */                                                           \

@@ -3,6 +3,7 @@
  *   chat.c     the table of turns: starting, stopping, listening
  *   turn.c     a turn's events: from the provider, to the listeners, into the store
  *   history.c  from a branch of messages to a gen_request
+ *   wish.c     answers from files: what was asked for, what was found
  *
  * The turn's lock guards its events, listeners and text; a leaf but for sinks. The table's lock
  * guards who is in the table; it is never taken while a turn's is held. */
@@ -16,7 +17,7 @@
 #include "base/list.h"
 #include "chat/chat.h"
 
-enum { CONTENT_MAX = 16 << 20, EVENT_MAX = 1 << 20 };
+enum { CONTENT_MAX = 16 << 20, EVENT_MAX = 4 << 20 };
 
 struct kept_event {
     enum chat_event_type type;
@@ -52,6 +53,7 @@ struct turn {
     size_t skipped;       /* messages left out in front, because the context was too short */
     size_t n_history;
     /* the provider's end, for the pool job that saves it */
+    struct wish *wish; /* NULL: not from files; the pool job's until the provider has the request */
     bool started;
     enum finish_reason finish;
     struct error error; /* code OK: it worked */
@@ -67,6 +69,7 @@ struct listening {
 struct chat {
     struct provider *provider;
     struct pool *pool;
+    struct rag *rag;
     pthread_mutex_t lock;
     struct list_node turns; /* oldest first */
 };
@@ -79,6 +82,27 @@ void turn_listen(struct turn *t, int64_t after, const struct chat_listener *l);
 /* On the pool: builds the request and gives it to the provider. Takes a reference. */
 void turn_submit(struct turn *t);
 void turn_stop(struct turn *t);
+
+/* The event `sources`, with this JSON array. */
+void turn_sources(struct turn *t, const char *json);
+
+/* wish.c: passages for an answer. */
+struct wish {
+    struct arena *arena; /* of all of it */
+    const char *const *file_ids, *const *collections;
+    size_t n_files, n_collections;
+    bool looked;
+    struct rag_source *sources;
+    size_t n;         /* that the model is shown; fewer than were told when they don't fit */
+    const char *json; /* of those that were told */
+};
+
+struct wish *wish_new(const struct chat_ask *ask);
+void wish_free(struct wish *w); /* NULL is fine */
+/* Looks for them, once, and tells the listeners. Waits for the provider: on rag's threads. */
+HT_MUST_CHECK enum err wish_look(struct turn *t, struct error *error);
+/* The prompt is too long: fewer or shorter ones. False: nothing is left to leave out. */
+bool wish_shrink(struct wish *w);
 
 /* history.c: from the store; *n is how many messages the branch has. `skip` of the oldest are left
  * out. */

@@ -38,9 +38,13 @@ static enum err fill_messages(const struct turn *t, struct gen_request *req,
     struct message *out = arena_calloc(req->arena, n + 1, sizeof *out);
     if (!out) return err_set(error, ERR_NOMEM, "the conversation is too long");
     size_t k = 0;
-    if (t->system_prompt)
-        out[k++] = (struct message){.role = ROLE_SYSTEM,
-                                    .content = arena_strdup(req->arena, t->system_prompt)};
+    const char *system =
+        t->wish            ? rag_prompt(t->system_prompt, t->wish->sources, t->wish->n, req->arena)
+        : t->system_prompt ? arena_strdup(req->arena, t->system_prompt)
+                           : NULL;
+    if (!system && (t->wish || t->system_prompt))
+        return err_set(error, ERR_NOMEM, "the conversation is too long");
+    if (system) out[k++] = (struct message){.role = ROLE_SYSTEM, .content = system};
     for (size_t i = skip; i < n; i++) {
         enum role role = role_of(all[i].role);
         if (!counts(&all[i])) continue;

@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "chat/chat_int.h"
 
-enum { SAVE_MS = 2000, META_MAX = 16 << 10 };
+enum { SAVE_MS = 2000, META_MAX = 4 << 20 };
 
 static const char *const words[] = {
 #define X(id, word) [CHAT_##id] = word,
@@ -31,6 +31,7 @@ void turn_unref(struct turn *t)
     free(t->system_prompt);
     free(t->model);
     free(t->adapter);
+    wish_free(t->wish);
     pthread_mutex_destroy(&t->lock);
     free(t);
 }
@@ -155,6 +156,16 @@ void turn_meta(struct turn *t, const char *title)
     end_data(t, CHAT_META, &data, &w);
 }
 
+void turn_sources(struct turn *t, const char *json)
+{
+    struct buf data;
+    struct jw w;
+    begin_data(&data, &w);
+    jw_key(&w, "sources");
+    jw_raw(&w, json, strlen(json));
+    end_data(t, CHAT_SOURCES, &data, &w);
+}
+
 static void tell_error(struct turn *t, const struct error *error)
 {
     struct buf data;
@@ -210,6 +221,10 @@ static void write_meta(const struct turn *t, enum store_message_status status, s
     jw_kint(&w, "cached_tokens", t->usage.cached_tokens);
     jw_kint(&w, "completion_tokens", t->usage.completion_tokens);
     jw_obj_end(&w);
+    if (t->wish && t->wish->json) {
+        jw_key(&w, "sources");
+        jw_raw(&w, t->wish->json, strlen(t->wish->json));
+    }
     if (status == STORE_FAILED) {
         jw_key(&w, "error");
         jw_obj(&w);
@@ -345,11 +360,15 @@ static void on_text(struct turn *t, const struct gen_event *ev)
     save_now_and_then(t);
 }
 
-/* The history is too long for the model: without the older half of it. */
+/* The prompt is too long for the model: without the older half of the history, then with less out
+ * of files. */
 static bool try_shorter(struct turn *t, const struct error *error)
 {
-    if (error->code != ERR_CONTEXT || t->started || t->n_history - t->skipped <= 1) return false;
-    t->skipped += (t->n_history - t->skipped) / 2;
+    if (error->code != ERR_CONTEXT || t->started) return false;
+    if (t->n_history - t->skipped > 1)
+        t->skipped += (t->n_history - t->skipped) / 2;
+    else if (!t->wish || !wish_shrink(t->wish))
+        return false;
     turn_submit(t);
     return true;
 }
@@ -396,6 +415,7 @@ static void submit(void *turn)
     bool stopped = t->stopped;
     pthread_mutex_unlock(&t->lock);
     enum err e = stopped ? err_set(&error, ERR_CANCELLED, "the answer was stopped") : OK;
+    if (!e && t->wish) e = wish_look(t, &error);
     if (!e) e = history_request(t, t->skipped, &t->n_history, &req, &error);
     atomic_fetch_add(&t->refs, 1); /* of on_event, given back with its last event */
     if (!e) e = provider_generate(t->chat->provider, req, on_event, t, &id, &error);
@@ -415,7 +435,8 @@ static void submit(void *turn)
 void turn_submit(struct turn *t)
 {
     atomic_fetch_add(&t->refs, 1);
-    enum err e = pool_submit(t->chat->pool, submit, t);
+    enum err e = t->wish && !t->wish->looked ? rag_submit(t->chat->rag, submit, t)
+                                             : pool_submit(t->chat->pool, submit, t);
     if (!e) return;
     err_set(&t->error, e, "%s",
             e == ERR_STOPPING ? "the hub is shutting down" : "the hub is busy; try again later");

@@ -35,7 +35,10 @@ struct call {
     struct arena *arena;
     struct buf *out;
     struct store_asker who;
+    const char *collection_name; /* NULL = the usual one */
     struct store_collection collection;
+    const char **ids; /* of what was added or was there */
+    size_t n_ids, cap_ids;
     size_t added, known, left_out;
     enum err failed; /* of a folder's file: the walk ends */
     struct error *error;
@@ -45,12 +48,12 @@ struct call {
  */
 
 /* The user of that name, else the oldest admin. */
-static enum err find_user(struct call *c, struct error *error)
+enum err cmd_find_user(struct store *s, const char *name, struct arena *a, struct store_asker *out,
+                       struct error *error)
 {
     struct store_user *users, *found = NULL;
     size_t n;
-    const char *name = cmd_opt(c->args, "user");
-    enum err e = store_user_list(c->store, c->arena, &users, &n, error);
+    enum err e = store_user_list(s, a, &users, &n, error);
     if (e) return e;
     for (size_t i = 0; i < n; i++) {
         bool fits = name ? str_ieq(users[i].username, name) : users[i].admin && !users[i].disabled;
@@ -63,14 +66,14 @@ static enum err find_user(struct call *c, struct error *error)
         return err_set(error, ERR_NOT_FOUND,
                        "files belong to somebody; make an account first: hearth users create NAME "
                        "--admin");
-    c->who = (struct store_asker){.user_id = found->id, .admin = found->admin};
+    *out = (struct store_asker){.user_id = found->id, .admin = found->admin};
     return OK;
 }
 
 static enum err find_collection(struct call *c, struct error *error)
 {
     char id[STORE_ID_MAX];
-    const char *name = cmd_opt(c->args, "collection"), *user = c->who.user_id;
+    const char *name = c->collection_name, *user = c->who.user_id;
     if (!name)
         return store_collection_default(c->store, user, files_collection(c->files), c->arena,
                                         &c->collection, error);
@@ -85,6 +88,20 @@ static enum err find_collection(struct call *c, struct error *error)
 
 /* ---- files ------------------------------------------------------------------------------------
  */
+
+static enum err keep_id(struct call *c, const char *id, struct error *error)
+{
+    if (c->n_ids == c->cap_ids) {
+        size_t cap = 2 * c->cap_ids + 16;
+        const char **bigger = arena_calloc(c->arena, cap, sizeof *bigger);
+        if (!bigger) return err_set(error, ERR_NOMEM, "no memory for so many files");
+        if (c->n_ids) memcpy(bigger, c->ids, c->n_ids * sizeof *bigger);
+        c->ids = bigger;
+        c->cap_ids = cap;
+    }
+    c->ids[c->n_ids] = arena_strdup(c->arena, id);
+    return c->ids[c->n_ids++] ? OK : err_set(error, ERR_NOMEM, "no memory for so many files");
+}
 
 static enum err add_file(struct call *c, const char *path, struct error *error)
 {
@@ -105,6 +122,7 @@ static enum err add_file(struct call *c, const char *path, struct error *error)
     if (!e && !added) buf_printf(c->out, "%s is there already (%s)\n", path, out.id);
     if (!e && added) c->added++;
     if (!e && !added) c->known++;
+    if (!e) e = keep_id(c, out.id, error);
     arena_free(a);
     return e;
 }
@@ -201,12 +219,36 @@ static enum err list_watched(struct call *c, struct error *error)
 static enum err add_all(struct call *c, struct error *error)
 {
     if (cmd_flag(c->args, "list")) return list_watched(c, error);
-    enum err e = find_user(c, error);
+    c->collection_name = cmd_opt(c->args, "collection");
+    enum err e = cmd_find_user(c->store, cmd_opt(c->args, "user"), c->arena, &c->who, error);
     for (size_t i = 0; !e && i < c->args->n_rest; i++) e = add_path(c, c->args->rest[i], error);
     if (c->added + c->known + c->left_out > 1)
         buf_printf(c->out, "%zu added, %zu there already, %zu left out\n", c->added, c->known,
                    c->left_out);
     files_wake(c->files, false);
+    return e;
+}
+
+enum err cmd_add_paths(struct store *s, struct files *files, const struct store_asker *who,
+                       const char *collection, const char *const *paths, size_t n_paths,
+                       struct arena *a, const char ***ids, size_t *n_ids, struct error *error)
+{
+    struct buf said; /* nobody reads it */
+    const struct cmd_args none = {0};
+    struct call c = {.args = &none,
+                     .store = s,
+                     .files = files,
+                     .arena = a,
+                     .out = &said,
+                     .who = *who,
+                     .collection_name = collection};
+    enum err e = OK;
+    buf_init(&said, TEXT_MAX);
+    for (size_t i = 0; !e && i < n_paths; i++) e = add_path(&c, paths[i], error);
+    buf_free(&said);
+    files_wake(files, false);
+    *ids = c.ids;
+    *n_ids = c.n_ids;
     return e;
 }
 

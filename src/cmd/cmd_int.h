@@ -76,7 +76,7 @@ extern const size_t cmd_n_config_options;
 bool cmd_option_table(const struct cmd_verb *verb, size_t i, const struct cmd_option **table,
                       size_t *n);
 
-extern const struct cmd_verb verb_extract;
+extern const struct cmd_verb verb_ask, verb_extract;
 extern const struct cmd_verb verb_ps, verb_top, verb_backup, verb_restore, verb_explain, verb_load,
     verb_unload;
 extern const struct cmd_verb verb_serve, verb_chat, verb_run, verb_pull, verb_models, verb_config,
@@ -160,6 +160,18 @@ HT_MUST_CHECK enum err cmd_refuse_running_hub(const char *data_dir, struct error
 struct files;
 HT_MUST_CHECK enum err cmd_open_files(const struct config *config, struct files **out,
                                       struct error *error);
+
+/* The user of that name (NULL: the oldest admin), for verbs that work on the database. */
+struct arena;
+struct store_asker;
+HT_MUST_CHECK enum err cmd_find_user(struct store *s, const char *name, struct arena *a,
+                                     struct store_asker *out, struct error *error);
+/* Adds files and folders of this machine for `who` to their collection of that name (NULL = the
+ * usual one). *ids: those of the files, of those that were there already, too. */
+HT_MUST_CHECK enum err cmd_add_paths(struct store *s, struct files *files,
+                                     const struct store_asker *who, const char *collection,
+                                     const char *const *paths, size_t n_paths, struct arena *a,
+                                     const char ***ids, size_t *n_ids, struct error *error);
 
 /* hub_default_model, with an error that helps the person at this machine: whole paths, and what to
  * do when not even the built-in models are there. */

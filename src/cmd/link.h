@@ -41,6 +41,9 @@ struct link {
 HT_MUST_CHECK enum err link_open_remote(const struct config *config, const char *url,
                                         struct link **out, struct error *error);
 
+/* Another key than the configuration's; of remote links. */
+void link_authorize(struct link *link, const char *key);
+
 /* Builds a hub in this process; the default model starts loading. config is borrowed. The errors
  * are those of hub_open, and ERR_NO_MODEL, ERR_MODEL_FILE, ... of its default model. */
 HT_MUST_CHECK enum err link_open_local(const struct config *config, struct link **out,

@@ -89,14 +89,21 @@ static const struct link_ops remote_ops = {
 };
 
 /* The key as a header line; NULL: there is none. */
-static char *make_authorization(const struct config *config)
+static char *make_authorization(const char *key)
 {
-    const char *key = config_str(config, CONFIG_API_KEY);
     size_t size = strlen(key) + sizeof("Authorization: Bearer ");
     if (!*key) return NULL;
     char *line = xmalloc(size);
     str_printf(line, size, "Authorization: Bearer %s", key);
     return line;
+}
+
+void link_authorize(struct link *link, const char *key)
+{
+    struct remote *remote = (struct remote *)link;
+    ht_assert(link->ops == &remote_ops);
+    free(remote->authorization);
+    remote->authorization = make_authorization(key);
 }
 
 enum err link_open_remote(const struct config *config, const char *url, struct link **out,
@@ -120,7 +127,7 @@ enum err link_open_remote(const struct config *config, const char *url, struct l
         free(remote);
         return err;
     }
-    remote->authorization = make_authorization(config);
+    remote->authorization = make_authorization(config_str(config, CONFIG_API_KEY));
     *out = &remote->link;
     return OK;
 }

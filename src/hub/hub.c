@@ -44,7 +44,7 @@ static void models_changed(void *hub)
 }
 
 /* What callers see of the provider. */
-static void open_face(struct hub *h)
+static enum err open_face(struct hub *h, struct error *error)
 {
     h->health_view = snapshot_new(h->timers, HEALTH_AGE_MS, HEALTH_PATIENCE_MS);
     h->models_view = snapshot_new(h->timers, MODELS_AGE_MS, MODELS_PATIENCE_MS);
@@ -53,8 +53,13 @@ static void open_face(struct hub *h)
     h->provider = recorder_provider(h->recorder);
     struct recorder_meter meter = {accounts_meter_begin, accounts_meter_end, h->accounts};
     recorder_set_meter(h->recorder, &meter);
-    struct chat_params chat = {.provider = h->provider, .pool = h->pool};
+    struct rag_params rag = {.config = h->config, .provider = h->provider, .models = h->models};
+    enum err e = rag_new(&rag, &h->rag, error);
+    if (e) return e;
+    work_use_rag(h->work, h->rag);
+    struct chat_params chat = {.provider = h->provider, .pool = h->pool, .rag = h->rag};
     h->chat = chat_new(&chat);
+    return OK;
 }
 
 /* What both kinds of hub have. */
@@ -93,7 +98,7 @@ enum err hub_open_with_engine(const struct config *config, struct engine *engine
     e = stack_open(config, engine, h->models, h->pool, NULL, &h->stack, error);
     h->local = h->stack.local;
     h->sched = h->stack.sched;
-    if (!e) open_face(h);
+    if (!e) e = open_face(h, error);
     if (!e) e = stack_preload(config, &h->stack, error);
     if (e)
         hub_close(h, 0);
@@ -120,7 +125,7 @@ enum err hub_open(const struct config *config, struct hub **out, struct error *e
                                    .preload = config_bool(config, CONFIG_PRELOAD)};
     e = worker_open(&params, &h->worker, error);
     h->local = h->worker;
-    if (!e) open_face(h);
+    if (!e) e = open_face(h, error);
     if (e)
         hub_close(h, 0);
     else
@@ -135,8 +140,10 @@ void hub_close(struct hub *h, int64_t grace_ms)
     stack_stop(&h->stack, grace_ms);
     if (h->worker) worker_stop(h->worker, grace_ms);
     accounts_stop(h->accounts);
+    rag_stop(h->rag);
     pool_free(h->pool); /* its jobs may still call the provider, which refuses */
     work_free(h->work); /* so may they, whom the provider's refusal ends */
+    rag_free(h->rag);
     chat_free(h->chat);
     stack_close(&h->stack);
     provider_close(h->worker, 0);

@@ -18,6 +18,7 @@
 #include "provider/provider.h"
 #include "provider/recorder.h"
 #include "provider/stack.h"
+#include "rag/rag.h"
 #include "worker/worker.h"
 
 struct hub {
@@ -32,6 +33,7 @@ struct hub {
     struct provider *worker; /* a process of its own; NULL with HEARTH_IN_PROCESS */
     struct stack stack;      /* with HEARTH_IN_PROCESS */
     struct sched *sched;     /* that of the stack, else NULL */
+    struct rag *rag;         /* answers from files */
     struct chat *chat;
     struct files *files;       /* what people upload */
     struct jobs *jobs;         /* background work */

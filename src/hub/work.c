@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "rag/index.h"
 
 struct work {
     const struct config *config;
@@ -38,6 +39,11 @@ static enum err may_store(void *ctx, struct store *s, const char *user_id, int64
     if (!quota) return OK;
     enum err e = store_file_usage(s, user_id, &there, error);
     return e ? e : quota_storage(quota, user_id, there.bytes, more, error);
+}
+
+void work_use_rag(struct work *w, struct rag *rag)
+{
+    index_register(rag, w->jobs, w->files);
 }
 
 /* Somebody else has added or cancelled something. */

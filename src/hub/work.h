@@ -10,6 +10,7 @@
 #include "files/watch.h"
 #include "hub/accounts.h"
 #include "jobs/jobs.h"
+#include "rag/rag.h"
 
 struct work;
 
@@ -18,6 +19,8 @@ HT_MUST_CHECK enum err work_new(const struct config *config, struct accounts *ac
                                 struct work **out, struct error *error);
 struct files *work_files(struct work *w);
 struct jobs *work_jobs(struct work *w);
+/* Registers what makes files searchable; before work_start. rag is borrowed. */
+void work_use_rag(struct work *w, struct rag *rag);
 /* After the kinds of jobs were registered. */
 HT_MUST_CHECK enum err work_start(struct work *w, struct error *error);
 void work_stop(struct work *w); /* takes no more; returns at once; NULL is fine */

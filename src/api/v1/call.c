@@ -82,6 +82,26 @@ enum err v1_query_int(struct v1_call *c, const char *name, int64_t min, int64_t 
                          name, (long long)min, (long long)max, text);
 }
 
+enum err v1_strings(struct v1_call *c, const json_t *array, const char *ptr, size_t max,
+                    const char *const **out, size_t *n)
+{
+    size_t size = json_array_size(array);
+    *n = 0;
+    if (size > max)
+        return err_set_param(&c->error, ERR_INVALID, ptr, "%s: at most %zu, got %zu", ptr, max,
+                             size);
+    const char **list = arena_calloc(c->arena, size + 1, sizeof *list);
+    if (!list) return err_set(&c->error, ERR_NOMEM, "no memory for a list");
+    for (size_t i = 0; i < size; i++) {
+        list[i] = json_string_value(json_array_get(array, i));
+        if (!list[i] || !*list[i])
+            return err_set_param(&c->error, ERR_INVALID, ptr, "%s/%zu: must be a text", ptr, i);
+    }
+    *out = list;
+    *n = size;
+    return OK;
+}
+
 void v1_put_time(struct jw *w, const char *key, int64_t ms)
 {
     char text[32];

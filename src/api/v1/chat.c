@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "chat/chat.h"
 #include "hub/hub.h"
+#include "store/store_chunk.h"
 
 enum { NOT_SAID = INT32_MIN, EVENT_HEAD = 96, TEXT_MAX = 32 << 20 };
 
@@ -22,7 +23,8 @@ struct form {
         *adapter, *overflow;
     double temperature, top_p;
     int64_t max_tokens, priority, seed;
-    bool regenerate;
+    bool regenerate, use_rag;
+    const json_t *file_ids, *collections;
 };
 
 #define AT(member) offsetof(struct form, member)
@@ -33,6 +35,9 @@ static const struct field chat_fields[] = {
     {"conversation_id", FIELD_STR, 0, 0, 0, NULL, "The conversation to go on with; absent begins one, an id that is not there makes it.", AT(conversation_id)},
     {"parent_id", FIELD_STR, 0, 0, 0, NULL, "The message that this one follows, for another branch (editing); absent: the last one shown.", AT(parent_id)},
     {"regenerate", FIELD_BOOL, 0, 0, 0, NULL, "Answer the last question (or the one at parent_id) again, beside the answer there is.", AT(regenerate)},
+    {"use_rag", FIELD_BOOL, 0, 0, 0, NULL, "Answer from the user's files, with sources that the answer cites as [n].", AT(use_rag)},
+    {"file_ids", FIELD_ARR, 0, 0, 0, "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}", "Answer from these files (use_rag is then true unless it is said to be false).", AT(file_ids)},
+    {"collections", FIELD_ARR, 0, 0, 0, "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}", "Answer from the files in these collections, by id or name; the same.", AT(collections)},
     {"model_source", FIELD_STR, 0, 0, 0, "{\"type\":\"string\",\"enum\":[\"local\"]}", "Who answers; local is the only one so far.", AT(model_source)},
     {"model", FIELD_STR, 0, 0, 0, NULL, "Absent: the default model.", AT(model)},
     {"adapter", FIELD_STR, 0, 0, 0, NULL, "LoRA adapter; base is none.", AT(adapter)},
@@ -84,6 +89,22 @@ static enum err check_form(struct v1_call *c, const struct form *f)
     return OK;
 }
 
+/* Names are checked here, so that a wrong one is a 404 and not the end of a stream. */
+static enum err read_files(struct v1_call *c, const struct form *f, struct chat_ask *ask)
+{
+    struct store_scope scope;
+    enum err e =
+        v1_strings(c, f->file_ids, "/file_ids", STORE_SCOPE_MAX, &ask->file_ids, &ask->n_files);
+    if (!e)
+        e = v1_strings(c, f->collections, "/collections", STORE_SCOPE_MAX, &ask->collections,
+                       &ask->n_collections);
+    bool said = json_object_get(c->body, "use_rag") != NULL;
+    ask->use_rag = said ? f->use_rag : ask->n_files || ask->n_collections;
+    if (e || !ask->use_rag) return e;
+    return store_chunk_scope(c->store, c->who.user_id, ask->collections, ask->n_collections,
+                             ask->file_ids, ask->n_files, c->arena, &scope, &c->error);
+}
+
 static enum err read_ask(struct v1_call *c, struct chat_ask *ask)
 {
     const struct config *config = c->hub->config;
@@ -113,6 +134,7 @@ static enum err read_ask(struct v1_call *c, struct chat_ask *ask)
                                       .seed = f.seed == NOT_SAID ? SEED_RANDOM : (uint32_t)f.seed};
     if (!e) e = read_priority(c, &f, &ask->priority);
     if (!e) e = read_overflow(c, f.overflow, &ask->overflow);
+    if (!e) e = read_files(c, &f, ask);
     return e;
 }
 
@@ -220,6 +242,22 @@ static void end_event(struct replay *r)
     buf_puts(r->out, "\n\n");
 }
 
+static void put_kept_sources(struct replay *r, const struct store_message *m)
+{
+    struct error error;
+    json_t *meta = NULL;
+    if (json_parse(m->meta, strlen(m->meta), &meta, &error)) return; /* our own writer's: never */
+    const json_t *sources = json_object_get(meta, "sources");
+    char *text = sources ? json_dumps(sources, JSON_COMPACT) : NULL;
+    if (text) {
+        begin_event(r, "sources", 0);
+        v1_put_json(&r->w, "sources", text);
+        end_event(r);
+    }
+    free(text);
+    json_decref(meta);
+}
+
 /* What of the text lies behind `at`, of which `before` bytes are other text. */
 static void put_rest(struct replay *r, const char *word, const char *text, size_t before)
 {
@@ -288,6 +326,7 @@ static enum err replay(struct v1_call *c, const char *answer_id, struct place af
         jw_kstr(&r.w, "message_id", m.id);
         if (reset) jw_kbool(&r.w, "reset", true);
         end_event(&r);
+        put_kept_sources(&r, &m);
     }
     if (m.reasoning) put_rest(&r, "reasoning", m.reasoning, 0);
     put_rest(&r, "delta", m.content, reasoning);
@@ -320,7 +359,7 @@ struct waiting {
     char user_id[STORE_ID_MAX];
     struct chat_ids ids;
     struct buf content, reasoning;
-    json_t *usage, *done, *error;
+    json_t *usage, *done, *error, *sources;
 };
 
 static void collect(void *ctx, const struct chat_event *ev)
@@ -330,10 +369,11 @@ static void collect(void *ctx, const struct chat_event *ev)
     struct error error;
     if (ev->type == CHAT_QUEUED || ev->type == CHAT_META) return;
     if (json_parse(ev->data, ev->len, &data, &error)) return; /* our own writer's: never */
-    json_t **place = ev->type == CHAT_USAGE   ? &w->usage
-                     : ev->type == CHAT_DONE  ? &w->done
-                     : ev->type == CHAT_ERROR ? &w->error
-                                              : NULL;
+    json_t **place = ev->type == CHAT_USAGE     ? &w->usage
+                     : ev->type == CHAT_DONE    ? &w->done
+                     : ev->type == CHAT_ERROR   ? &w->error
+                     : ev->type == CHAT_SOURCES ? &w->sources
+                                                : NULL;
     const char *text = json_string_value(json_object_get(data, "text"));
     if (text) buf_puts(ev->type == CHAT_DELTA ? &w->content : &w->reasoning, text);
     if (place)
@@ -360,7 +400,11 @@ static void put_answer(const struct waiting *w, struct buf *out)
     jw_kstr(&j, "model", json_string_value(json_object_get(w->usage, "model")));
     jw_kstr(&j, "finish_reason", json_string_value(json_object_get(w->done, "finish_reason")));
     v1_put_json(&j, "usage", usage ? usage : "{}");
+    char *sources =
+        w->sources ? json_dumps(json_object_get(w->sources, "sources"), JSON_COMPACT) : NULL;
+    if (sources) v1_put_json(&j, "sources", sources);
     jw_obj_end(&j);
+    free(sources);
     free(usage);
 }
 
@@ -393,6 +437,7 @@ static void answer_whole(void *ctx)
     json_decref(w->usage);
     json_decref(w->done);
     json_decref(w->error);
+    json_decref(w->sources);
     free(w->request_id);
     free(w);
 }
@@ -447,7 +492,7 @@ static void stop(struct hub *hub, const struct http_request *req, struct sink *s
 /* clang-format off */
 const struct route v1_chat_routes[] = {
     {HTTP_POST, "/api/v1/chat", chat_whole, 0, "Chat", "Say something in a conversation and get the whole answer", "ChatTurn", "ChatTurnAnswer"},
-    {HTTP_POST, "/api/v1/chat/stream", chat_stream, ROUTE_STREAM, "Chat", "The same as events: meta, queued, delta, reasoning, usage, done, error", "ChatTurn", NULL},
+    {HTTP_POST, "/api/v1/chat/stream", chat_stream, ROUTE_STREAM, "Chat", "The same as events: meta, sources, queued, delta, reasoning, usage, done, error", "ChatTurn", NULL},
     {HTTP_GET, "/api/v1/chat/stream/{id}", resume, ROUTE_STREAM, "Chat", "Go on with the stream of an answer behind Last-Event-ID", NULL, NULL},
     {HTTP_POST, "/api/v1/chat/{id}/stop", stop, 0, "Chat", "End an answer that is being made; what there is stays", NULL, NULL},
     {.path = NULL}};
@@ -458,7 +503,8 @@ static const struct field answer_fields[] = {
     W("message", OBJ, "role, content, and reasoning of a model that thinks."),
     W("response", STR, "The content once more, for clients that look for it here."),
     W("model", STR, "The model that answered."), W("finish_reason", STR, "stop, length or cancelled."),
-    W("usage", OBJ, "prompt_tokens, cached_tokens, completion_tokens, model."), {.name = NULL}};
+    W("usage", OBJ, "prompt_tokens, cached_tokens, completion_tokens, model."),
+    {"sources", FIELD_ARR, 0, 0, 0, NULL, "Of an answer from files: what it cites as [n], as in SearchAnswer.", FIELD_NOWHERE}, {.name = NULL}};
 /* clang-format on */
 
 const struct schema v1_chat_schemas[] = {
