@@ -65,6 +65,7 @@ const rows = {
   'POST /api/v1/chat/stream': ['user', 'chat', { message: 'hi', max_tokens: 1 }],
   'GET /api/v1/chat/stream/{id}': ['owned', 'chat'],
   'POST /api/v1/chat/{id}/stop': ['owned', 'chat', {}],
+  'POST /api/v1/search': ['user', 'files', { query: 'x' }],
   'GET /api/v1/jobs': ['user', 'jobs'],
   'GET /api/v1/jobs/{id}': ['owned', 'jobs'],
   'POST /api/v1/jobs/{id}/cancel': ['owned', 'jobs', {}],
