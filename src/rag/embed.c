@@ -17,7 +17,7 @@
 
 enum {
     CTX_DEFAULT = 512,
-    CTX_LEAST = 16,
+    CTX_LEAST = SPLIT_SIZE_MIN,
     ASK_MS = 100,    /* how often `cancelled` is asked */
     SHORTER_MAX = 6, /* times that the parts are made half as long */
     SPECIAL = 8,     /* tokens that the model adds around a text */

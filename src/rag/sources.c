@@ -1,5 +1,6 @@
 /* From chunks in order to sources: not all out of one file, each with what stands around it, as
- * much as the budget allows. Chunks of a file that touch or overlap become one source. */
+ * much as the budget allows. Where neighbours are shown, chunks of a file that touch become one
+ * source, since they would say the same twice. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,7 +8,10 @@
 #include "rag/rag_int.h"
 #include "rag/split.h"
 
-enum { FILE_SHARE = 2 /* a file gets at most half of the places while others want them */ };
+enum {
+    FILE_SHARE = 2, /* a file gets at most half of the places while others want them */
+    SPAN_MAX = 5,   /* chunks of one source, before their neighbours */
+};
 
 /* A run of chunks of one file. */
 struct span {
@@ -34,11 +38,12 @@ static const struct store_chunk_found *find(const struct store_chunk_found *foun
     return NULL;
 }
 
-static size_t of_file(const struct making *m, const char *file_id)
+/* How many of the chosen ones are this file's. */
+static size_t of_file(const struct store_chunk_found *const *chosen, size_t n, const char *file_id)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < m->n_spans; i++) n += str_eq(m->spans[i].found->file_id, file_id);
-    return n;
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) count += str_eq(chosen[i]->file_id, file_id);
+    return count;
 }
 
 /* Next to one that is there already: they are shown together, at the better one's place. */
@@ -48,6 +53,7 @@ static bool joins(struct making *m, const struct store_chunk_found *f)
         struct span *s = &m->spans[i];
         if (!str_eq(s->found->file_id, f->file_id)) continue;
         if (f->chunk.n < s->from - 1 || f->chunk.n > s->to + 1) continue;
+        if (s->to - s->from + 1 >= SPAN_MAX) continue;
         if (f->chunk.n < s->from) s->from = f->chunk.n;
         if (f->chunk.n > s->to) s->to = f->chunk.n;
         return true;
@@ -61,13 +67,15 @@ static void choose(struct making *m, const struct candidate *c, size_t n_c,
 {
     size_t limit = (size_t)(m->k + FILE_SHARE - 1) / FILE_SHARE, taken = 0;
     bool *used = arena_calloc(m->a, n_c + 1, sizeof *used);
-    for (int round = 0; used && round < 2; round++)
+    const struct store_chunk_found **chosen = arena_calloc(m->a, n_c + 1, sizeof *chosen);
+    for (int round = 0; used && chosen && round < 2; round++)
         for (size_t i = 0; i < n_c && taken < (size_t)m->k; i++) {
             const struct store_chunk_found *f = find(found, n_found, c[i].id);
-            if (used[i] || !f || (round == 0 && of_file(m, f->file_id) >= limit)) continue;
+            if (used[i] || !f) continue;
+            if (round == 0 && of_file(chosen, taken, f->file_id) >= limit) continue;
             used[i] = true;
-            taken++;
-            if (joins(m, f)) continue;
+            chosen[taken++] = f;
+            if (m->neighbours && joins(m, f)) continue;
             m->spans[m->n_spans++] = (struct span){f, f->chunk.n, f->chunk.n, c[i].score};
         }
 }
@@ -75,6 +83,7 @@ static void choose(struct making *m, const struct candidate *c, size_t n_c,
 /* Spans that neighbours or a late chunk between them brought together are one. */
 static void widen(struct making *m)
 {
+    if (!m->neighbours) return;
     for (size_t i = 0; i < m->n_spans; i++) {
         m->spans[i].from -= m->neighbours;
         m->spans[i].to += m->neighbours;
