@@ -53,7 +53,10 @@ static inline void both_start_pg(void)
 
 static inline struct store *both_open(bool migrate)
 {
-    struct store_params params = {.url = both_url, .connections = 8, .migrate = migrate};
+    struct store_params params = {.url = both_url,
+                                  .connections = 8,
+                                  .migrate = migrate,
+                                  .vec_extension = HEARTH_BINARY_DIR "/lib/hearth/vec0.so"};
     struct store *s = NULL;
     if (store_open(&params, &s, &why)) fail_msg("store_open: %s", why.msg);
     return s;

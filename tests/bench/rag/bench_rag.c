@@ -1,0 +1,241 @@
+/* How fast plain text becomes searchable: the splitter alone, and whole files through split, full
+ * text and vectors on SQLite, with a provider that gives vectors at once. Then what searches take
+ * in all of it. usage: bench_rag [MB of text] [dims] [files] */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "extract/extract.h"
+#include "models/models.h"
+#include "rag/index.h"
+#include "rag/split.h"
+#include "store/store_chunk.h"
+#include "store/store_user.h"
+#include "support/words_provider.h"
+
+enum { SEARCHES = 200, WORDS = 20000 };
+
+static struct error why;
+static struct store *store;
+static char folder[64];
+
+static void must(enum err e, const char *what)
+{
+    if (!e) return;
+    fprintf(stderr, "%s: %s\n", what, why.msg);
+    exit(1);
+}
+
+/* Words as often as in a language (the n-th most common one 1/n as often as the first). */
+static void make_words(char list[WORDS][16])
+{
+    static const char *const parts[] = {"ka", "lo",  "mer", "tin", "sa", "vo",  "ri", "den",
+                                        "pu", "hal", "gro", "ne",  "fi", "tas", "wu", "bel"};
+    for (size_t i = 0; i < WORDS; i++) {
+        size_t n = i;
+        list[i][0] = '\0';
+        do {
+            strncat(list[i], parts[n % 16], 15 - strlen(list[i]));
+            n /= 16;
+        } while (n);
+    }
+}
+
+static uint64_t seed = 1;
+
+static double random_share(void)
+{
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    return (double)(seed >> 11) / (double)(1ull << 53);
+}
+
+static size_t random_word(void)
+{
+    double x = random_share();
+    return (size_t)(x * x * x * WORDS);
+}
+
+static void make_text(struct buf *out, size_t size, char list[WORDS][16])
+{
+    int n = 0;
+    while (out->len < size) {
+        if (n % 900 == 0) buf_printf(out, "\n\n# Section %s\n\n", list[random_word()]);
+        buf_puts(out, list[random_word()]);
+        n++;
+        buf_puts(out, n % 14 == 0 ? ". " : n % 90 == 0 ? "\n\n" : " ");
+    }
+}
+
+static bool count(void *ctx, const struct split_chunk *c)
+{
+    (void)c;
+    ++*(size_t *)ctx;
+    return true;
+}
+
+static void bench_split(const struct buf *text)
+{
+    struct split_params params = {.size = 2000, .overlap = 400};
+    double best = 0;
+    size_t n = 0;
+    for (int i = 0; i < 5; i++) {
+        n = 0;
+        int64_t from = clock_mono_ns();
+        must(split_text(text->data, text->len, NULL, 0, &params, count, &n, &why), "split_text");
+        double rate = (double)text->len / 1e6 / ((double)(clock_mono_ns() - from) / 1e9);
+        if (rate > best) best = rate;
+    }
+    printf("splitting alone                  %8.0f MB/s  (%zu chunks; wanted: 200 or more)\n", best,
+           n);
+}
+
+static enum err open_it(void *ctx, struct store **out, struct error *error)
+{
+    (void)ctx;
+    (void)error;
+    *out = store;
+    return OK;
+}
+
+static void add_file(struct files *files, const char *user, const struct buf *text, size_t from,
+                     size_t len)
+{
+    char name[32];
+    struct spool *spool;
+    struct store_file f;
+    bool added;
+    struct arena *a = arena_new(1 << 20);
+    str_printf(name, sizeof name, "%zu.txt", from);
+    struct files_new new = {.who = {.user_id = user}, .name = name};
+    must(files_spool(files, 0, &spool, &why), "files_spool");
+    must(spool_write(spool, text->data + from, len, &why), "spool_write");
+    must(spool_finish(spool, &why), "spool_finish");
+    must(files_add(files, store, &new, spool, a, &f, &added, &why), "files_add");
+    spool_free(spool);
+    arena_free(a);
+}
+
+static bool all_ready(const char *user, size_t n)
+{
+    struct store_file *list;
+    size_t found = 0, ready = 0;
+    struct arena *a = arena_new(16 << 20);
+    struct store_file_page page = {.status = -1, .limit = STORE_FILE_PAGE_MAX};
+    must(store_file_list(store, user, &page, a, &list, &found, &why), "store_file_list");
+    for (size_t i = 0; i < found; i++) {
+        ready += list[i].status == STORE_FILE_READY;
+        if (list[i].status != STORE_FILE_FAILED) continue;
+        fprintf(stderr, "%s: %s\n", list[i].name, list[i].error);
+        exit(1);
+    }
+    arena_free(a);
+    return ready == n;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void bench_search(struct rag *rag, const char *user, enum rag_mode mode,
+                         char list[WORDS][16])
+{
+    static double ms[SEARCHES];
+    for (size_t i = 0; i < SEARCHES; i++) {
+        char text[160];
+        struct rag_source *sources;
+        size_t n;
+        struct arena *a = arena_new(64 << 20);
+        str_printf(text, sizeof text, "what is %s in %s and %s of the %s", list[random_word()],
+                   list[random_word()], list[random_word()], list[random_word()]);
+        struct rag_query q = {.store = store, .user_id = user, .text = text, .k = 10, .mode = mode};
+        int64_t from = clock_mono_ns();
+        must(rag_search(rag, &q, a, &sources, &n, &why), "rag_search");
+        ms[i] = (double)(clock_mono_ns() - from) / 1e6;
+        arena_free(a);
+    }
+    qsort(ms, SEARCHES, sizeof *ms, by_value);
+    printf("search, %-7s                  median %6.2f ms   p95 %6.2f ms\n", rag_mode_word(mode),
+           ms[SEARCHES / 2], ms[SEARCHES * 95 / 100]);
+}
+
+static void bench_files(const struct buf *text, size_t n_files, int32_t dims, char list[WORDS][16])
+{
+    struct words_provider words;
+    struct config *config;
+    struct models *models;
+    struct rag *rag;
+    char path[96], user[37];
+    words_open(&words, dims);
+    words.blank = true;
+    struct config_override set[] = {
+        {CONFIG_DATA_DIR, folder}, {CONFIG_MODELS_DIR, folder}, {CONFIG_VECTORDB_PATH, folder}};
+    must(config_from(set, 3, &config, &why), "config");
+    must(models_open(folder, HEARTH_SOURCE_DIR "/models", &models, &why), "models");
+    struct rag_params params = {.config = config, .provider = &words.base, .models = models};
+    must(rag_new(&params, &rag, &why), "rag_new");
+    str_printf(path, sizeof path, "%s/files", folder);
+    struct files_params fp = {.dir = path, .max_bytes = 1 << 30, .collection = "documents"};
+    struct files *files = files_new(&fp);
+    struct jobs_params jp = {.open = open_it, .threads = 2};
+    struct jobs *jobs = jobs_new(&jp);
+    files_set_jobs(files, jobs);
+    index_register(rag, jobs, files);
+    id_uuid4(user);
+    struct store_user_new u = {.id = user, .username = "ada", .password_hash = "none"};
+    must(store_user_create(store, &u, &why), "user");
+    size_t each = text->len / n_files;
+    for (size_t i = 0; i < n_files; i++) add_file(files, user, text, i * each, each);
+    int64_t from = clock_mono_ns();
+    must(jobs_start(jobs, true, &why), "jobs_start");
+    while (!all_ready(user, n_files)) usleep(20000);
+    double s = (double)(clock_mono_ns() - from) / 1e9;
+    printf(
+        "%2zu files of %.1f MB, %4d numbers  %8.1f MB/s  (%.1f s, %d chunks; wanted: 8 or more)\n",
+        n_files, (double)each / 1e6, dims, (double)(each * n_files) / 1e6 / s, s,
+        atomic_load(&words.inputs));
+    words.blank = false;
+    for (int mode = 0; mode < RAG_MODE_COUNT; mode++)
+        bench_search(rag, user, (enum rag_mode)mode, list);
+    jobs_stop(jobs);
+    rag_stop(rag);
+    jobs_free(jobs);
+    rag_free(rag);
+    files_free(files);
+    models_free(models);
+    config_free(config);
+}
+
+int main(int argc, char **argv)
+{
+    static char list[WORDS][16];
+    struct buf text;
+    if (extract_is_child()) return extract_main();
+    size_t mb = argc > 1 ? (size_t)strtoul(argv[1], NULL, 10) : 40;
+    int32_t dims = argc > 2 ? (int32_t)strtol(argv[2], NULL, 10) : 256;
+    size_t n_files = argc > 3 ? (size_t)strtoul(argv[3], NULL, 10) : 4;
+    char url[96], command[160];
+    str_copy(folder, sizeof folder, "/tmp/hearth-bench-rag-XXXXXX");
+    if (!mb || dims < 1 || !n_files || !mkdtemp(folder)) return 2;
+    (void)log_open(LOG_WARN, false, NULL, &why);
+    buf_init(&text, (mb + 1) << 20);
+    make_words(list);
+    make_text(&text, mb * 1000000, list);
+    bench_split(&text);
+    str_printf(url, sizeof url, "%s/hearth.db", folder);
+    struct store_params params = {
+        .url = url, .migrate = true, .vec_extension = HEARTH_BINARY_DIR "/lib/hearth/vec0.so"};
+    must(store_open(&params, &store, &why), "store_open");
+    bench_files(&text, n_files, dims, list);
+    store_close(store);
+    buf_free(&text);
+    str_printf(command, sizeof command, "rm -rf '%s'", folder);
+    return system(command) == 0 ? 0 : 1;
+}
