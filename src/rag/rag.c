@@ -96,7 +96,7 @@ static void fingerprint(const struct model_info *m, char dst[FINGERPRINT_MAX])
 
 static void fill_model(const struct rag *r, const struct model_info *m, struct rag_model *out)
 {
-    *out = (struct rag_model){.n_ctx = context_of(r, m)};
+    *out = (struct rag_model){.n_ctx = context_of(r, m), .weak = m->builtin};
     str_copy(out->id, sizeof out->id, m->id);
     fingerprint(m, out->fingerprint);
 }
@@ -166,10 +166,12 @@ enum err rag_models_searched(struct rag *r, struct vectors *v, struct rag_model 
     return e;
 }
 
-int32_t rag_rerank_ctx(struct rag *r)
+int32_t rag_rerank_ctx(struct rag *r, bool *weak)
 {
     struct model_info m;
+    *weak = false;
     if (resolve(r, MODEL_RERANK, CONFIG_RERANK_MODEL, "", &m, NULL)) return 0;
+    *weak = m.builtin;
     return context_of(r, &m);
 }
 

@@ -6,9 +6,12 @@
  *              |                               +--> reciprocal rank fusion --> (rerank)
  *              +-- words --> BM25 -------------+      --> diversity --> neighbours --> budget
  *
- * Fusion: each list gives weight / (60 + rank) to what it has (Cormack, Clarke and Büttcher,
- * "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods", 2009); ranks
- * are comparable where distances and BM25 scores are not.
+ * Fusion: each list gives weight * quality / (60 + rank) to what it has (Cormack, Clarke and
+ * Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods",
+ * 2009); ranks are comparable where distances and BM25 scores are not. Quality, 0 to 1, is how near
+ * a hit's score comes to the best of its list: a list with one good hit says something else than
+ * one where all are alike. The built-in models, which are for tests and first impressions, have
+ * less weight.
  *
  * While the files are embedded anew by another model, both models' vectors are searched, and the
  * better rank counts; see index.h.

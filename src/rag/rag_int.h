@@ -36,6 +36,7 @@ struct rag_model {
     char id[MODEL_ID_MAX];
     char fingerprint[FINGERPRINT_MAX]; /* tells its vectors from those of others */
     int32_t n_ctx;
+    bool weak;   /* built in, for tests and first impressions: see WEAK_MODEL */
     int64_t set; /* 0 = it has none yet */
 };
 
@@ -49,8 +50,8 @@ HT_MUST_CHECK enum err rag_model_now(struct rag *r, struct rag_model *out, struc
  * models that are gone. */
 HT_MUST_CHECK enum err rag_models_searched(struct rag *r, struct vectors *v, struct rag_model *out,
                                            size_t max, size_t *n, bool *old, struct error *error);
-/* n_ctx of the rerank model. */
-int32_t rag_rerank_ctx(struct rag *r);
+/* n_ctx of the rerank model, and whether it is the built-in one (see WEAK_MODEL). */
+int32_t rag_rerank_ctx(struct rag *r, bool *weak);
 
 /* index.c: a job for what a change of the model leaves to do. */
 void index_look(struct rag *r, struct store *s, struct vectors *v);

@@ -15,11 +15,17 @@ enum {
     RERANK_MAX = 30,
 };
 
-/* What was found by one way: a chunk and its rank. */
+/* How much the built-in models have to say: the embedding model beside words, the rerank model
+ * beside the order that it is given; measured (evals/). They know little of the world, and with an
+ * equal say they would make a good order worse. */
+#define WEAK_MODEL 0.2
+
+/* What was found by one way: a chunk, its rank, and how good it is beside the list's best. */
 struct ranked {
     int64_t id;
-    int32_t rank; /* from 1 */
-    bool words;   /* by words, not by meaning */
+    int32_t rank;   /* from 1 */
+    bool words;     /* by words, not by meaning */
+    double of_best; /* 1 = as good; 0 = as bad as what a list of this length ends with */
 };
 
 struct search {
@@ -81,9 +87,15 @@ static enum err nearest(struct search *s, const struct rag_model *m, const struc
                               .n_files = s->scope.n_files,
                               .k = s->list};
     enum err e = vectors_search(s->vectors, &q, hits, &n, error);
-    for (size_t i = 0; !e && i < n; i++)
-        s->found[s->n_found++] = (struct ranked){hits[i].chunk_id, (int32_t)i + 1, false};
-    return e;
+    if (e || !n) return e;
+    /* Distances are never 0 to what has nothing to do with the question, so they count from the
+     * farthest of the list. */
+    double best = (double)hits[0].distance, worst = (double)hits[n - 1].distance;
+    for (size_t i = 0; i < n; i++)
+        s->found[s->n_found++] =
+            (struct ranked){hits[i].chunk_id, (int32_t)i + 1, false,
+                            worst > best ? (worst - (double)hits[i].distance) / (worst - best) : 1};
+    return OK;
 }
 
 static enum err by_meaning(struct search *s, struct error *error)
@@ -109,7 +121,9 @@ static enum err by_words(struct search *s, struct error *error)
     if (!hits) return err_set(error, ERR_NOMEM, "no memory for a search");
     enum err e = store_chunk_search(s->q->store, &s->scope, s->q->text, s->list, hits, &n, error);
     for (size_t i = 0; !e && i < n; i++)
-        s->found[s->n_found++] = (struct ranked){hits[i].id, (int32_t)i + 1, true};
+        s->found[s->n_found++] =
+            (struct ranked){hits[i].id, (int32_t)i + 1, true,
+                            hits[0].score > 0 ? hits[i].score / hits[0].score : 1};
     return e;
 }
 
@@ -135,6 +149,7 @@ static size_t fuse(struct search *s, struct candidate *out)
 {
     double weights[2] = {config_double(s->r->p.config, CONFIG_RAG_VECTOR_WEIGHT),
                          config_double(s->r->p.config, CONFIG_RAG_WORDS_WEIGHT)};
+    if (s->n_models && s->models[0].weak) weights[0] *= WEAK_MODEL;
     if (s->q->mode != RAG_HYBRID) weights[0] = weights[1] = 1;
     double sum = s->q->mode == RAG_HYBRID ? weights[0] + weights[1] : 1;
     size_t n = 0;
@@ -143,7 +158,8 @@ static size_t fuse(struct search *s, struct candidate *out)
         const struct ranked *f = &s->found[i];
         bool same = i && f[-1].id == f->id;
         if (same && f[-1].words == f->words) continue; /* two models found it: the better rank */
-        double score = sum > 0 ? weights[f->words] / sum * (RRF_K + 1) / (RRF_K + f->rank) : 0;
+        double ranked = f->of_best * (RRF_K + 1) / (RRF_K + f->rank);
+        double score = sum > 0 ? weights[f->words] / sum * ranked : 0;
         if (same)
             out[n - 1].score += score;
         else
@@ -170,6 +186,7 @@ static enum err rerank(struct search *s, struct candidate *c, size_t n,
     const char *texts[RERANK_MAX];
     struct embedding *asked;
     struct embedded scores = {0};
+    bool weak;
     size_t most = n < RERANK_MAX ? n : RERANK_MAX;
     for (size_t i = 0; i < most; i++) {
         const struct store_chunk_found *f = find(found, n_found, c[i].id);
@@ -179,7 +196,7 @@ static enum err rerank(struct search *s, struct candidate *c, size_t n,
                             .model = "",
                             .tenant = s->q->user_id,
                             .priority = s->q->priority,
-                            .n_ctx = rag_rerank_ctx(s->r),
+                            .n_ctx = rag_rerank_ctx(s->r, &weak),
                             .query = s->q->text,
                             .texts = texts,
                             .n = most};
@@ -188,11 +205,12 @@ static enum err rerank(struct search *s, struct candidate *c, size_t n,
     if (e) return e;
     for (size_t i = 0; i < most; i++) {
         double logit = (double)scores.floats[i * (size_t)scores.dims];
-        c[i].score = isnan(logit) ? 0 : 1 / (1 + exp(-logit));
+        double own = isnan(logit) ? 0 : 1 / (1 + exp(-logit));
+        c[i].score = weak ? (1 - WEAK_MODEL) * c[i].score + WEAK_MODEL * own : own;
     }
     free(scores.floats);
     qsort(c, most, sizeof *c, by_score);
-    for (size_t i = most; i < n; i++) c[i].score = 0;
+    for (size_t i = most; i < n; i++) c[i].score *= weak ? 1 - WEAK_MODEL : 0;
     return OK;
 }
 

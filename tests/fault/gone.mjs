@@ -160,7 +160,7 @@ async function chromaGone() {
   const dir = tempDir();
   const chroma = new Chroma(join(dir, 'chroma'));
   await chroma.start();
-  const site = new Site(dir, sqlite(dir), { HEARTH_VECTORS: 'chroma', HEARTH_CHROMA_URL: `http://127.0.0.1:${chroma.port}` });
+  const site = new Site(dir, sqlite(dir), { VECTOR_STORE: 'chroma', CHROMA_URL: `http://127.0.0.1:${chroma.port}` });
   await site.start();
   const call = api(site, await site.login('ada'));
   const search = (query) => call('POST', '/search', { body: { query, k: 3, mode: 'vector', rerank: false } });

@@ -49,6 +49,10 @@ class Person {
   outcome(r, what) {
     const known = r.status >= 200 && r.status < 300;
     this.counts[known ? 'done' : r.status ? 'refused' : 'unknown']++;
+    if (!known && r.status) {
+      const why = `${what}: ${r.status} ${r.json?.error?.code ?? ''}`;
+      this.counts.why.set(why, (this.counts.why.get(why) ?? 0) + 1);
+    }
     if (r.status >= 500 && r.status !== 503) this.counts.errors.add(`${what}: ${r.status} ${r.text.slice(0, 200)}`);
     return known ? true : r.status >= 400 && r.status < 500 ? false : null;
   }
@@ -80,6 +84,7 @@ class Person {
   async rename() {
     const id = this.pick(this.conversations);
     const c = this.conversations.get(id);
+    if (c.titles.size === 1 && c.titles.has(GONE)) return;
     const title = `about ${this.sentence()}`;
     const before = new Set(c.titles);
     c.titles.add(title);
@@ -91,6 +96,7 @@ class Person {
   async forget() {
     const id = this.pick(this.conversations);
     const c = this.conversations.get(id);
+    if (c.titles.size === 1 && c.titles.has(GONE)) return;
     const before = new Set(c.titles);
     c.titles.add(GONE);
     const done = this.outcome(await this.call('DELETE', `/conversations/${id}`), 'forgetting');
@@ -198,7 +204,7 @@ async function run(kind) {
   const database = kind === 'sqlite' ? sqlite(dir) : postgresql(dir);
   const site = new Site(dir, database);
   const roll = dice(Number(values.seed));
-  const counts = { done: 0, refused: 0, unknown: 0, errors: new Set() };
+  const counts = { done: 0, refused: 0, unknown: 0, errors: new Set(), why: new Map() };
   await site.start();
   site.up = true;
   const people = Array.from({ length: Number(values.people) }, (_, i) => new Person(site, `${kind.slice(0, 4)}${i}`, Number(values.seed) * 100 + i, counts));
@@ -237,6 +243,7 @@ async function run(kind) {
   database.stop();
   console.log(`${kind}: ${values.kills} kills in ${seconds.toFixed(0)} s, back after at most ${(slowest / 1000).toFixed(1)} s`);
   console.log(`  ${counts.done} changes acknowledged, ${counts.refused} refused, ${counts.unknown} without an answer`);
+  if (counts.why.size) console.log(`  refused: ${[...counts.why].map(([w, n]) => `${n} ${w}`).join(', ')}`);
   console.log(`  ${tail}`);
   for (const e of [...counts.errors].slice(0, 10)) bad.push(`an error that should not be: ${e}`);
   for (const b of bad.slice(0, 30)) console.log(`  WRONG: ${b}`);
