@@ -76,6 +76,8 @@ async function databaseGone() {
 
 // ---- the disk ------------------------------------------------------------------------------------------
 
+const MEGABYTES = 160; // the hub leaves 64 of a disk to others
+
 function smallDisk(dir, megabytes) {
   mkdirSync(dir, { recursive: true });
   const r = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=700`, 'hearth-fault', dir]);
@@ -91,7 +93,7 @@ function smallDisk(dir, megabytes) {
 async function diskFull() {
   console.log('the disk is full and has room again');
   const dir = tempDir();
-  const unmount = smallDisk(join(dir, 'data'), 24);
+  const unmount = smallDisk(join(dir, 'data'), MEGABYTES);
   if (!unmount) {
     console.log('  skipped: no small file system can be mounted here (that takes root)');
     return;
@@ -103,7 +105,7 @@ async function diskFull() {
   expect('a file is taken', first.status < 300, first);
   if (first.status < 300) await ready(call, first.json.file_id);
   const filler = join(dir, 'data', 'filler');
-  for (let left = 24 << 20; left >= 4096; left >>= 1) {
+  for (let left = MEGABYTES << 20; left >= 4096; left >>= 1) {
     spawnSync('sh', ['-c', `while head -c ${left} /dev/zero >> '${filler}' 2> /dev/null; do :; done`]);
   }
   const full = await call('POST', '/files/upload', file('x'.repeat(3 << 20), 'large.txt'));
