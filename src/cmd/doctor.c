@@ -17,6 +17,7 @@
 #include "cmd/hubfile.h"
 #include "cmd/link.h"
 #include "cmd/term.h"
+#include "extract/extract.h"
 #include "hub/hub.h"
 
 enum { CHECKS_MAX = 48, TEXT_MAX = 640, DISK_LOW_GIB = 5 };
@@ -231,6 +232,17 @@ static void check_network(struct report *r, const struct config *config)
     }
 }
 
+static void check_documents(struct report *r)
+{
+    bool pdf, ocr;
+    extract_installed(&pdf, &ocr);
+    struct check *c = add(r, "documents", pdf ? STATE_OK : STATE_WARN, "%s",
+                          ocr   ? "all kinds can be read, scanned PDFs, too"
+                          : pdf ? "all kinds can be read but scanned PDFs (tesseract-ocr)"
+                                : "PDFs can't be read");
+    if (!pdf) advise(c, "install poppler-utils");
+}
+
 /* ---- the report ----------------------------------------------------------------------------- */
 
 static void examine(struct report *r, const struct cmd_args *args)
@@ -259,6 +271,7 @@ static void examine(struct report *r, const struct cmd_args *args)
     check_engine(r, hub);
     check_models(r, hub);
     check_default_model(r, hub);
+    check_documents(r);
     check_network(r, config);
     cmd_close_idle_hub(config, hub);
 }

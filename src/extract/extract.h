@@ -32,6 +32,8 @@ HT_MUST_CHECK enum err extract_detect(const char *path, const char *name,
                                       char type[EXTRACT_TYPE_MAX], struct error *error);
 /* Whether files of this type can be read. */
 bool extract_can_read(const char *type);
+/* Whether the programs are installed that PDFs need, and scanned ones. */
+void extract_installed(bool *pdf, bool *ocr);
 
 /* ---- what it says -------------------------------------------------------------------------- */
 

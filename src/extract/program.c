@@ -12,7 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "base/str.h"
+#include "extract/extract.h"
 
 enum { ARGS_MAX = 24, PIECE = 64 << 10 };
 
@@ -43,6 +45,16 @@ void programs_find(struct programs *p, uint64_t memory)
 {
     *p = (struct programs){.memory = memory};
     for (int i = 0; i < PROGRAM_COUNT; i++) (void)find(names[i], p->paths[i], sizeof p->paths[i]);
+}
+
+void extract_installed(bool *pdf, bool *ocr)
+{
+    struct programs *p = xcalloc(1, sizeof *p);
+    programs_find(p, 0);
+    *pdf = *p->paths[PROGRAM_pdfinfo] && *p->paths[PROGRAM_pdftotext];
+    *ocr = *pdf && *p->paths[PROGRAM_pdfimages] && *p->paths[PROGRAM_pdftoppm] &&
+           *p->paths[PROGRAM_tesseract];
+    free(p);
 }
 
 /* ---- starting ------------------------------------------------------------------------------ */

@@ -271,7 +271,8 @@ void prose_fence(struct prose *w, const char *language, const char *s, size_t le
 
 /* ---- tables -------------------------------------------------------------------------------- */
 
-void prose_put_cell(struct buf *out, const char *s, size_t len)
+/* Appends s as words that fit into a cell. */
+static void put_cell(struct buf *out, const char *s, size_t len)
 {
     bool blank = false, any = false;
     for (size_t i = 0, n; i < len && !out->err; i += n) {
@@ -306,7 +307,7 @@ void prose_cells(struct prose *w, const struct prose_span *cells, size_t n, bool
     buf_putc(&w->text, '|');
     for (size_t i = 0; i < n; i++) {
         buf_putc(&w->text, ' ');
-        prose_put_cell(&w->text, cells[i].s, cells[i].len);
+        put_cell(&w->text, cells[i].s, cells[i].len);
         buf_puts(&w->text, cells[i].len ? " |" : "|");
     }
     if (head) put_rule(&w->text, n);
@@ -412,7 +413,7 @@ static void write_row(struct prose *w, const struct rewriting *r, size_t i, size
         size_t len = 0;
         const char *s = c < k ? old_cell(r, i + c, &len) : "";
         buf_putc(&w->text, ' ');
-        prose_put_cell(&w->text, s, len);
+        put_cell(&w->text, s, len);
         buf_puts(&w->text, len ? " |" : "|");
     }
     if (head) put_rule(&w->text, r->columns);

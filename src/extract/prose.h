@@ -78,7 +78,4 @@ struct prose_span {
 };
 void prose_cells(struct prose *w, const struct prose_span *cells, size_t n, bool head);
 
-/* Appends s as words that fit into a cell. */
-void prose_put_cell(struct buf *out, const char *s, size_t len);
-
 #endif

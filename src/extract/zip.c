@@ -230,15 +230,6 @@ enum err zip_keep(struct zip *z, bool (*want)(const char *name), struct error *e
     return e;
 }
 
-bool zip_kept(const struct zip *z, const char *name, const char **data, size_t *len)
-{
-    const struct member *m = find(z, name);
-    if (!m || !m->data) return false;
-    *data = m->data;
-    *len = m->len;
-    return true;
-}
-
 static enum err missing(const char *name, struct error *error)
 {
     return err_set(error, ERR_INVALID, "it is damaged: %.100s is not in it", name);

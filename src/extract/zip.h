@@ -25,8 +25,6 @@ bool zip_has(const struct zip *z, const char *name);
 
 /* Unpacks the members that `want` likes into memory, in one pass. */
 HT_MUST_CHECK enum err zip_keep(struct zip *z, bool (*want)(const char *name), struct error *error);
-/* A kept member; false if there is none. */
-bool zip_kept(const struct zip *z, const char *name, const char **data, size_t *len);
 
 /* Hands a member on piece by piece, from memory or from the file; `take` returns false to stop
  * (OK). A member that isn't there: ERR_INVALID, the document is damaged. */

@@ -94,7 +94,7 @@ test('doctor: everything that it looks at, as text and JSON', async () => {
   const r = await runHearth(['doctor', '--set', 'PORT=0'], { dir });
   assert.equal(r.code, 0, r.stdout + r.stderr);
   for (const name of ['engine', 'cpu', 'data folder', 'models folder', 'models', 'memory',
-    'default model', 'hub', 'port']) {
+    'default model', 'documents', 'hub', 'port']) {
     assert.match(r.stdout, new RegExp(`^(ok|warn) +${name} `, 'm'));
   }
   assert.match(r.stdout, /llama\.cpp v0\.5\.0/);
