@@ -100,6 +100,7 @@ static void set_state(struct sched_adapter *a, enum adapter_state state)
     if (a->state == ADAPTER_WANTED) list_push_back(&a->model->adapters, &a->node);
     a->state = state;
     pthread_mutex_unlock(&a->model->s->models_lock);
+    keep_touch(a->model->s); /* the ledger has changed */
 }
 
 static void forget(struct sched_adapter *a)
@@ -108,6 +109,7 @@ static void forget(struct sched_adapter *a)
     pthread_mutex_lock(&m->s->models_lock);
     list_remove(&a->node);
     pthread_mutex_unlock(&m->s->models_lock);
+    keep_touch(m->s);
     if (a->engine_adapter) {
         if (m->ctx) engine_ctx_drop_adapters(m->ctx);
         engine_adapter_free(a->engine_adapter);

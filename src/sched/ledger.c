@@ -11,6 +11,7 @@
 
 enum {
     SAFE_SHARE_PERCENT = 75, /* of the machine's memory, for models */
+    CACHE_SHARE = 4,         /* at most one of so many parts of that is the prefix cache's */
     DEVICE_SHARE_PERCENT = 95,
     MACHINE_RESERVE = 128 << 20, /* of what is free now, for everybody else */
     BOUND_BUFFERS = 1 << 30,     /* compute buffers of any usual model */
@@ -20,13 +21,14 @@ static const int64_t PLENTY = INT64_MAX / 4;
 
 /* ---- the budgets ---------------------------------------------------------------------------- */
 
-void ledger_open(struct ledger *l, int64_t budget)
+void ledger_open(struct ledger *l, int64_t budget, uint64_t cache)
 {
     meminfo_open(&l->machine, "");
     l->automatic = budget <= 0;
     l->budget = (uint64_t)budget;
     if (!l->automatic) return;
     l->budget = l->machine.total / 100 * SAFE_SHARE_PERCENT;
+    l->budget -= cache < l->budget / CACHE_SHARE ? cache : l->budget / CACHE_SHARE;
     if (!l->budget) l->budget = (uint64_t)PLENTY;
 }
 
@@ -185,6 +187,27 @@ static uint64_t total(const struct engine_memory_use *u, bool weights)
     return (weights ? u->weights : 0) + u->kv + u->compute;
 }
 
+/* What a model in memory takes, with its adapters: they are where its weights are. */
+static struct engine_memory memory_of(const struct sched_model *m)
+{
+    struct engine_memory sum = m->memory;
+    uint64_t adapters = 0, weights = sum.host.weights, rest;
+    list_each (n, &m->adapters) {
+        const struct sched_adapter *a = container_of(n, struct sched_adapter, node);
+        if (a->state == ADAPTER_READY) adapters += a->bytes;
+    }
+    for (int i = 0; i < ENGINE_DEVICES_MAX; i++) weights += sum.devices[i].weights;
+    rest = adapters;
+    for (int i = 0; i < ENGINE_DEVICES_MAX && weights; i++) {
+        double part = (double)sum.devices[i].weights / (double)weights;
+        uint64_t bytes = (uint64_t)((double)adapters * part);
+        sum.devices[i].compute += bytes;
+        rest -= bytes < rest ? bytes : rest;
+    }
+    sum.host.compute += rest; /* not the weights, which two models may share */
+    return sum;
+}
+
 static void room_of(const struct engine_memory *m, bool weights, struct room *out)
 {
     out->bytes[ROOM_BUDGET] = out->bytes[ROOM_MACHINE] = (int64_t)total(&m->host, weights);
@@ -222,8 +245,9 @@ uint64_t ledger_used(struct sched *s, int device)
     list_each (n, &s->models) {
         const struct sched_model *m = container_of(n, struct sched_model, node);
         if (!is_resident(m)) continue;
-        sum += total(device < 0 ? &m->memory.host : &m->memory.devices[device],
-                     !shares_weights(s, m, true));
+        struct engine_memory memory = memory_of(m);
+        sum +=
+            total(device < 0 ? &memory.host : &memory.devices[device], !shares_weights(s, m, true));
     }
     return sum;
 }
@@ -306,7 +330,8 @@ static void look_around(struct question *q)
         struct sched_model *m = container_of(node, struct sched_model, node);
         struct room frees;
         if (!is_resident(m)) continue;
-        room_of(&m->memory, !shares_weights(s, m, false), &frees);
+        struct engine_memory memory = memory_of(m);
+        room_of(&memory, !shares_weights(s, m, false), &frees);
         add_room(&q->all, &frees, 1);
         if (m == q->m) { /* planned with another context: it would leave first */
             add_room(&q->idle, &frees, 1);

@@ -1,7 +1,8 @@
 /* The memory ledger: what each model takes, what a new one would take, and whether there is room.
  *
  * The numbers are the inference library's own (engine_ctx_memory), before loading those of a model
- * that is only measured. There is one budget for main memory (HEARTH_MEMORY) and one for each
+ * that is only measured; adapters, which come and go with requests, are counted as they are in
+ * memory. There is one budget for main memory (HEARTH_MEMORY) and one for each
  * device; unless the budget was set by hand, what the machine has free at the moment counts, too.
  * The lists and sums are guarded by models_lock; measuring is not under it, since it takes up to
  * some tenths of a second. */
@@ -47,7 +48,8 @@ struct ledger_decision {
     struct error error; /* REFUSE, WAIT: why */
 };
 
-void ledger_open(struct ledger *l, int64_t budget);
+/* budget: bytes, 0 = a safe share of the machine, less those that the prefix cache may take. */
+void ledger_open(struct ledger *l, int64_t budget, uint64_t cache);
 void ledger_close(struct ledger *l);
 /* Before the first decision: which devices there are. Takes models_lock. */
 HT_MUST_CHECK enum err ledger_describe(struct sched *s, struct error *error);

@@ -133,7 +133,7 @@ enum err sched_new(const struct sched_params *params, struct sched **out, struct
     s->stop_cmd.type = CMD_STOP;
     s->quit_cmd.type = CMD_QUIT;
     s->loader_quit.type = LOAD_QUIT;
-    ledger_open(&s->ledger, s->params.memory);
+    ledger_open(&s->ledger, s->params.memory, s->params.cache_memory);
     list_init(&s->models);
     list_init(&s->weights);
     list_init(&s->ready);

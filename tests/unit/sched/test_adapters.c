@@ -241,6 +241,30 @@ static void test_a_cached_prefix_is_of_one_adapter_and_scale(void **state)
     fixture_close(&f);
 }
 
+static uint64_t used(struct fixture *f)
+{
+    struct sched_memory m;
+    sched_memory(f->sched, &m);
+    return m.used;
+}
+
+/* A fake adapter takes 100 bytes. */
+static void test_adapters_are_in_the_ledger(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sched_params params = some_params();
+    params.adapters_kept = 1;
+    fixture_open(&f, "fake:weights=5000,cell=1", params);
+    uint64_t alone = used(&f);
+    expect_text(ask(&f, (struct ask){.text = "l", .adapter = SWAP_LR}), "r");
+    assert_int_equal(used(&f), alone + 100);
+    expect_text(ask(&f, (struct ask){.text = "o", .adapter = SWAP_OX}), "x");
+    for (int i = 0; i < 1000 && used(&f) != alone + 100; i++) sleep_ms(10);
+    assert_int_equal(used(&f), alone + 100); /* one is kept */
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +272,7 @@ int main(void)
         cmocka_unit_test(test_adapters_that_can_not_be_mixed_take_turns),
         cmocka_unit_test(test_adapters_are_decoded_together),
         cmocka_unit_test(test_many_adapters_at_once),
+        cmocka_unit_test(test_adapters_are_in_the_ledger),
         cmocka_unit_test(test_others_go_on_while_an_adapter_is_loaded),
         cmocka_unit_test(test_what_can_not_be_loaded_is_told_with_its_reason),
         cmocka_unit_test(test_unused_adapters_leave_memory),

@@ -41,6 +41,7 @@ static void say(struct peer *p, struct buf *b)
 static void say_pong(struct peer *p, uint64_t id)
 {
     struct buf b;
+    p->pings = id;
     buf_init(&b, 4096);
     size_t begin = frame_begin(&b, FRAME_PONG, id);
     if (frame_end(&b, begin) == OK) say(p, &b);
@@ -376,7 +377,7 @@ static void is_slow(struct peer *p)
             if (poll(&fd, 1, 20) <= 0) continue;
             char head[FRAME_HEAD];
             if (recv(p->fd, head, sizeof head, MSG_WAITALL) != sizeof head) return;
-            say_pong(p, ++p->pings);
+            say_pong(p, p->pings + 1);
         }
     }
     say_end(p, id);
