@@ -76,7 +76,7 @@ async function databaseGone() {
 
 // ---- the disk ------------------------------------------------------------------------------------------
 
-const MEGABYTES = 160; // the hub leaves 64 of a disk to others
+const MEGABYTES = 160; // the hub leaves 32 of a disk to others
 
 function smallDisk(dir, megabytes) {
   mkdirSync(dir, { recursive: true });
