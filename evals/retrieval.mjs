@@ -1,8 +1,8 @@
 // Retrieval quality on the labelled set (evals/retrieval/): uploads every document to a hub of its own,
 // asks every question in each mode and prints how often the right passage came.
 //
-//   node evals/retrieval.mjs [--hearth build/hearth] [--set KEY=VALUE]... [--mode MODE]... [--fail MODE]
-//                            [--check] [--json FILE]
+//   node evals/retrieval.mjs [--hearth build/hearth] [--set KEY=VALUE]... [--mode MODE]... [--every N]
+//                            [--fail MODE] [--check] [--json FILE]
 //
 // A result counts when it is of the right file and its text holds the words that answer. recall@5: among
 // the first five; MRR: one over the place of the first one, 0 if it is not among the first ten. --fail
@@ -19,6 +19,7 @@ const { values: arg } = parseArgs({
     hearth: { type: 'string', default: fileURLToPath(new URL('../build/hearth', import.meta.url)) },
     set: { type: 'string', multiple: true, default: [] },
     mode: { type: 'string', multiple: true, default: [] }, // only these; all without
+    every: { type: 'string', default: '1' }, // the Nth questions only
     fail: { type: 'string' },
     check: { type: 'boolean', default: false },
     json: { type: 'string' },
@@ -108,7 +109,7 @@ const fixed = (x) => x.toFixed(3);
 // ---- all of it ---------------------------------------------------------------------------------------
 
 const docs = documents();
-const all = questions();
+const all = questions().filter((_, i) => i % Number(arg.every) === 0);
 const env = Object.fromEntries(arg.set.map((s) => [s.slice(0, s.indexOf('=')), s.slice(s.indexOf('=') + 1)]));
 const hub = await startHub({ args: ['--no-preload'], env });
 const byMode = new Map();
