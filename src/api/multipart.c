@@ -126,8 +126,12 @@ static bool decode_extended(char *s)
         int high = *from == '%' ? hex(from[1]) : -1;
         int low = high >= 0 ? hex(from[2]) : -1;
         if (*from == '%' && (low < 0 || (high | low) == 0)) return false;
-        *to++ = low >= 0 ? (char)(high << 4 | low) : *from;
-        if (low >= 0) from += 2;
+        char c = *from;
+        if (low >= 0) {
+            c = (char)(high << 4 | low);
+            from += 2;
+        }
+        *to++ = c;
     }
     *to = '\0';
     return true;

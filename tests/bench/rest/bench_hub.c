@@ -3,15 +3,21 @@
  * ("fake:ms=20,endless=1"). Before it listens it makes users: the first one logs in and has
  * conversations, each of the others gets an API key.
  *
- *   bench_hub <users> <conversations>
+ *   bench_hub <users> <conversations> [clock file]
  *
- * Prints its port, the first one's token, then the keys; runs until it is killed. */
+ * Prints its port, the first one's token, then the keys; runs until it is killed. The clock file
+ * holds the time at which the engine has ended its last batch (monotonic nanoseconds), for clients
+ * that want to know how long a token took from there to them. */
+#include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "auth/admin.h"
 #include "auth/auth.h"
+#include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -20,6 +26,34 @@
 #include "store/store_conversation.h"
 
 static struct error why;
+static _Atomic int64_t *batch_ended; /* in the clock file, or NULL */
+
+/* Linked with --wrap=engine_decode: the scheduler calls this one. */
+enum err __real_engine_decode(struct engine_ctx *c, const struct engine_batch_token *tokens,
+                              int32_t n, struct error *error);
+enum err __wrap_engine_decode(struct engine_ctx *c, const struct engine_batch_token *tokens,
+                              int32_t n, struct error *error);
+
+enum err __wrap_engine_decode(struct engine_ctx *c, const struct engine_batch_token *tokens,
+                              int32_t n, struct error *error)
+{
+    enum err e = __real_engine_decode(c, tokens, n, error);
+    if (batch_ended) atomic_store(batch_ended, clock_mono_ns());
+    return e;
+}
+
+static void open_clock(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    void *at = MAP_FAILED;
+    if (fd >= 0 && ftruncate(fd, sizeof *batch_ended) == 0)
+        at = mmap(NULL, sizeof *batch_ended, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED) {
+        perror(path);
+        exit(1);
+    }
+    batch_ended = at;
+}
 
 static void must(enum err e, const char *what)
 {
@@ -71,6 +105,7 @@ int main(int argc, char **argv)
     struct server *server;
     long users = argc > 1 ? strtol(argv[1], NULL, 10) : 1;
     long conversations = argc > 2 ? strtol(argv[2], NULL, 10) : 0;
+    if (argc > 3) open_clock(argv[3]);
     must(log_open(LOG_WARN, false, NULL, &why), "log");
     must(config_load(NULL, 0, &config, &why), "settings");
     must(engine_open_fake(&engine, &why), "engine");
