@@ -40,7 +40,8 @@ HT_MUST_CHECK enum err quota_storage(struct quota *q, const char *user_id, int64
 
 struct quota_state {
     int64_t limits[QUOTA_COUNT]; /* that are in force; QUOTA_NONE = none */
-    int64_t used[QUOTA_COUNT];   /* of this minute, this day, now; storage is the files' to count: 0 */
+    int64_t
+        used[QUOTA_COUNT]; /* of this minute, this day, now; storage is the files' to count: 0 */
 };
 
 /* Waits for the database. */

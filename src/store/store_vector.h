@@ -54,7 +54,8 @@ struct store_vector_add {
 };
 
 /* All or none. *first is the number of the first vector, the others follow; *file that of the file.
- * ERR_CONFLICT: the file has vectors in another collection; ERR_NOT_FOUND: there is no such file. */
+ * ERR_CONFLICT: the file has vectors in another collection; ERR_NOT_FOUND: there is no such file.
+ */
 HT_MUST_CHECK enum err store_vector_add(struct store *s, const struct store_vector_add *add,
                                         int64_t *first, int64_t *file, struct error *error);
 /* In all sets; unknown files are fine. Their numbers, ascending, in memory that the caller frees.
