@@ -156,6 +156,8 @@ struct ann {
         : space(dims), graph(&space, capacity, ANN_LINKS, ANN_EF_ADD), collection(capacity),
           file(capacity)
     {
+        /* It looks one link ahead, also behind the last one. */
+        graph.size_links_per_element_ += sizeof(tableint);
     }
 
     size_t data_size() const

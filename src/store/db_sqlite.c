@@ -124,7 +124,9 @@ static enum err lite_open(const struct db_params *params, struct db **out, struc
                         "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
                         "PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY;",
                         error);
-    if (!e && params->read_only) e = lite_script(&l->db, "PRAGMA query_only=ON", error);
+    /* The cache holds the signs of 100,000 vectors, which a search reads through. */
+    if (!e && params->read_only)
+        e = lite_script(&l->db, "PRAGMA query_only=ON; PRAGMA cache_size=-20000", error);
     if (e) {
         lite_close(&l->db);
         return e;
