@@ -728,13 +728,9 @@ static void chroma_removed(void *state, int64_t file, const int64_t *numbers, si
     struct chroma *c = state;
     (void)file;
     for (size_t from = 0, to; from < n; from = to) { /* set by set: numbers are ascending */
-        int64_t end;
-        struct remote_set *r = NULL;
-        for (size_t i = 0; (r = nth(c, i)); i++) {
-            end = store_vector_n(r->set.n + 1, 0);
-            if (numbers[from] < end && numbers[from] >= store_vector_n(r->set.n, 0)) break;
-        }
-        for (to = from + 1; r && to < n && numbers[to] < end;) to++;
+        int64_t set = store_vector_set_of(numbers[from]);
+        struct remote_set *r = find(c, set);
+        for (to = from + 1; to < n && store_vector_set_of(numbers[to]) == set;) to++;
         if (!r) continue;
         pthread_mutex_lock(&r->sync);
         if (remove_there(c, r, numbers + from, to - from)) poke(c);

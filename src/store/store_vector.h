@@ -30,6 +30,7 @@ struct store_vector_set {
 /* Of a vector's number: numbers of a set are store_vector_n(set, 1..last_seq). */
 int64_t store_vector_n(int64_t set, int64_t seq);
 int64_t store_vector_seq(int64_t n);
+int64_t store_vector_set_of(int64_t n);
 
 /* Finds the set, or makes it. */
 HT_MUST_CHECK enum err store_vector_set_open(struct store *s, const char *model, int32_t dims,

@@ -19,6 +19,11 @@ int64_t store_vector_seq(int64_t n)
     return n & (((int64_t)1 << SEQ_BITS) - 1);
 }
 
+int64_t store_vector_set_of(int64_t n)
+{
+    return n >> SEQ_BITS;
+}
+
 enum err vector_list(struct buf *b, const int64_t *numbers, size_t n, struct error *error)
 {
     buf_init(b, STORE_VECTOR_LIST_MAX * 21);

@@ -308,6 +308,7 @@ int main(int argc, char **argv)
                         "[queries=] [url=] [chroma=]\n");
         return 2;
     }
+    setvbuf(stdout, NULL, _IOLBF, 0);
     opt.kind = argv[1];
     opt.folder = argv[2];
     for (int i = 3; i < argc; i++) read_option(argv[i]);
