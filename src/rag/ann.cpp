@@ -284,6 +284,12 @@ namespace
  * comparing that part one by one at p * all of them. */
 constexpr double WALK = 2500;
 
+/* Vectors looked at more closely: more where there are more, or the part that is found shrinks. */
+size_t effort(size_t live)
+{
+    return std::min<size_t>(std::max<size_t>(live / 1250, ANN_EF), ANN_EF_MAX);
+}
+
 bool is_cheaper_flat(size_t allowed, size_t all)
 {
     return static_cast<double>(allowed) * static_cast<double>(allowed) <
@@ -333,10 +339,9 @@ best find(const ann *a, const ann_query *q, const void *query, size_t most, bool
             if (g != groups.end()) compare(a, query, most, g->second.ids, kept, may);
         }
     } else if (allowed == live && !q->by_file) {
-        kept =
-            a->graph.nearest(query, std::max<size_t>(ANN_EF, most), [](tableint) { return true; });
+        kept = a->graph.nearest(query, std::max(effort(live), most), [](tableint) { return true; });
     } else {
-        kept = a->graph.nearest(query, std::max<size_t>(ANN_EF, most), may);
+        kept = a->graph.nearest(query, std::max(effort(live), most), may);
     }
     return kept;
 }
