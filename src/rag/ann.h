@@ -21,7 +21,7 @@ struct ann;
 
 /* Links of a vector, vectors looked at when adding and when searching; measured in
  * docs/decisions/0022. */
-enum { ANN_LINKS = 16, ANN_EF_ADD = 100, ANN_EF = 128, ANN_EF_MAX = 800 };
+enum { ANN_LINKS = 16, ANN_EF_ADD = 200, ANN_EF = 128, ANN_EF_MAX = 800 };
 
 HT_MUST_CHECK enum err ann_new(int32_t dims, size_t capacity, struct ann **out,
                                struct error *error);
