@@ -81,7 +81,7 @@ static const char *read_token(const char *s, char *dst, size_t size)
 /* Finds the parameter in what follows a header's first word. 1: found, 0: absent, -1: malformed. */
 static int read_param(const char *s, const char *name, char *dst, size_t size)
 {
-    char ignored[4], *to;
+    char ignored[4] = "", *to;
     int found = 0;
     size_t name_len = strlen(name);
     while (*s) {

@@ -143,7 +143,7 @@ static enum err place(struct files *f, struct spool *spool, struct error *error)
 }
 
 /* Bytes whose last record has gone, or never came. A database that is away now: the next sweep. */
-void files_drop(struct files *f, struct store *s, const char *sha256)
+static void drop_unused(struct files *f, struct store *s, const char *sha256)
 {
     struct error error;
     char path[FS_PATH_MAX];
@@ -195,7 +195,7 @@ static enum err add_locked(struct files *f, struct store *s, const struct files_
     enum err e = place(f, spool, error);
     if (!e) e = store_file_add(s, &new->who, record, &job, id, added, error);
     close(lock);
-    if (e) files_drop(f, s, spool_sha256(spool));
+    if (e) drop_unused(f, s, spool_sha256(spool));
     return e;
 }
 
@@ -249,7 +249,7 @@ enum err files_replace(struct files *f, struct store *s, const struct store_file
     e = place(f, spool, error);
     if (!e) e = store_file_requeue(s, old->id, &changed, &job, error);
     close(lock);
-    files_drop(f, s, e ? spool_sha256(spool) : old->sha256);
+    drop_unused(f, s, e ? spool_sha256(spool) : old->sha256);
     if (!e) files_wake(f, true);
     return e;
 }
@@ -282,7 +282,7 @@ enum err files_delete(struct files *f, struct store *s, const struct store_asker
     if (!e && f->before_delete) e = f->before_delete(f->before_ctx, s, &file, error);
     if (!e) e = store_file_delete(s, who, id, error);
     if (!e) {
-        files_drop(f, s, file.sha256);
+        drop_unused(f, s, file.sha256);
         if (f->jobs) jobs_recheck(f->jobs);
     }
     arena_free(a);

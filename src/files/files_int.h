@@ -14,7 +14,5 @@ struct files {
 
 /* LOCK_SH or LOCK_EX; close the descriptor to let go. -1: *error says why. */
 int files_lock(struct files *f, int how, struct error *error);
-/* Removes bytes that no record has. */
-void files_drop(struct files *f, struct store *s, const char *sha256);
 
 #endif

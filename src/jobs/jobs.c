@@ -133,7 +133,8 @@ static enum err database(struct jobs *j, struct store **out, struct error *error
 
 /* ---- ends of a job -------------------------------------------------------------------------- */
 
-bool jobs_passes(enum err code)
+/* Whether this kind of failure may pass by itself, so that trying again is right. */
+static bool may_pass(enum err code)
 {
     switch (code) {
     case ERR_DATABASE:
@@ -163,7 +164,7 @@ static int64_t again_in_ms(const struct jobs *j, int32_t attempts)
 static enum err write_failure(struct jobs *j, struct job_ctx *job, const struct kind *kind,
                               const struct error *why, struct error *error)
 {
-    bool again = jobs_passes(why->code) && job->info.attempts < job->info.max_attempts;
+    bool again = may_pass(why->code) && job->info.attempts < job->info.max_attempts;
     int64_t in_ms = again ? again_in_ms(j, job->info.attempts) : 0;
     enum err e = store_job_fail(j->store, job->info.id, j->worker, why->msg,
                                 again ? clock_wall_ms() + in_ms : 0, error);

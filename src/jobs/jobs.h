@@ -8,7 +8,7 @@
  *  2. A handler may therefore run more than once for one job, but never twice at a time while its
  *     lease holds: it must be written so that doing it again from the start leaves the same.
  *  3. Failures that may pass (database, network, memory, disk full) are tried again later, each
- * time after twice as long; the others fail at once (jobs_passes).
+ * time after twice as long; the others fail at once.
  *  4. Nobody polls: who adds a job calls jobs_wake; a job for later and a lease are waited for with
  *     one timed sleep. Only a PostgreSQL, to which other hubs may add, is looked at once in a
  * while.
@@ -74,8 +74,5 @@ void job_progress(struct job_ctx *job, const char *what, int64_t done, int64_t t
 /* A string member of the payload, which lives as long as the job; ERR_INVALID if it is missing. */
 HT_MUST_CHECK enum err job_payload_str(struct job_ctx *job, const char *name, const char **out,
                                        struct error *error);
-
-/* Whether this kind of failure may pass by itself, so that trying again is right. */
-bool jobs_passes(enum err code);
 
 #endif
