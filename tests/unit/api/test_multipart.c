@@ -198,7 +198,8 @@ static void test_boundaries_in_the_header(void **state)
         "multipart/form-data; boundary=\"x",
         "multipart/form-data; boundary=\"a \"",
         "multipart/form-data; boundary=a\"b",
-        "multipart/form-data; boundary=0123456789012345678901234567890123456789012345678901234567890123456789x"};
+        ("multipart/form-data; boundary="
+         "0123456789012345678901234567890123456789012345678901234567890123456789x")};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         assert_int_equal(multipart_new(good[i], &ops, NULL, &m, &why), OK);
         multipart_free(m);
