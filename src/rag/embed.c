@@ -50,7 +50,9 @@ struct embedding {
 
 /* ---- prefixes ------------------------------------------------------------------------------ */
 
-const char *embed_prefix(const char *model, enum embed_use use)
+/* Some models were trained to be told whether a text is a question or a document; they are known by
+ * their names. */
+static const char *prefix_of(const char *model, enum embed_use use)
 {
     static const struct {
         const char *part, *query, *document;
@@ -256,7 +258,7 @@ enum err embed_start(struct provider *p, const struct embed_ask *ask, struct emb
                      struct error *error)
 {
     struct embedding *e = embedding_new(p, ask);
-    const char *prefix = embed_prefix(ask->model, ask->use);
+    const char *prefix = prefix_of(ask->model, ask->use);
     int32_t room = (ask->n_ctx > 0 ? ask->n_ctx : CTX_DEFAULT) - SPECIAL;
     if (ask->query) room -= split_tokens(ask->query, strlen(ask->query));
     e->part_tokens = room > CTX_LEAST ? room : CTX_LEAST;

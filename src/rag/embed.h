@@ -36,10 +36,6 @@ struct embedded {
     float *floats;            /* n rows; free() it */
 };
 
-/* Some models were trained to be told whether a text is a question or a document; known by their
- * names (E5, BGE, Nomic, ...). embed_start puts these in front; both may be "". */
-const char *embed_prefix(const char *model, enum embed_use use);
-
 HT_MUST_CHECK enum err embed_start(struct provider *p, const struct embed_ask *ask,
                                    struct embedding **out, struct error *error);
 /* Waits, and frees e. cancelled (may be NULL) is asked several times a second: ERR_CANCELLED. */

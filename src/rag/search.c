@@ -87,6 +87,7 @@ static enum err nearest(struct search *s, const struct rag_model *m, const struc
                               .n_files = s->scope.n_files,
                               .k = s->list};
     enum err e = vectors_search(s->vectors, &q, hits, &n, error);
+    if (e == ERR_NOT_FOUND) return OK; /* an older model's set, dropped since we looked */
     if (e || !n) return e;
     /* Distances are never 0 to what has nothing to do with the question, so they count from the
      * farthest of the list. */

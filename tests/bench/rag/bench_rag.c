@@ -224,7 +224,7 @@ int main(int argc, char **argv)
     char url[96], command[160];
     str_copy(folder, sizeof folder, "/tmp/hearth-bench-rag-XXXXXX");
     if (!mb || dims < 1 || !n_files || !mkdtemp(folder)) return 2;
-    (void)log_open(LOG_WARN, false, NULL, &why);
+    must(log_open(LOG_WARN, false, NULL, &why), "log");
     buf_init(&text, (mb + 1) << 20);
     make_words(list);
     make_text(&text, mb * 1000000, list);
