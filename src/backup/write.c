@@ -84,7 +84,7 @@ static enum err put_if_there(struct writing *b, const char *name, const char *pa
 static enum err link_one(void *ctx, const char *relative, struct error *error)
 {
     struct writing *b = ctx;
-    char dir[FS_PATH_MAX], from[FS_PATH_MAX], to[FS_PATH_MAX];
+    char dir[FS_PATH_MAX], from[FS_PATH_MAX] = "", to[FS_PATH_MAX] = "";
     enum err e = fs_join(dir, sizeof dir, b->params->files_dir, BACKUP_BLOBS, error);
     if (!e) e = fs_join(from, sizeof from, dir, relative, error);
     if (!e) e = fs_join(to, sizeof to, b->places->files.dir, relative, error);

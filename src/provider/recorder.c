@@ -376,7 +376,7 @@ static enum err recorder_generate(struct provider *p, struct gen_request *req, g
     rec.n = req->n;
     struct entry *e = entry_new(r, &rec, req->request_id, ctx);
     e->gen_fn = fn;
-    struct error own, *why = error ? error : &own;
+    struct error own = {0}, *why = error ? error : &own;
     uint64_t inner_id = 0;
     enum err code = meter_begin(e, req->tenant, why);
     if (code)
@@ -395,7 +395,7 @@ static enum err recorder_embed(struct provider *p, struct embed_request *req, em
     rec.n_inputs = (int32_t)req->n_inputs;
     struct entry *e = entry_new(r, &rec, req->request_id, ctx);
     e->embed_fn = fn;
-    struct error own, *why = error ? error : &own;
+    struct error own = {0}, *why = error ? error : &own;
     uint64_t inner_id = 0;
     enum err code = meter_begin(e, req->tenant, why);
     if (code)

@@ -364,8 +364,8 @@ static void test_hostile_questions(void **state)
                                          "[\"text\"]",
                                          "{\"a\":1}",
                                          "é̂́",
-                                         "\xe2\x80\xae"
-                                         "text",
+                                         ("\xe2\x80\xae"
+                                          "text"),
                                          "text \xf0\x9f\x98\x80",
                                          "a\"\"b OR c"};
     struct store_chunk_hit hits[10];
