@@ -33,7 +33,8 @@ int store_file_status_of(const char *word)
     return -1;
 }
 
-void store_file_job_key(const char *id, char key[STORE_ID_MAX + 8])
+/* "file:<id>": a file has one unfinished job at a time. */
+static void job_key(const char *id, char key[STORE_ID_MAX + 8])
 {
     str_printf(key, STORE_ID_MAX + 8, "file:%s", id);
 }
@@ -232,7 +233,7 @@ static enum err queue_job(struct db *db, const struct store_job *job, const char
     char id[37], key[STORE_ID_MAX + 8], payload[STORE_ID_MAX + 32];
     int64_t added;
     id_uuid4(id);
-    store_file_job_key(file_id, key);
+    job_key(file_id, key);
     str_printf(payload, sizeof payload, "{\"file_id\":\"%s\"}", file_id);
     struct store_job j = {.id = id,
                           .kind = job->kind,
@@ -316,7 +317,7 @@ enum err store_file_progress(struct store *s, const char *id, const char *sha256
 static enum err cancel_job(struct db *db, const char *id, struct error *error)
 {
     char key[STORE_ID_MAX + 8];
-    store_file_job_key(id, key);
+    job_key(id, key);
     return db_run(db,
                   "UPDATE jobs SET state = 'cancelled', lease_until_ms = NULL, updated_ms = $2"
                   " WHERE idempotency_key = $1 AND state IN ('queued', 'running')",

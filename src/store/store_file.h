@@ -104,14 +104,13 @@ struct store_file {
 
 /* collection_id, name, sha256, bytes, type, meta, source, source_ms are used; the state is queued.
  * `job` (kind, priority, max_attempts are used) is added in the same transaction with the payload
- * {"file_id"} and the key of store_file_job_key, as the asker's. An uploaded file that the
- * collection has already (same hash), and a watched one of the same source: *added is false and *id
- * is that one's. ERR_NOT_FOUND: the asker sees no such collection; ERR_FORBIDDEN: sees it only. */
+ * {"file_id"} and the key "file:<id>", so that a file has one unfinished job at a time, as the
+ * asker's. An uploaded file that the collection has already (same hash), and a watched one of the
+ * same source: *added is false and *id is that one's. ERR_NOT_FOUND: the asker sees no such
+ * collection; ERR_FORBIDDEN: sees it only. */
 HT_MUST_CHECK enum err store_file_add(struct store *s, const struct store_asker *who,
                                       const struct store_file *f, const struct store_job *job,
                                       char id[STORE_ID_MAX], bool *added, struct error *error);
-/* "file:<id>": a file has one unfinished job at a time. */
-void store_file_job_key(const char *id, char key[STORE_ID_MAX + 8]);
 
 /* The user's own, and those in shared collections. */
 HT_MUST_CHECK enum err store_file_get(struct store *s, const char *user_id, const char *id,

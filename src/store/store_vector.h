@@ -98,8 +98,6 @@ HT_MUST_CHECK enum err store_vector_exact(struct store *s, const struct store_ve
 HT_MUST_CHECK enum err store_vector_search(struct store *s, const struct store_vector_query *q,
                                            struct store_vector_hit *out, size_t *n,
                                            struct error *error);
-/* OK when store_vector_search can work here. */
-HT_MUST_CHECK enum err store_vector_check(struct store *s, struct error *error);
 /* The best k of these vectors that are still there and that q's filter lets through. */
 HT_MUST_CHECK enum err store_vector_rescore(struct store *s, const struct store_vector_query *q,
                                             const int64_t *candidates, size_t n_candidates,

@@ -19,7 +19,6 @@ struct vector_best {
     size_t n, k;
 };
 
-void vector_best_add(struct vector_best *best, const struct store_vector_hit *hit);
 /* Shows it rows of (n, chunk_id, file_n, embedding, ...), to the end; `rows` is freed. */
 HT_MUST_CHECK enum err vector_best_rows(struct vector_best *best, struct db_rows *rows,
                                         const struct store_vector_query *q, const float *unit,

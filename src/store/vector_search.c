@@ -17,7 +17,7 @@ enum { PAGE = 1000, CANDIDATES_MIN = 256, CANDIDATES_PER_HIT = 24, MEND_PAGE = 5
 
 /* ---- the best of many ---------------------------------------------------------------------- */
 
-void vector_best_add(struct vector_best *best, const struct store_vector_hit *hit)
+static void best_add(struct vector_best *best, const struct store_vector_hit *hit)
 {
     if (best->n == best->k && hit->distance >= best->hits[best->n - 1].distance) return;
     size_t low = 0, high = best->n;
@@ -54,7 +54,7 @@ enum err vector_best_rows(struct vector_best *best, struct db_rows *rows,
             break;
         }
         hit.distance = 1 - vec_dot(floats, unit, dims);
-        vector_best_add(best, &hit);
+        best_add(best, &hit);
     }
     db_rows_free(rows);
     return e;
@@ -183,7 +183,8 @@ static enum err near(struct db *db, struct search *s, struct error *error)
     return e ? e : vector_best_rows(&s->best, rows, s->q, s->unit, &last, &n, error);
 }
 
-enum err store_vector_check(struct store *s, struct error *error)
+/* OK when store_vector_search can work here. */
+static enum err search_check(struct store *s, struct error *error)
 {
     struct db *db;
     struct db_rows *rows;
@@ -219,7 +220,7 @@ enum err store_vector_search(struct store *s, const struct store_vector_query *q
     }
     if (e == ERR_INTERNAL) { /* most likely there is no such function */
         struct error other;
-        enum err c = store_vector_check(s, &other);
+        enum err c = search_check(s, &other);
         if (c) e = err_set(error, c, "%s", other.msg);
     }
     *n = e ? 0 : search.best.n;
