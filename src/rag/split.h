@@ -67,7 +67,7 @@ HT_MUST_CHECK enum err split_text(const char *text, size_t len, const struct spl
 
 /* How many tokens a language model would make of the text: an estimate by rule (a token for every
  * four letters of a word, for three digits, for a mark, for a character of a script without
- * letters), rather too many than too few for English. */
+ * letters). */
 int32_t split_tokens(const char *text, size_t len);
 
 #endif
