@@ -153,7 +153,7 @@ static int run_db(const struct cmd_call *call)
 
 const struct cmd_verb verb_db = {
     .name = "db",
-    .args = "[status | migrate | rollback | backup FILE | restore FILE | copy]",
+    .args = "[status|migrate|rollback|backup|restore|copy]",
     .summary = "Look after the database of accounts and conversations",
     .details =
         "The database is the SQLite file hearth.db in the data folder, or what DATABASE_URL "

@@ -333,9 +333,10 @@ static int run_users(const struct cmd_call *call)
 
 const struct cmd_verb verb_users = {
     .name = "users",
-    .args = "[list | invite | audit | create|passwd|disable|enable|delete|role|quota|key NAME ...]",
+    .args = "[list | invite | audit | VERB NAME ...]",
     .summary = "List, make or change the accounts of this hub",
-    .details = "Passwords are asked for, or read from standard input when that is not a terminal. "
+    .details = "VERB is create, passwd, disable, enable, delete, role, quota or key.\n\n"
+               "Passwords are asked for, or read from standard input when that is not a terminal. "
                "A new password and `disable` end every login of the account at once. `quota` shows "
                "a user's exceptions from the settings HEARTH_USER_..., and with NAME=NUMBER makes "
                "one; `key` prints a new API key, `invite` an invitation, `audit` the last security "
