@@ -241,8 +241,8 @@ size_t sched_adapters(struct sched *s, struct sched_adapter_status *out, size_t 
             const struct sched_adapter *a = container_of(an, struct sched_adapter, node);
             if (n++ >= max) continue;
             struct sched_adapter_status *st = &out[n - 1];
-            *st = (struct sched_adapter_status){.loaded = a->state == ADAPTER_READY,
-                                                .bytes = a->bytes};
+            *st = (struct sched_adapter_status){.loaded = a->state == ADAPTER_READY};
+            if (st->loaded) st->bytes = a->bytes; /* set before that state, without the lock */
             str_copy(st->model, sizeof st->model, m->id);
             str_copy(st->name, sizeof st->name, a->name);
         }

@@ -263,9 +263,10 @@ async function settled(hub) {
 const dir = tempDir();
 mkdirSync(join(dir, 'models'), { recursive: true });
 copyFileSync(join(root, 'models/hearth-tiny.gguf'), join(dir, 'models/second.gguf'));
-mkdirSync(join(dir, 'models/adapters')); // what lies directly in there is the "default" one
-copyFileSync(join(root, 'models/adapters/terse.gguf'), join(dir, 'models/adapters/mine.gguf'));
-const hub = await startHub({ dir, readyMs: 60000, args: ['--model', 'hearth-tiny'], env: { HEARTH_QUEUE_CAPACITY: 96, LLAMA_CPP_N_CTX: 1024, HEARTH_PARALLEL: 4, HEARTH_ENGINE_THREADS: 1 } });
+const adaptersDir = join(dir, 'adapters');
+mkdirSync(adaptersDir); // what lies directly in there is the "default" one
+copyFileSync(join(root, 'models/adapters/terse.gguf'), join(adaptersDir, 'mine.gguf'));
+const hub = await startHub({ dir, readyMs: 60000, args: ['--model', 'hearth-tiny'], env: { HEARTH_ADAPTERS: adaptersDir, HEARTH_CACHE_MEMORY: '32M', /* soon full, so that growth is a leak */ HEARTH_QUEUE_CAPACITY: 96, LLAMA_CPP_N_CTX: 1024, HEARTH_PARALLEL: 4, HEARTH_ENGINE_THREADS: 1 } });
 const { known, missing } = await supported(hub);
 console.log(`${nClients} clients for ${seconds} s, seed ${arg.seed}`);
 
