@@ -13,6 +13,7 @@ enum {
     LIST_MIN = 40, /* of each list, before the fusion */
     LIST_MAX = 200,
     RERANK_MAX = 30,
+    LOOKS_MAX = 3,
 };
 
 /* How much the built-in models have to say: the embedding model beside words, the rerank model
@@ -41,6 +42,7 @@ struct search {
     struct vectors *vectors;
     struct ranked *found;
     size_t n_found;
+    bool dropped; /* an older model's set went since its name was read: the new one is whole now */
 };
 
 /* ---- by meaning ------------------------------------------------------------------------------ */
@@ -87,7 +89,10 @@ static enum err nearest(struct search *s, const struct rag_model *m, const struc
                               .n_files = s->scope.n_files,
                               .k = s->list};
     enum err e = vectors_search(s->vectors, &q, hits, &n, error);
-    if (e == ERR_NOT_FOUND) return OK; /* an older model's set, dropped since we looked */
+    if (e == ERR_NOT_FOUND || (!e && !n && m != s->models)) {
+        s->dropped = true;
+        return OK;
+    }
     if (e || !n) return e;
     /* Distances are never 0 to what has nothing to do with the question, so they count from the
      * farthest of the list. */
@@ -260,7 +265,7 @@ static enum err finish(struct search *s, struct rag_source **out, size_t *n, str
 }
 
 /* The question is embedded while its words are looked for. */
-static enum err look(struct search *s, struct error *error)
+static enum err look_once(struct search *s, struct error *error)
 {
     struct error why = {0};
     bool meaning = s->q->mode != RAG_BM25;
@@ -275,6 +280,19 @@ static enum err look(struct search *s, struct error *error)
     }
     log_warn(store, "only words were searched, not meaning: %s", why.msg);
     return OK;
+}
+
+static enum err look(struct search *s, struct error *error)
+{
+    enum err e = OK;
+    for (int i = 0; i < LOOKS_MAX; i++) {
+        memset(s->models, 0, sizeof s->models);
+        s->n_models = s->n_found = 0;
+        s->dropped = false;
+        e = look_once(s, error);
+        if (e || !s->dropped) break;
+    }
+    return e;
 }
 
 static enum err check_query(const struct rag_query *q, struct error *error)

@@ -353,7 +353,7 @@ static void test_tenants_share_by_tokens(void **state)
     struct fixture f;
     struct sched_params params = with_pausing(2);
     char *text = long_text('l', 90);
-    fixture_open(&f, "fake:", params);
+    fixture_open(&f, "fake:ms=1", params); /* the busy ones stay busy */
     struct client *busy[2] = {ask_endless(&f), ask_endless(&f)}, *greedy[MANY], *modest[FEW];
     for (int i = 0; i < MANY; i++)
         greedy[i] = ask(&f, (struct ask){.text = text, .tenant = "greedy", .max_tokens = 90});
