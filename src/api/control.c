@@ -29,7 +29,7 @@ static void on_answer(void *ctx, const struct error *error, const char *answer, 
 {
     struct asked *a = ctx;
     if (error)
-        error_respond(a->sink, error, a->request_id);
+        error_respond(a->sink, &error_openai, error, a->request_id);
     else
         (void)sink_respond(a->sink, 200, "application/json", NULL, 0, answer, len);
     asked_free(a);
@@ -42,7 +42,7 @@ void control_respond(struct provider *provider, enum control what, const char *a
     struct error error;
     *a = (struct asked){sink, xstrdup(request_id)};
     if (provider_control(provider, what, args, on_answer, a, &error) == OK) return;
-    error_respond(sink, &error, request_id);
+    error_respond(sink, &error_openai, &error, request_id);
     asked_free(a);
 }
 

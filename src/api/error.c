@@ -1,4 +1,4 @@
-/* Errors in OpenAI's shape: see error.h. */
+/* Errors in the shapes of the surfaces: see error.h. */
 #include "api/error.h"
 
 #include "api/route.h"
@@ -24,7 +24,7 @@ static const char *error_type(int status)
     }
 }
 
-void error_write(struct buf *out, const struct error *error, const char *request_id)
+static void write_openai(struct buf *out, const struct error *error, const char *request_id)
 {
     struct jw w;
     jw_init(&w, out);
@@ -40,36 +40,7 @@ void error_write(struct buf *out, const struct error *error, const char *request
     jw_obj_end(&w);
 }
 
-static void respond(struct sink *sink, int status,
-                    void (*write)(struct buf *out, const struct error *error, const char *id),
-                    const struct error *error, const char *request_id)
-{
-    struct sink_header header = {0};
-    size_t n = 0;
-    char seconds[16];
-    if (status == 401) {
-        header = (struct sink_header){"WWW-Authenticate", "Bearer"};
-        n = 1;
-    }
-    if (status == 429 || status == 503) {
-        int usual = status == 429 ? RETRY_BUSY_S : RETRY_UNAVAILABLE_S;
-        snprintf(seconds, sizeof seconds, "%d",
-                 error->retry_after_s > 0 ? (int)error->retry_after_s : usual);
-        header = (struct sink_header){"Retry-After", seconds};
-        n = 1;
-    }
-    struct buf body;
-    buf_init(&body, 8 * 1024);
-    write(&body, error, request_id);
-    /* The sink may have been closed meanwhile: nobody is left to be told. */
-    (void)sink_respond(sink, status, "application/json", &header, n, buf_str(&body), body.len);
-    buf_free(&body);
-}
-
-void error_respond(struct sink *sink, const struct error *error, const char *request_id)
-{
-    respond(sink, err_http_status(error->code), error_write, error, request_id);
-}
+const struct error_shape error_openai = {.name = "openai", .write = write_openai};
 
 /* ---- /api/v1 ------------------------------------------------------------------------------- */
 
@@ -102,35 +73,69 @@ static void write_v1(struct buf *out, const struct error *error, const char *req
     jw_obj_end(&w);
 }
 
-void error_respond_v1(struct sink *sink, const struct error *error, const char *request_id)
+static int status_v1(const struct error *error)
 {
-    int status = is_validation(error) ? 422 : err_http_status(error->code);
-    respond(sink, status, write_v1, error, request_id);
+    return is_validation(error) ? 422 : err_http_status(error->code);
 }
 
-static bool is_v1(const char *path)
+const struct error_shape error_v1 = {.name = "v1", .write = write_v1, .status = status_v1};
+
+/* ---- any ----------------------------------------------------------------------------------- */
+
+/* The longest prefixes first. */
+static const struct {
+    const char *prefix;
+    const struct error_shape *shape;
+} shapes[] = {
+    {"/api/v1/", &error_v1},
+};
+
+const struct error_shape *error_shape_of(const char *path)
 {
-    return str_starts(path, "/api/v1/");
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        if (str_starts(path, shapes[i].prefix)) return shapes[i].shape;
+    return &error_openai;
 }
 
-int error_status_for(const char *path, const struct error *error)
+int error_status(const struct error_shape *shape, const struct error *error)
 {
-    return is_v1(path) && is_validation(error) ? 422 : err_http_status(error->code);
+    return shape->status ? shape->status(error) : err_http_status(error->code);
 }
 
-void error_write_for(struct buf *out, const char *path, const struct error *error,
-                     const char *request_id)
+enum { ERROR_HEADERS_MAX = 8 };
+
+void error_respond_with(struct sink *sink, const struct error_shape *shape,
+                        const struct error *error, const char *request_id,
+                        const struct sink_header *more, size_t n_more)
 {
-    if (is_v1(path))
-        write_v1(out, error, request_id);
-    else
-        error_write(out, error, request_id);
+    struct sink_header headers[ERROR_HEADERS_MAX + 1];
+    ht_assert(n_more <= ERROR_HEADERS_MAX);
+    for (size_t i = 0; i < n_more; i++) headers[i] = more[i];
+    size_t n = n_more;
+    int status = error_status(shape, error);
+    char seconds[16];
+    if (status == 401) headers[n++] = (struct sink_header){"WWW-Authenticate", "Bearer"};
+    if (status == 429 || status == 503) {
+        int usual = status == 429 ? RETRY_BUSY_S : RETRY_UNAVAILABLE_S;
+        str_printf(seconds, sizeof seconds, "%d",
+                   error->retry_after_s > 0 ? (int)error->retry_after_s : usual);
+        headers[n++] = (struct sink_header){"Retry-After", seconds};
+    }
+    struct buf body;
+    buf_init(&body, 8 * 1024);
+    shape->write(&body, error, request_id);
+    /* The sink may have been closed meanwhile: nobody is left to be told. */
+    (void)sink_respond(sink, status, "application/json", headers, n, buf_str(&body), body.len);
+    buf_free(&body);
+}
+
+void error_respond(struct sink *sink, const struct error_shape *shape, const struct error *error,
+                   const char *request_id)
+{
+    error_respond_with(sink, shape, error, request_id, NULL, 0);
 }
 
 void api_error(struct sink *sink, const struct http_request *req, const struct error *error)
 {
-    if (is_v1(req->path))
-        error_respond_v1(sink, error, req->request_id);
-    else
-        error_respond(sink, error, req->request_id);
+    error_respond(sink, error_shape_of(req->path), error, req->request_id);
 }

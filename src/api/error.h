@@ -1,24 +1,32 @@
-/* Errors as the surfaces' clients expect them (OpenAI's shape, the only one so far). Any thread. */
+/* Errors as the clients of each surface expect them. A surface has one shape; which, its paths say.
+ * Any thread. */
 #ifndef HEARTH_API_ERROR_H
 #define HEARTH_API_ERROR_H
 
 #include "api/http.h"
 #include "base/buf.h"
 
-/* {"error":{"message","type","param","code","request_id"}}, appended to out. request_id may be
- * NULL. */
-void error_write(struct buf *out, const struct error *error, const char *request_id);
+struct error_shape {
+    const char *name;
+    /* MUST. The whole body, appended to out; request_id may be NULL. */
+    void (*write)(struct buf *out, const struct error *error, const char *request_id);
+    /* MAY: where the status is another one than the code's. */
+    int (*status)(const struct error *error);
+};
 
-/* The shape and the status of the surface that the path belongs to. */
-void error_write_for(struct buf *out, const char *path, const struct error *error,
-                     const char *request_id);
-int error_status_for(const char *path, const struct error *error);
+extern const struct error_shape error_openai; /* {"error":{message,type,param,code,request_id}} */
+extern const struct error_shape error_v1;     /* {"error":{code,message,details,request_id}} */
 
-/* Answers the open sink with it: status from the code, Retry-After with 429 and 503. For answers
- * that outlive their http_request; handlers that still have it call api_error (route.h). */
-void error_respond(struct sink *sink, const struct error *error, const char *request_id);
+/* That of the surface that the path belongs to; OpenAI's for paths of none. */
+const struct error_shape *error_shape_of(const char *path);
+int error_status(const struct error_shape *shape, const struct error *error);
 
-/* The same in the shape of /api/v1. */
-void error_respond_v1(struct sink *sink, const struct error *error, const char *request_id);
+/* Answers the open sink with it: Retry-After with 429 and 503. For answers that outlive their
+ * http_request; handlers that still have it call api_error (route.h). headers may be NULL. */
+void error_respond(struct sink *sink, const struct error_shape *shape, const struct error *error,
+                   const char *request_id);
+void error_respond_with(struct sink *sink, const struct error_shape *shape,
+                        const struct error *error, const char *request_id,
+                        const struct sink_header *headers, size_t n_headers);
 
 #endif

@@ -16,9 +16,6 @@ enum route_flags {
     ROUTE_UPLOAD = 1 << 5, /* a form with a file, which goes to the disk as it comes (upload.h) */
 };
 
-/* Shape of errors of a surface; also used by the server itself (404, 413, ...) by path prefix. */
-enum error_shape { ERRORS_OPENAI /* {"error":{message,type,param,code,request_id}} */ };
-
 struct route {
     enum http_method method;
     const char *path; /* "/v1/models/{id}"; a last parameter "{id...}" takes slashes too */

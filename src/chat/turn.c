@@ -399,6 +399,7 @@ static void on_event(void *turn, const struct gen_event *ev)
         t->usage.completion_tokens = t->n_pieces;
         finish_later(t);
         break;
+    case GEN_EV_ROUTED:
     case GEN_EV_LOADING:
     case GEN_EV_TOKENS:
     case GEN_EV_TOOL_CALL: break;

@@ -1,6 +1,13 @@
 /* The wrappers through which callers reach a provider: they check what every provider relies on. */
 #include "provider/provider.h"
 
+static bool has_images(const struct gen_request *req)
+{
+    for (size_t i = 0; i < req->n_messages; i++)
+        if (req->messages[i].n_images) return true;
+    return false;
+}
+
 enum err provider_generate(struct provider *p, struct gen_request *req, gen_listener_fn fn,
                            void *ctx, uint64_t *id, struct error *error)
 {
@@ -15,6 +22,11 @@ enum err provider_generate(struct provider *p, struct gen_request *req, gen_list
     if (req->n_tools && !(p->ops->caps & PROVIDER_TOOLS)) {
         arena_free(req->arena);
         return err_set_param(error, ERR_UNSUPPORTED, "/tools", "%s can't call tools", p->ops->name);
+    }
+    if (!(p->ops->caps & PROVIDER_IMAGES) && has_images(req)) {
+        arena_free(req->arena);
+        return err_set_param(error, ERR_UNSUPPORTED, "/messages", "%s can't look at images",
+                             p->ops->name);
     }
     return p->ops->generate(p, req, fn, ctx, id, error);
 }

@@ -1,5 +1,6 @@
-/* Provider: one way to generate and embed, whoever does it. This part has one provider, `local`
- * (the scheduler in this process); others join the same table.
+/* Provider: one way to generate and embed, whoever does it: `local` (the scheduler in this
+ * process), the worker (the same in a child process), those that answer over HTTP (src/remote), and
+ * what stands in front of them: the router (src/router) and the recorder.
  *
  * Lifetime law:
  *  1. A request passed to provider_generate/embed belongs to the provider from then on, also when
@@ -49,6 +50,7 @@ enum provider_caps {
     PROVIDER_GENERATE = 1 << 0,
     PROVIDER_EMBED = 1 << 1,
     PROVIDER_TOOLS = 1 << 2,
+    PROVIDER_IMAGES = 1 << 3,
 };
 
 /* One instance per file. Callers use the wrappers below, which check and count. */

@@ -242,6 +242,7 @@ static void record_event(struct entry *e, const struct gen_event *ev)
 {
     take_cache(&e->rec, ev);
     switch (ev->type) {
+    case GEN_EV_ROUTED: break;
     case GEN_EV_LOADING:
         e->rec.load_fraction = ev->fraction;
         set_state(e, RECORD_LOADING);

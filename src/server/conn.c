@@ -215,7 +215,7 @@ void conn_raw_error(struct conn *c, int status, const struct error *error)
     struct buf body, text;
     buf_init_fixed(&body, body_mem, sizeof body_mem);
     buf_init_fixed(&text, text_mem, sizeof text_mem);
-    error_write_for(&body, x ? x->http.path : "", error, id);
+    error_shape_of(x ? x->http.path : "")->write(&body, error, id);
     buf_printf(&text,
                "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: application/json\r\n"
                "X-Request-Id: %s\r\nContent-Length: %zu\r\n\r\n",

@@ -389,7 +389,7 @@ static enum MHD_Result upload_arrived(struct exchange *x, const char *data, size
         return MHD_YES;
     }
     if (x->body_expected == 0 || x->body_expected - x->body_received > UPLOAD_SKIP_MAX) {
-        conn_raw_error(x->conn, error_status_for(x->http.path, &error), &error);
+        conn_raw_error(x->conn, error_status(error_shape_of(x->http.path), &error), &error);
         x->conn->linger = true;
         return MHD_NO;
     }

@@ -21,14 +21,24 @@ struct tool_call {
     const char *arguments; /* JSON text of an object */
 };
 
+/* A picture of a message. */
+struct image {
+    const char *media_type; /* "image/png"; "" with an url */
+    const char *data;       /* base64 without line breaks, or NULL */
+    const char *url;        /* http or https, or NULL; one of the two is there */
+};
+
 struct message {
     enum role role;                     /* OpenAI's "developer" arrives as ROLE_SYSTEM */
     const char *content;                /* text parts joined with newlines; may be "" */
     const char *reasoning;              /* assistant's earlier reasoning, or NULL */
+    const char *reasoning_signature;    /* what its provider wants back with it, or NULL */
     const char *name;                   /* participant or tool name, or NULL */
     const char *tool_call_id;           /* ROLE_TOOL: which call this answers, or NULL */
     const struct tool_call *tool_calls; /* ROLE_ASSISTANT */
     size_t n_tool_calls;
+    const struct image *images; /* ROLE_USER and ROLE_TOOL; behind the text */
+    size_t n_images;
 };
 
 struct tool {
@@ -84,6 +94,21 @@ enum overflow {
     OVERFLOW_DEFAULT, /* as configured */
     OVERFLOW_STOP,    /* FINISH_LENGTH */
     OVERFLOW_SHIFT,   /* the oldest tokens after the system prompt are forgotten */
+};
+
+/* What matters most when there is a choice of who answers. */
+#define GOALS(X)                                                                                   \
+    X(BALANCED, "balanced") /* by the request's complexity */                                      \
+    X(PRIVACY, "privacy")   /* nothing leaves this machine */                                      \
+    X(COST, "cost")                                                                                \
+    X(SPEED, "speed")                                                                              \
+    X(QUALITY, "quality")
+
+enum goal {
+    GOAL_DEFAULT, /* as configured */
+#define X(id, word) GOAL_##id,
+    GOALS(X)
+#undef X
 };
 
 /* How long a model stays in memory after its last request: milliseconds, or one of these. */
@@ -148,6 +173,17 @@ struct gen_request {
     enum overflow overflow; /* what happens when the context is full */
     int64_t keep_alive_ms;  /* KEEP_ALIVE_...; how long the model stays after its last request */
     bool want_tokens;       /* GEN_EV_TOKENS are wanted */
+
+    /* Who may answer (src/router). NULL and "" are the same. */
+    const char *source; /* a provider's name: only that one; "" = whom the route says */
+    const char *route;  /* a configured route's name; "" = the default one */
+    bool local_only;    /* it never leaves this machine */
+    enum goal goal;
+    /* How much a reasoning model thinks: "none", "minimal", "low", "medium", "high", or NULL; and
+     * at most how many tokens, 0 = not said. Local models hear of it by template_kwargs. */
+    const char *reasoning_effort;
+    int32_t reasoning_budget;
+
     const struct gen_resume *resume; /* n of them, or NULL: goes on where another worker stopped */
 };
 
@@ -195,17 +231,27 @@ struct token_logprob {
     size_t n_top;
 };
 
+/* Who answers, and why. */
+struct gen_route {
+    const char *provider; /* "local", "ollama", ... or an instance's name */
+    const char *model;    /* as that provider is asked for it */
+    const char *reason;   /* for people, one line of ASCII: "local: the model is here" */
+    bool remote;          /* the request leaves this machine */
+    int32_t attempt;      /* 0 = the first provider that was tried */
+};
+
 enum gen_event_type {
     GEN_EV_LOADING,    /* the model is being loaded: fraction; may come several times */
     GEN_EV_QUEUED,     /* position, wait_ms; again when the position has changed */
     GEN_EV_STARTED,    /* first batch; usage.prompt_tokens and cached_tokens are known; cache */
     GEN_EV_TOKENS,     /* tokens of a choice, before their text; only with want_tokens */
     GEN_EV_TEXT,       /* text: whole UTF-8 characters; logprobs of the tokens that made it */
-    GEN_EV_REASONING,  /* text */
+    GEN_EV_REASONING,  /* text; or signature alone, at the end of the reasoning */
     GEN_EV_TOOL_CALL,  /* tool: the first event of a call has id and name, the rest fragments */
     GEN_EV_CHOICE_END, /* finish */
     GEN_EV_DONE,       /* usage, timings: the last event of a request that worked */
     GEN_EV_ERROR,      /* error: the last event of one that did not */
+    GEN_EV_ROUTED,     /* route: who is asked now; again when another one is. Never the last */
 };
 
 /* Borrowed: valid during the listener call only. */
@@ -214,6 +260,7 @@ struct gen_event {
     int32_t choice; /* 0..n-1 for TEXT, REASONING, TOOL_CALL, CHOICE_END */
     const char *text;
     size_t text_len;
+    const char *signature;                /* REASONING: message.reasoning_signature, or NULL */
     const struct token_logprob *logprobs; /* TEXT: of whole tokens; n_logprobs may be 0 */
     size_t n_logprobs;
     struct {
@@ -231,6 +278,7 @@ struct gen_event {
     const char *adapter;              /* STARTED: name of the adapter in use, NULL = none */
     const struct cache_report *cache; /* STARTED, DONE, ERROR; may be NULL */
     const char *model;                /* STARTED, DONE: the id of the model that answers */
+    const struct gen_route *route;    /* ROUTED, STARTED; NULL where nobody routes */
     struct usage usage;
     struct timings timings;
     const struct error *error;
@@ -252,6 +300,8 @@ struct embed_input {
 struct embed_request {
     struct arena *arena; /* owns everything, this struct too */
     const char *request_id, *model, *tenant;
+    const char *source; /* as gen_request's, and the next */
+    bool local_only;
     const struct embed_input *inputs;
     size_t n_inputs;
     int32_t priority;
@@ -269,6 +319,7 @@ struct embed_result {
     const float *vectors;
     size_t n_inputs, n_dims;
     int32_t prompt_tokens;
+    const struct gen_route *route; /* NULL where nobody routes */
 };
 
 typedef void (*embed_listener_fn)(void *ctx, const struct embed_result *result);

@@ -15,6 +15,8 @@
 #include "base/str.h"
 #include "worker/wire.h"
 
+/* What only concerns the hub does not travel: images, signatures of other providers' reasoning, who
+ * may answer and who does. */
 #if UINTPTR_MAX == UINT64_MAX
 #define VISITED(type, size)                                                                        \
     static_assert(sizeof(type) == (size), #type " has changed: visit its new fields in codec.c")
@@ -67,7 +69,7 @@ static void visit_tool_call(struct wire *w, struct tool_call *c)
     wire_str(w, &c->arguments);
 }
 
-VISITED(struct message, 56);
+VISITED(struct message, 80);
 static void visit_message(struct wire *w, struct message *m)
 {
     WIRE_ENUM(w, m->role, ROLE_TOOL);
@@ -133,7 +135,7 @@ static void visit_resumes(struct wire *w, struct gen_request *r)
     if (n != 0 && n != (size_t)r->n) wire_bad(w);
 }
 
-VISITED(struct gen_request, 320);
+VISITED(struct gen_request, 360);
 static void visit_request(struct wire *w, struct gen_request *r)
 {
     WIRE_ENUM(w, r->kind, GEN_RAW);
@@ -177,7 +179,7 @@ static void visit_input(struct wire *w, struct embed_input *in)
     wire_i32s(w, &in->tokens, &in->n_tokens);
 }
 
-VISITED(struct embed_request, 72);
+VISITED(struct embed_request, 88);
 static void visit_embed(struct wire *w, struct embed_request *r)
 {
     wire_str(w, &r->request_id);
@@ -265,12 +267,13 @@ static void visit_tool_delta(struct wire *w, struct gen_event *e)
 }
 
 /* Which fields an event has is said by its type (types/gen.h); the others stay zero. */
-VISITED(struct gen_event, 232);
+VISITED(struct gen_event, 248);
 static void visit_event(struct wire *w, struct gen_event *e)
 {
     WIRE_ENUM(w, e->type, GEN_EV_ERROR);
     wire_i32(w, &e->choice);
     switch (e->type) {
+    case GEN_EV_ROUTED: wire_bad(w); break; /* the hub routes, not its worker */
     case GEN_EV_LOADING: wire_f32(w, &e->fraction); break;
     case GEN_EV_QUEUED:
         wire_i32(w, &e->position);
@@ -304,7 +307,7 @@ static void visit_event(struct wire *w, struct gen_event *e)
     }
 }
 
-VISITED(struct embed_result, 48);
+VISITED(struct embed_result, 56);
 static void visit_result(struct wire *w, struct embed_result *r)
 {
     size_t n = w->reading ? 0 : r->n_inputs * r->n_dims;

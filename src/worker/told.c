@@ -156,6 +156,7 @@ static enum told_verdict pass(struct told *t, struct told_choice *c, struct gen_
     case GEN_EV_CHOICE_END: return pass_end(c, ev);
     case GEN_EV_DONE: return pass_done(t, ev, error);
     case GEN_EV_ERROR: return TOLD_PASS;
+    case GEN_EV_ROUTED: break; /* the codec lets none through */
     }
     ht_bug("unknown event");
 }

@@ -31,7 +31,7 @@ struct choice_state {
 };
 
 struct chat_writer {
-    struct writer base;
+    struct openai_writer base;
     int32_t n;
     struct choice_state choices[];
 };
@@ -251,30 +251,31 @@ static void write_choice(const struct chat_writer *w, int32_t index, struct jw *
 static enum err chat_event(struct writer *base, size_t part, const struct gen_event *ev,
                            struct buf *out)
 {
-    struct chat_writer *w = container_of(base, struct chat_writer, base);
+    struct chat_writer *w = container_of(base, struct chat_writer, base.base);
     ht_assert(part == 0);
+    if (ev->type == GEN_EV_DONE) return OK;
     if (ev->type != GEN_EV_STARTED) (void)choice_of(w, ev);
     return base->stream ? stream_event(w, ev, out) : whole_event(w, ev);
 }
 
 static enum err chat_finish(struct writer *base, struct buf *out)
 {
-    struct chat_writer *w = container_of(base, struct chat_writer, base);
+    struct chat_writer *w = container_of(base, struct chat_writer, base.base);
     if (base->stream) {
-        writer_last_chunks(base, out);
+        writer_last_chunks(&w->base, out);
         return out->err;
     }
     struct jw jw;
     jw_init(&jw, out);
-    writer_whole_begin(base, &jw);
+    writer_whole_begin(&w->base, &jw);
     for (int32_t i = 0; i < w->n; i++) write_choice(w, i, &jw);
-    writer_whole_end(base, &jw);
+    writer_whole_end(&w->base, &jw);
     return out->err;
 }
 
 static void chat_free(struct writer *base)
 {
-    struct chat_writer *w = container_of(base, struct chat_writer, base);
+    struct chat_writer *w = container_of(base, struct chat_writer, base.base);
     for (int32_t i = 0; i < w->n; i++) {
         struct choice_state *c = &w->choices[i];
         for (size_t k = 0; k < c->n_calls; k++) {
@@ -286,24 +287,34 @@ static void chat_free(struct writer *base)
         buf_free(&c->reasoning);
         buf_free(&c->logprobs);
     }
-    writer_deinit(base);
+    openai_writer_deinit(&w->base);
     free(w);
 }
 
-static const struct writer_ops chat_ops = {chat_event, chat_finish, chat_free};
+static const struct writer_ops chat_ops = {
+    .name = "chat",
+    .stream_type = "text/event-stream",
+    .errors = &error_openai,
+    .event = chat_event,
+    .finish = chat_finish,
+    .fail = openai_write_failure,
+    .note = write_sse_note,
+    .free = chat_free,
+};
 
 struct writer *chat_writer_new(const struct call *call)
 {
     ht_assert(call->n_requests == 1);
     size_t n = (size_t)call->requests[0]->n;
     struct chat_writer *w = xcalloc(1, sizeof *w + n * sizeof w->choices[0]);
-    writer_init(&w->base, &chat_ops, call->stream ? "chat.completion.chunk" : "chat.completion",
-                "chatcmpl-", call);
+    openai_writer_init(&w->base, &chat_ops,
+                       call->stream ? "chat.completion.chunk" : "chat.completion", "chatcmpl-",
+                       call);
     w->n = (int32_t)n;
     for (size_t i = 0; i < n; i++) {
         buf_init(&w->choices[i].text, ANSWER_BYTES_MAX);
         buf_init(&w->choices[i].reasoning, ANSWER_BYTES_MAX);
         buf_init(&w->choices[i].logprobs, ANSWER_BYTES_MAX);
     }
-    return &w->base;
+    return &w->base.base;
 }

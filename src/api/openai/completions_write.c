@@ -23,7 +23,7 @@ struct choice_state {
 };
 
 struct completion_writer {
-    struct writer base;
+    struct openai_writer base;
     size_t n; /* choices of each prompt */
     struct choice_state choices[];
 };
@@ -146,8 +146,9 @@ static enum err whole_event(struct choice_state *c, const struct gen_event *ev)
 static enum err completion_event(struct writer *base, size_t part, const struct gen_event *ev,
                                  struct buf *out)
 {
-    struct completion_writer *w = container_of(base, struct completion_writer, base);
-    if (ev->type == GEN_EV_STARTED || ev->type == GEN_EV_TOOL_CALL) return OK;
+    struct completion_writer *w = container_of(base, struct completion_writer, base.base);
+    if (ev->type == GEN_EV_STARTED || ev->type == GEN_EV_TOOL_CALL || ev->type == GEN_EV_DONE)
+        return OK;
     ht_assert(ev->choice >= 0 && (size_t)ev->choice < w->n);
     size_t choice = part * w->n + (size_t)ev->choice;
     struct choice_state *c = &w->choices[choice];
@@ -158,22 +159,22 @@ static enum err completion_event(struct writer *base, size_t part, const struct 
 
 static enum err completion_finish(struct writer *base, struct buf *out)
 {
-    struct completion_writer *w = container_of(base, struct completion_writer, base);
+    struct completion_writer *w = container_of(base, struct completion_writer, base.base);
     if (base->stream) {
-        writer_last_chunks(base, out);
+        writer_last_chunks(&w->base, out);
         return out->err;
     }
     struct jw jw;
     jw_init(&jw, out);
-    writer_whole_begin(base, &jw);
-    for (size_t i = 0; i < base->n_choices; i++) {
+    writer_whole_begin(&w->base, &jw);
+    for (size_t i = 0; i < w->base.n_choices; i++) {
         const struct choice_state *c = &w->choices[i];
         jw_obj(&jw);
         jw_kint(&jw, "index", (int64_t)i);
         jw_key(&jw, "text");
         jw_strn(&jw, buf_str(&c->text), c->text.len);
         jw_key(&jw, "logprobs");
-        if (base->logprobs) {
+        if (w->base.logprobs) {
             jw_raw(&jw, "", 0);
             write_lists(out, &c->lists);
         } else {
@@ -182,33 +183,41 @@ static enum err completion_finish(struct writer *base, struct buf *out)
         jw_kstr(&jw, "finish_reason", finish_word(c->finish));
         jw_obj_end(&jw);
     }
-    writer_whole_end(base, &jw);
+    writer_whole_end(&w->base, &jw);
     return out->err;
 }
 
 static void completion_free(struct writer *base)
 {
-    struct completion_writer *w = container_of(base, struct completion_writer, base);
-    for (size_t i = 0; i < base->n_choices; i++) {
+    struct completion_writer *w = container_of(base, struct completion_writer, base.base);
+    for (size_t i = 0; i < w->base.n_choices; i++) {
         buf_free(&w->choices[i].text);
         lists_free(&w->choices[i].lists);
     }
-    writer_deinit(base);
+    openai_writer_deinit(&w->base);
     free(w);
 }
 
-static const struct writer_ops completion_ops = {completion_event, completion_finish,
-                                                 completion_free};
+static const struct writer_ops completion_ops = {
+    .name = "completion",
+    .stream_type = "text/event-stream",
+    .errors = &error_openai,
+    .event = completion_event,
+    .finish = completion_finish,
+    .fail = openai_write_failure,
+    .note = write_sse_note,
+    .free = completion_free,
+};
 
 struct writer *completion_writer_new(const struct call *call)
 {
     size_t n = (size_t)call->requests[0]->n, total = n * call->n_requests;
     struct completion_writer *w = xcalloc(1, sizeof *w + total * sizeof w->choices[0]);
-    writer_init(&w->base, &completion_ops, "text_completion", "cmpl-", call);
+    openai_writer_init(&w->base, &completion_ops, "text_completion", "cmpl-", call);
     w->n = n;
     for (size_t i = 0; i < total; i++) {
         buf_init(&w->choices[i].text, ANSWER_BYTES_MAX);
         lists_init(&w->choices[i].lists);
     }
-    return &w->base;
+    return &w->base.base;
 }

@@ -127,7 +127,7 @@ static void respond(const struct embedding *e, const struct embed_result *r)
     if (body.err) {
         struct error error;
         err_set(&error, body.err, "the answer became too large; send fewer inputs in one request");
-        error_respond(e->sink, &error, e->request_id);
+        error_respond(e->sink, &error_openai, &error, e->request_id);
     } else {
         recorder_wrote(e->hub->recorder, atomic_load(&e->id), body.len);
         (void)sink_respond(e->sink, 200, "application/json", NULL, 0, body.data, body.len);
@@ -168,12 +168,12 @@ static void on_result(void *ctx, const struct embed_result *r)
     struct embedding *e = ctx;
     struct error error;
     if (r->error) {
-        error_respond(e->sink, r->error, e->request_id);
+        error_respond(e->sink, &error_openai, r->error, e->request_id);
     } else if (e->dimensions > r->n_dims) {
         err_set_param(&error, ERR_INVALID, "/dimensions",
                       "/dimensions: must be at most %zu for the model %s, got %zu", r->n_dims,
                       r->model, e->dimensions);
-        error_respond(e->sink, &error, e->request_id);
+        error_respond(e->sink, &error_openai, &error, e->request_id);
     } else {
         log_line(LOG_INFO, LOG_api, e->request_id, "embeddings: model=%s inputs=%zu tokens=%d",
                  r->model, r->n_inputs, r->prompt_tokens);
@@ -219,7 +219,7 @@ void openai_embeddings(struct hub *hub, const struct http_request *req, struct s
         atomic_store(&e->id, id);
         if (atomic_load(&e->gone)) provider_cancel(hub->provider, id);
     } else {
-        error_respond(sink, &error, e->request_id);
+        error_respond(sink, &error_openai, &error, e->request_id);
         embedding_unref(e);
     }
     embedding_unref(e);

@@ -49,7 +49,7 @@ static enum err fill(const struct embed_fields *f, const struct call_env *env,
     enum err err = copy_text(req->arena, env->request_id, &req->request_id, error);
     if (!err) err = copy_text(req->arena, env->tenant, &req->tenant, error);
     if (!err) err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
-    if (!err) err = params_priority(f->priority, env, &req->priority, error);
+    if (!err) err = call_priority(f->priority, env, &req->priority, error);
     if (!err) err = keep_alive_read(f->keep_alive, &req->keep_alive_ms, error);
     if (!err) err = parse_inputs(f->input, req, error);
     return err;

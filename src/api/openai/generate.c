@@ -1,5 +1,5 @@
 /* POST /v1/chat/completions and POST /v1/completions: they differ in how they read and write. */
-#include "api/openai/answer.h"
+#include "api/answer.h"
 #include "api/openai/openai_int.h"
 #include "api/openai/writer.h"
 #include "api/route.h"

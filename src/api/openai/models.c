@@ -47,7 +47,7 @@ static void look_failed(struct look *l, const struct error *error)
     if (l->snapshot)
         snapshot_failed(l->snapshot, error);
     else
-        error_respond(l->sink, error, l->request_id);
+        error_respond(l->sink, &error_openai, error, l->request_id);
     look_free(l);
 }
 
@@ -316,7 +316,7 @@ static void on_list(void *ctx, const struct error *error, const char *text, size
 {
     struct asked *a = ctx;
     if (error)
-        error_respond(a->sink, error, a->request_id);
+        error_respond(a->sink, &error_openai, error, a->request_id);
     else
         (void)sink_respond(a->sink, 200, "application/json", NULL, 0, text, len);
     sink_unref(a->sink);

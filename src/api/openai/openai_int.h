@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "api/call.h"
 #include "api/fields.h"
 #include "api/http.h"
 #include "types/gen.h"
@@ -19,41 +20,10 @@ enum {
     EMBED_INPUTS_MAX = 2048, /* inputs of one /v1/embeddings call, as at OpenAI */
     TOOLS_MAX = 512,         /* more than any agent offers; names are compared pairwise */
     LOGIT_BIAS_MAX = 10000,
-    COPIED_JSON_MAX = 64 * 1024 * 1024, /* one schema or argument object, as text */
 };
-
-/* Sampling of requests that say nothing, where the configuration has no setting: the values that
- * llama.cpp's own tools use. */
-#define DEFAULT_TOP_K         40
-#define DEFAULT_MIN_P         0.05
-#define DEFAULT_REPEAT_LAST_N 64
-
-/* What a call takes from outside its body. Borrowed. */
-struct call_env {
-    const char *request_id;
-    const char *priority; /* header X-Priority or NULL */
-    const char *tenant;   /* the user who calls; "" where nobody asked */
-    double temperature, top_p;
-    int64_t max_tokens, default_priority;
-    int64_t now_ms; /* clock_mono_ms, from which deadlines count */
-};
-/* The body as a JSON object (the caller's to decref) and what of the call is not in it. Refuses a
- * body that is not JSON by its type or its text. */
-HT_MUST_CHECK enum err call_read(const struct config *config, const struct http_request *req,
-                                 struct call_env *env, json_t **body, struct error *error);
-
-/* One parsed call: what to generate and how to answer. */
-struct call {
-    struct gen_request **requests; /* one for each prompt; each is its own arena's */
-    size_t n_requests;
-    bool stream, include_usage, timings;
-};
-/* Frees the requests that are still here (those passed on are NULL). */
-void call_free(struct call *call);
 
 /* Members of a generation's body, as read by the field tables. Pointers are NULL and integers
  * FIELD_ABSENT where the client said nothing. */
-#define FIELD_ABSENT INT64_MIN
 struct gen_fields {
     const char *model, *grammar, *reasoning_format, *reasoning_effort;
     bool stream, timings, ignore_eos;
@@ -127,13 +97,6 @@ extern const struct field chat_fields[], completion_fields[], message_fields[], 
     tool_call_fields[], tool_call_function_fields[], tool_fields[], function_fields[],
     format_fields[], json_schema_fields[], stream_options_fields[], embed_fields[], rerank_fields[];
 
-/* Bytes that the parsed form of a body may take: the worst there is, a list of tiny messages, takes
- * three times its text. */
-static inline size_t arena_limit(size_t text_len)
-{
-    return 64 * 1024 + 8 * text_len;
-}
-
 /* params.c: what chat and completions share. */
 void gen_fields_init(struct gen_fields *f, const struct call_env *env);
 /* A request with everything of f but messages, tools and prompt, in an arena of its own that may
@@ -144,14 +107,6 @@ HT_MUST_CHECK enum err params_request(const struct gen_fields *f, const struct c
 /* The answer's options; checks that they go together. */
 HT_MUST_CHECK enum err params_call(const struct gen_fields *f, struct call *call,
                                    struct error *error);
-/* Copy of a string or of a value's JSON text in the arena; ERR_TOO_LARGE when it is full. */
-HT_MUST_CHECK enum err copy_text(struct arena *a, const char *s, const char **out,
-                                 struct error *error);
-HT_MUST_CHECK enum err copy_json(struct arena *a, const json_t *v, const char **out,
-                                 struct error *error);
-HT_MUST_CHECK enum err params_priority(int64_t body, const struct call_env *env, int32_t *out,
-                                       struct error *error);
-enum err request_too_large(struct error *error);
 /* A JSON array of token ids into the arena. */
 HT_MUST_CHECK enum err params_tokens(struct arena *a, const json_t *array, const char *ptr,
                                      const int32_t **out, size_t *n, struct error *error);

@@ -7,60 +7,7 @@
 #include <string.h>
 
 #include "api/control.h"
-#include "api/request.h"
-#include "auth/auth.h"
-#include "base/clock.h"
-#include "base/config.h"
 #include "base/str.h"
-
-enum err call_read(const struct config *config, const struct http_request *req,
-                   struct call_env *env, json_t **body, struct error *error)
-{
-    *env = (struct call_env){
-        .request_id = req->request_id,
-        .priority = req->header(req, "X-Priority"),
-        .tenant = req->who ? req->who->user_id : "",
-        .temperature = config_double(config, CONFIG_DEFAULT_TEMPERATURE),
-        .top_p = config_double(config, CONFIG_DEFAULT_TOP_P),
-        .max_tokens = config_int(config, CONFIG_DEFAULT_MAX_TOKENS),
-        .default_priority = config_int(config, CONFIG_DEFAULT_PRIORITY),
-        .now_ms = clock_mono_ms(),
-    };
-    enum err err = request_check_type(req, error);
-    return err ? err : request_parse_object(req->body, req->body_len, body, error);
-}
-
-void call_free(struct call *call)
-{
-    for (size_t i = 0; i < call->n_requests; i++)
-        if (call->requests[i]) arena_free(call->requests[i]->arena);
-    free(call->requests);
-    *call = (struct call){0};
-}
-
-enum err request_too_large(struct error *error)
-{
-    return err_set(error, ERR_TOO_LARGE, "the request takes more memory than its size allows");
-}
-
-enum err copy_text(struct arena *a, const char *s, const char **out, struct error *error)
-{
-    *out = arena_strdup(a, s);
-    return *out ? OK : request_too_large(error);
-}
-
-enum err copy_json(struct arena *a, const json_t *v, const char **out, struct error *error)
-{
-    struct buf text;
-    buf_init(&text, COPIED_JSON_MAX);
-    enum err err = json_dump(v, &text);
-    if (err == OK)
-        err = copy_text(a, buf_str(&text), out, error);
-    else
-        err_set(error, err, "a JSON value of the request is too large");
-    buf_free(&text);
-    return err;
-}
 
 void gen_fields_init(struct gen_fields *f, const struct call_env *env)
 {
@@ -96,27 +43,6 @@ static enum err read_max_tokens(const struct gen_fields *f, const struct call_en
         return field_error(error, "", completion ? "max_completion_tokens" : "max_tokens",
                            "must be at least 1, or -1 for as many as fit, got 0");
     *out = (int32_t)v;
-    return OK;
-}
-
-/* Any integer is a seed; -1 asks for a random one, as in llama.cpp's tools. */
-static uint32_t fold_seed(int64_t seed)
-{
-    if (seed == FIELD_ABSENT || seed == -1) return SEED_RANDOM;
-    uint64_t bits = (uint64_t)seed;
-    uint32_t folded = (uint32_t)(bits ^ bits >> 32);
-    return folded == SEED_RANDOM ? SEED_RANDOM - 1 : folded;
-}
-
-enum err params_priority(int64_t body, const struct call_env *env, int32_t *out,
-                         struct error *error)
-{
-    int64_t v = env->default_priority;
-    if (env->priority && !str_to_i64(env->priority, 0, 100, &v))
-        return err_set_param(
-            error, ERR_INVALID, "X-Priority",
-            "header X-Priority must be an integer from 0 (first) to 100, got %.40s", env->priority);
-    *out = (int32_t)(body != FIELD_ABSENT ? body : v);
     return OK;
 }
 
@@ -316,17 +242,15 @@ static enum err fill_request(const struct gen_fields *f, const struct call_env *
         .repeat_last_n = (int32_t)f->repeat_last_n,
         .frequency_penalty = (float)f->frequency_penalty,
         .presence_penalty = (float)f->presence_penalty,
-        .seed = fold_seed(f->seed),
+        .seed = call_seed(f->seed),
         .ignore_eos = f->ignore_eos,
     };
     if (req->sampling.repeat_penalty <= 0)
         return field_error(error, "", "repeat_penalty", "must be greater than 0, got %g",
                            f->repeat_penalty);
-    enum err err = copy_text(req->arena, env->request_id, &req->request_id, error);
-    if (!err) err = copy_text(req->arena, env->tenant, &req->tenant, error);
-    if (!err) err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
+    enum err err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
     if (!err) err = read_max_tokens(f, env, &req->max_tokens, error);
-    if (!err) err = params_priority(f->priority, env, &req->priority, error);
+    if (!err) err = call_priority(f->priority, env, &req->priority, error);
     if (!err) err = read_scheduling(f, env, req, error);
     if (!err) err = read_stop(f->stop, req, error);
     if (!err) err = read_logit_bias(f->logit_bias, req, error);
@@ -339,18 +263,8 @@ static enum err fill_request(const struct gen_fields *f, const struct call_env *
 enum err params_request(const struct gen_fields *f, const struct call_env *env, size_t arena_max,
                         struct gen_request **out, struct error *error)
 {
-    struct arena *arena = arena_new(arena_max);
-    struct gen_request *req = arena_calloc(arena, 1, sizeof *req);
-    if (!req) {
-        arena_free(arena);
-        return request_too_large(error);
-    }
-    req->arena = arena;
-    enum err err = fill_request(f, env, req, error);
-    if (err)
-        arena_free(arena);
-    else
-        *out = req;
+    enum err err = call_request_new(env, arena_max, out, error);
+    if (!err && (err = fill_request(f, env, *out, error))) arena_free((*out)->arena);
     return err;
 }
 

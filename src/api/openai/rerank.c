@@ -153,9 +153,9 @@ static void on_result(void *ctx, const struct embed_result *result)
     struct rerank *r = ctx;
     struct error error;
     if (result->error) {
-        error_respond(r->sink, result->error, r->request_id);
+        error_respond(r->sink, &error_openai, result->error, r->request_id);
     } else if (respond(r, result, &error)) {
-        error_respond(r->sink, &error, r->request_id);
+        error_respond(r->sink, &error_openai, &error, r->request_id);
     } else {
         log_line(LOG_INFO, LOG_api, r->request_id, "rerank: model=%s documents=%zu tokens=%d",
                  result->model, result->n_inputs, result->prompt_tokens);
@@ -230,7 +230,7 @@ void openai_rerank(struct hub *hub, const struct http_request *req, struct sink 
         atomic_store(&r->id, id);
         if (atomic_load(&r->gone)) provider_cancel(hub->provider, id);
     } else {
-        error_respond(sink, &error, r->request_id);
+        error_respond(sink, &error_openai, &error, r->request_id);
         rerank_unref(r);
     }
     rerank_unref(r);

@@ -48,7 +48,7 @@ static enum err fill(const struct rerank_fields *f, const struct call_env *env,
     if (!err) err = copy_text(req->arena, env->tenant, &req->tenant, error);
     if (!err) err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
     if (!err) err = copy_text(req->arena, f->query, &req->query, error);
-    if (!err) err = params_priority(f->priority, env, &req->priority, error);
+    if (!err) err = call_priority(f->priority, env, &req->priority, error);
     if (!err) err = keep_alive_read(f->keep_alive, &req->keep_alive_ms, error);
     if (!err) err = parse_documents(f->documents, req, error);
     return err;

@@ -7,70 +7,36 @@
 #include "api/openai/openai_int.h"
 #include "base/clock.h"
 #include "base/id.h"
-#include "base/str.h"
 
-void writer_init(struct writer *w, const struct writer_ops *ops, const char *object,
-                 const char *id_prefix, const struct call *call)
+void openai_writer_init(struct openai_writer *w, const struct writer_ops *ops, const char *object,
+                        const char *id_prefix, const struct call *call)
 {
-    ht_assert(call->n_requests > 0);
     const struct gen_request *first = call->requests[0];
-    *w = (struct writer){
-        .ops = ops,
+    *w = (struct openai_writer){
         .object = object,
-        .stream = call->stream,
         .include_usage = call->include_usage,
         .timings_wanted = call->timings,
         .logprobs = first->sampling.logprobs,
         .n_choices = call->n_requests * (size_t)first->n,
         .created_s = clock_wall_s(),
     };
+    writer_init(&w->base, ops, call);
     id_make(w->id, sizeof w->id, id_prefix);
-    str_copy(w->model, sizeof w->model, first->model);
     buf_init(&w->prefix, 4096);
 }
 
-void writer_deinit(struct writer *w)
+void openai_writer_deinit(struct openai_writer *w)
 {
     buf_free(&w->prefix);
 }
 
-static void add_usage(struct writer *w, const struct gen_event *ev)
+void openai_write_failure(struct writer *base, const struct error *error, const char *request_id,
+                          struct buf *out)
 {
-    w->usage.prompt_tokens += ev->usage.prompt_tokens;
-    w->usage.cached_tokens += ev->usage.cached_tokens;
-    w->usage.completion_tokens += ev->usage.completion_tokens;
-    w->usage.reasoning_tokens += ev->usage.reasoning_tokens;
-    w->timings.queue_ns += ev->timings.queue_ns;
-    w->timings.prefill_ns += ev->timings.prefill_ns;
-    w->timings.decode_ns += ev->timings.decode_ns;
-    w->timings.prefill_tokens += ev->timings.prefill_tokens;
-    w->timings.decode_tokens += ev->timings.decode_tokens;
-}
-
-enum err writer_event(struct writer *w, size_t part, const struct gen_event *ev, struct buf *out)
-{
-    switch (ev->type) {
-    case GEN_EV_LOADING:
-    case GEN_EV_QUEUED:
-    case GEN_EV_TOKENS:
-    case GEN_EV_ERROR: return OK; /* no part of an answer */
-    case GEN_EV_DONE: add_usage(w, ev); return OK;
-    default: break;
-    }
-    /* Every chunk of a stream names the same model: the first one settles it. */
-    if (ev->type == GEN_EV_STARTED && ev->model && !w->prefix.len)
-        str_copy(w->model, sizeof w->model, ev->model);
-    return w->ops->event(w, part, ev, out);
-}
-
-enum err writer_finish(struct writer *w, struct buf *out)
-{
-    return w->ops->finish(w, out);
-}
-
-void writer_free(struct writer *w)
-{
-    w->ops->free(w);
+    (void)base;
+    buf_puts(out, "data: ");
+    error_openai.write(out, error, request_id);
+    buf_puts(out, "\n\ndata: [DONE]\n\n");
 }
 
 /* ---- pieces -------------------------------------------------------------------------------- */
@@ -86,13 +52,6 @@ const char *finish_word(enum finish_reason reason)
     return "length";
 }
 
-void write_json_string(struct buf *out, const char *s, size_t len)
-{
-    struct jw w;
-    jw_init(&w, out);
-    jw_strn(&w, s, len);
-}
-
 void write_logprob(struct buf *out, float logprob)
 {
     if (isfinite(logprob) && logprob > -9999)
@@ -102,13 +61,13 @@ void write_logprob(struct buf *out, float logprob)
 }
 
 /* {"id":...,"system_fingerprint":... without the closing brace. */
-static void write_head(struct writer *w, struct jw *jw)
+static void write_head(struct openai_writer *w, struct jw *jw)
 {
     jw_obj(jw);
     jw_kstr(jw, "id", w->id);
     jw_kstr(jw, "object", w->object);
     jw_kint(jw, "created", w->created_s);
-    jw_kstr(jw, "model", w->model);
+    jw_kstr(jw, "model", w->base.model);
     jw_kstr(jw, "system_fingerprint", "hearth-" HEARTH_VERSION);
 }
 
@@ -140,13 +99,13 @@ static double per_second(int32_t n, int64_t ns)
     return ns > 0 ? round((double)n * 1e11 / (double)ns) / 100 : 0;
 }
 
-static void write_timings(const struct writer *w, struct jw *jw)
+static void write_timings(const struct openai_writer *w, struct jw *jw)
 {
-    const struct timings *t = &w->timings;
+    const struct timings *t = &w->base.timings;
     jw_key(jw, "timings");
     jw_obj(jw);
     jw_kdouble(jw, "queue_ms", ms(t->queue_ns));
-    jw_kint(jw, "cache_n", w->usage.cached_tokens);
+    jw_kint(jw, "cache_n", w->base.usage.cached_tokens);
     jw_kint(jw, "prompt_n", t->prefill_tokens);
     jw_kdouble(jw, "prompt_ms", ms(t->prefill_ns));
     jw_kdouble(jw, "prompt_per_second", per_second(t->prefill_tokens, t->prefill_ns));
@@ -158,7 +117,7 @@ static void write_timings(const struct writer *w, struct jw *jw)
 
 /* ---- chunks -------------------------------------------------------------------------------- */
 
-static void make_prefix(struct writer *w)
+static void make_prefix(struct openai_writer *w)
 {
     struct jw jw;
     buf_puts(&w->prefix, "data: ");
@@ -167,7 +126,7 @@ static void make_prefix(struct writer *w)
     buf_puts(&w->prefix, ",\"choices\":[{\"index\":");
 }
 
-void writer_open_chunk(struct writer *w, struct buf *out, size_t choice)
+void writer_open_chunk(struct openai_writer *w, struct buf *out, size_t choice)
 {
     if (!w->prefix.len) make_prefix(w);
     if (w->prefix.err) out->err = w->prefix.err;
@@ -178,7 +137,7 @@ void writer_open_chunk(struct writer *w, struct buf *out, size_t choice)
         buf_printf(out, "%zu", choice);
 }
 
-void writer_close_chunk(struct writer *w, struct buf *out, const char *finish)
+void writer_close_chunk(struct openai_writer *w, struct buf *out, const char *finish)
 {
     if (finish)
         buf_printf(out, ",\"finish_reason\":\"%s\"}]", finish);
@@ -187,7 +146,7 @@ void writer_close_chunk(struct writer *w, struct buf *out, const char *finish)
     buf_puts(out, w->include_usage ? ",\"usage\":null}\n\n" : "}\n\n");
 }
 
-void writer_last_chunks(struct writer *w, struct buf *out)
+void writer_last_chunks(struct openai_writer *w, struct buf *out)
 {
     if (w->include_usage || w->timings_wanted) {
         struct jw jw;
@@ -197,7 +156,7 @@ void writer_last_chunks(struct writer *w, struct buf *out)
         jw_key(&jw, "choices");
         jw_arr(&jw);
         jw_arr_end(&jw);
-        if (w->include_usage) write_usage(&w->usage, &jw);
+        if (w->include_usage) write_usage(&w->base.usage, &jw);
         if (w->timings_wanted) write_timings(w, &jw);
         jw_obj_end(&jw);
         buf_puts(out, "\n\n");
@@ -207,17 +166,17 @@ void writer_last_chunks(struct writer *w, struct buf *out)
 
 /* ---- whole --------------------------------------------------------------------------------- */
 
-void writer_whole_begin(struct writer *w, struct jw *jw)
+void writer_whole_begin(struct openai_writer *w, struct jw *jw)
 {
     write_head(w, jw);
     jw_key(jw, "choices");
     jw_arr(jw);
 }
 
-void writer_whole_end(struct writer *w, struct jw *jw)
+void writer_whole_end(struct openai_writer *w, struct jw *jw)
 {
     jw_arr_end(jw);
-    write_usage(&w->usage, jw);
+    write_usage(&w->base.usage, jw);
     if (w->timings_wanted) write_timings(w, jw);
     jw_obj_end(jw);
 }

@@ -416,7 +416,7 @@ static void refuse(const struct waiting *w)
     const char *param = json_string_value(json_object_get(w->error, "param"));
     err_set_param(&error, err_of_api_code(code), param ? param : "", "%s",
                   message ? message : "the answer failed");
-    error_respond_v1(w->sink, &error, w->request_id);
+    error_respond(w->sink, &error_v1, &error, w->request_id);
 }
 
 static void answer_whole(void *ctx)

@@ -326,6 +326,7 @@ static void test_a_database_alone(void **state)
     assert_false(there(target, ".backup"));
 }
 
+#if HEARTH_FAULTS
 static void test_the_disk_is_full(void **state)
 {
     (void)state;
@@ -350,6 +351,7 @@ static void test_the_disk_is_full(void **state)
     nothing_left(target);
     assert_ok(backup_restore(&out, &counts, &why));
 }
+#endif
 
 int main(void)
 {

@@ -10,15 +10,14 @@
  *   silent, begun --ERROR of any request, a full buffer: fail()--> over
  *
  * In `over` further events only count down the references. */
-#include "api/openai/answer.h"
+#include "api/answer.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "api/error.h"
-#include "api/openai/openai_int.h"
-#include "api/openai/writer.h"
+#include "api/writer.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -39,6 +38,13 @@ struct part {
     size_t bytes;        /* answer.lock: written for it and not yet told to the recorder */
 };
 
+enum { ROUTE_PROVIDER_MAX = 64, ROUTE_REASON_MAX = 200, ROUTE_HEADERS = 3 };
+
+/* A copy of a gen_route, for the answer's headers. */
+struct routed {
+    char provider[ROUTE_PROVIDER_MAX], model[MODEL_ID_MAX], reason[ROUTE_REASON_MAX];
+};
+
 struct answer {
     atomic_int refs;
     atomic_int stop; /* enum canceller: no more requests, and cancel those there are */
@@ -54,7 +60,8 @@ struct answer {
     struct buf out;
     bool begun, over;
     bool timed;    /* the timer was set */
-    char note[64]; /* comment that says what is waited for */
+    char note[64]; /* says what is waited for */
+    struct routed route;
     struct timer timer;
     size_t left; /* requests without a last event, and one for answer_start itself */
     size_t n_parts;
@@ -105,16 +112,29 @@ static void client_gone(void *ctx)
 
 /* ---- writing; the lock is held ------------------------------------------------------------- */
 
+/* Headers that say who answers, as far as that is known. */
+static size_t route_headers(const struct answer *a, struct sink_header headers[ROUTE_HEADERS])
+{
+    const struct routed *r = &a->route;
+    size_t n = 0;
+    if (!*r->provider) return 0;
+    headers[n++] = (struct sink_header){"X-Hearth-Provider", r->provider};
+    if (*r->model) headers[n++] = (struct sink_header){"X-Hearth-Model", r->model};
+    if (*r->reason) headers[n++] = (struct sink_header){"X-Hearth-Route-Reason", r->reason};
+    return n;
+}
+
 static void begin(struct answer *a)
 {
-    static const struct sink_header headers[] = {
+    struct sink_header headers[2 + ROUTE_HEADERS] = {
         {"Cache-Control", "no-cache"},
         {"X-Accel-Buffering", "no"}, /* nginx in front would collect the pieces */
     };
     if (a->begun) return;
     a->begun = true;
+    size_t n = 2 + route_headers(a, headers + 2);
     /* ERR_CLOSED shows again at the next write. */
-    (void)sink_begin(a->sink, 200, "text/event-stream", headers, sizeof headers / sizeof *headers);
+    (void)sink_begin(a->sink, 200, a->writer->ops->stream_type, headers, n);
 }
 
 /* What was written for that part. false: the client has gone. */
@@ -138,13 +158,13 @@ static void fail(struct answer *a, const struct error *error)
         log_line(LOG_WARN, LOG_api, a->request_id, "%s: %s: %s", a->what, err_name(error->code),
                  error->msg);
     if (!a->begun) {
-        error_respond(a->sink, error, a->request_id);
+        struct sink_header headers[ROUTE_HEADERS];
+        size_t n = route_headers(a, headers);
+        error_respond_with(a->sink, a->writer->ops->errors, error, a->request_id, headers, n);
         return;
     }
     buf_clear(&a->out);
-    buf_puts(&a->out, "data: ");
-    error_write(&a->out, error, a->request_id);
-    buf_puts(&a->out, "\n\ndata: [DONE]\n\n");
+    a->writer->ops->fail(a->writer, error, a->request_id, &a->out);
     (void)flush(a, &a->parts[0]);
     tell_bytes(a);
     sink_end(a->sink);
@@ -190,14 +210,16 @@ static void complete(struct answer *a)
     } else {
         a->parts[0].bytes += a->out.len;
         tell_bytes(a);
-        (void)sink_respond(a->sink, 200, "application/json", NULL, 0, a->out.data, a->out.len);
+        struct sink_header headers[ROUTE_HEADERS];
+        size_t n = route_headers(a, headers);
+        (void)sink_respond(a->sink, 200, "application/json", headers, n, a->out.data, a->out.len);
     }
 }
 
 /* The comment goes out, and the status before it. false: the client has gone. */
 static bool say_note(struct answer *a)
 {
-    buf_puts(&a->out, a->note);
+    a->writer->ops->note(a->writer, a->note, &a->out);
     a->note[0] = '\0';
     return flush(a, &a->parts[0]);
 }
@@ -214,14 +236,14 @@ static void on_silence(void *ctx)
 /* QUEUED or LOADING. false: the client has gone. */
 static bool waiting(struct answer *a, const struct gen_event *ev)
 {
-    if (!a->stream) return true;
+    if (!a->stream || !a->writer->ops->note) return true;
     if (ev->type == GEN_EV_LOADING)
-        str_printf(a->note, sizeof a->note, ": loading %.2f\n\n", (double)ev->fraction);
+        str_printf(a->note, sizeof a->note, "loading %.2f", (double)ev->fraction);
     else if (ev->wait_ms >= 0)
-        str_printf(a->note, sizeof a->note, ": queued position=%d wait_ms=%lld\n\n", ev->position,
+        str_printf(a->note, sizeof a->note, "queued position=%d wait_ms=%lld", ev->position,
                    (long long)ev->wait_ms);
     else
-        str_printf(a->note, sizeof a->note, ": queued position=%d\n\n", ev->position);
+        str_printf(a->note, sizeof a->note, "queued position=%d", ev->position);
     int64_t waited_ms = clock_mono_ms() - a->started_ms;
     if (a->begun || waited_ms >= SILENT_MS) return say_note(a);
     if (!a->timed) timer_set(a->hub->timers, &a->timer, SILENT_MS - waited_ms, on_silence, a);
@@ -231,11 +253,23 @@ static bool waiting(struct answer *a, const struct gen_event *ev)
 
 /* ---- events -------------------------------------------------------------------------------- */
 
+static void keep_route(struct answer *a, const struct gen_event *ev)
+{
+    if (ev->route) {
+        str_copy(a->route.provider, sizeof a->route.provider, ev->route->provider);
+        str_copy(a->route.model, sizeof a->route.model, ev->route->model);
+        str_copy(a->route.reason, sizeof a->route.reason, ev->route->reason);
+    }
+    if (ev->type == GEN_EV_STARTED && ev->model)
+        str_copy(a->route.model, sizeof a->route.model, ev->model);
+}
+
 /* Under the lock. Not NOBODY: what is still running is to be cancelled, and why. */
 static enum canceller handle(struct part *p, const struct gen_event *ev)
 {
     struct answer *a = p->answer;
     if (a->over) return CANCELLED_BY_NOBODY;
+    if (!a->begun) keep_route(a, ev);
     if (ev->type == GEN_EV_ERROR) {
         fail(a, ev->error);
         return a->n_parts > 1 ? CANCELLED_BY_HUB : CANCELLED_BY_NOBODY;

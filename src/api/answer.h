@@ -10,8 +10,8 @@
  * under the answer's lock, except the requests' ids and `stop`, which are atomic so that the close
  * callback takes no lock: no order with the sink's own locks can be wrong. Nothing of the provider
  * is called with the lock held. */
-#ifndef HEARTH_API_OPENAI_ANSWER_H
-#define HEARTH_API_OPENAI_ANSWER_H
+#ifndef HEARTH_API_ANSWER_H
+#define HEARTH_API_ANSWER_H
 
 #include "api/http.h"
 

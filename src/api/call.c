@@ -1,0 +1,127 @@
+/* What every surface does with its call: see call.h. */
+#include "api/call.h"
+
+#include <stdlib.h>
+
+#include "api/request.h"
+#include "auth/auth.h"
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+enum err call_read(const struct config *config, const struct http_request *req,
+                   struct call_env *env, json_t **body, struct error *error)
+{
+    *env = (struct call_env){
+        .request_id = req->request_id,
+        .priority = req->header(req, "X-Priority"),
+        .tenant = req->who ? req->who->user_id : "",
+        .temperature = config_double(config, CONFIG_DEFAULT_TEMPERATURE),
+        .top_p = config_double(config, CONFIG_DEFAULT_TOP_P),
+        .max_tokens = config_int(config, CONFIG_DEFAULT_MAX_TOKENS),
+        .default_priority = config_int(config, CONFIG_DEFAULT_PRIORITY),
+        .now_ms = clock_mono_ms(),
+    };
+    enum err err = request_check_type(req, error);
+    return err ? err : request_parse_object(req->body, req->body_len, body, error);
+}
+
+void call_free(struct call *call)
+{
+    for (size_t i = 0; i < call->n_requests; i++)
+        if (call->requests[i]) arena_free(call->requests[i]->arena);
+    free(call->requests);
+    *call = (struct call){0};
+}
+
+void call_of(struct call *call, struct gen_request *req)
+{
+    call->requests = xcalloc(1, sizeof(struct gen_request *));
+    call->requests[0] = req;
+    call->n_requests = 1;
+}
+
+enum err request_too_large(struct error *error)
+{
+    return err_set(error, ERR_TOO_LARGE, "the request takes more memory than its size allows");
+}
+
+enum err copy_text(struct arena *a, const char *s, const char **out, struct error *error)
+{
+    *out = arena_strdup(a, s);
+    return *out ? OK : request_too_large(error);
+}
+
+enum err copy_json(struct arena *a, const json_t *v, const char **out, struct error *error)
+{
+    struct buf text;
+    buf_init(&text, COPIED_JSON_MAX);
+    enum err err = json_dump(v, &text);
+    if (err == OK)
+        err = copy_text(a, buf_str(&text), out, error);
+    else
+        err_set(error, err, "a JSON value of the request is too large");
+    buf_free(&text);
+    return err;
+}
+
+uint32_t call_seed(int64_t seed)
+{
+    if (seed == FIELD_ABSENT || seed == -1) return SEED_RANDOM;
+    uint64_t bits = (uint64_t)seed;
+    uint32_t folded = (uint32_t)(bits ^ bits >> 32);
+    return folded == SEED_RANDOM ? SEED_RANDOM - 1 : folded;
+}
+
+enum err call_priority(int64_t body, const struct call_env *env, int32_t *out, struct error *error)
+{
+    int64_t v = env->default_priority;
+    if (env->priority && !str_to_i64(env->priority, 0, 100, &v))
+        return err_set_param(
+            error, ERR_INVALID, "X-Priority",
+            "header X-Priority must be an integer from 0 (first) to 100, got %.40s", env->priority);
+    *out = (int32_t)(body != FIELD_ABSENT ? body : v);
+    return OK;
+}
+
+static enum err fill_defaults(const struct call_env *env, struct gen_request *req,
+                              struct error *error)
+{
+    req->n = 1;
+    req->parallel_tool_calls = true;
+    req->adapter_scale = 1;
+    req->max_tokens = (int32_t)env->max_tokens;
+    req->sampling = (struct sampling){
+        .temperature = (float)env->temperature,
+        .top_k = DEFAULT_TOP_K,
+        .top_p = (float)env->top_p,
+        .min_p = (float)DEFAULT_MIN_P,
+        .repeat_penalty = 1,
+        .repeat_last_n = DEFAULT_REPEAT_LAST_N,
+        .seed = SEED_RANDOM,
+    };
+    enum err err = copy_text(req->arena, env->request_id, &req->request_id, error);
+    if (!err) err = copy_text(req->arena, env->tenant, &req->tenant, error);
+    if (!err) err = copy_text(req->arena, "", &req->model, error);
+    if (!err) err = call_priority(FIELD_ABSENT, env, &req->priority, error);
+    return err;
+}
+
+enum err call_request_new(const struct call_env *env, size_t arena_max, struct gen_request **out,
+                          struct error *error)
+{
+    struct arena *arena = arena_new(arena_max);
+    struct gen_request *req = arena_calloc(arena, 1, sizeof *req);
+    if (!req) {
+        arena_free(arena);
+        return request_too_large(error);
+    }
+    req->arena = arena;
+    enum err err = fill_defaults(env, req, error);
+    if (err)
+        arena_free(arena);
+    else
+        *out = req;
+    return err;
+}

@@ -1,0 +1,77 @@
+/* What every surface that generates does with its call: reads the body, and turns it into requests
+ * of the type that the provider takes. Pure functions of their arguments; any thread. */
+#ifndef HEARTH_API_CALL_H
+#define HEARTH_API_CALL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api/http.h"
+#include "base/arena.h"
+#include "base/json.h"
+#include "types/gen.h"
+
+struct config;
+
+enum { COPIED_JSON_MAX = 64 * 1024 * 1024 }; /* one schema or argument object, as text */
+
+/* Sampling of requests that say nothing, where the configuration has no setting: the values that
+ * llama.cpp's own tools use. */
+#define DEFAULT_TOP_K         40
+#define DEFAULT_MIN_P         0.05
+#define DEFAULT_REPEAT_LAST_N 64
+
+/* An integer that the client did not give. */
+#define FIELD_ABSENT INT64_MIN
+
+/* What a call takes from outside its body. Borrowed. */
+struct call_env {
+    const char *request_id;
+    const char *priority; /* header X-Priority or NULL */
+    const char *tenant;   /* the user who calls; "" where nobody asked */
+    double temperature, top_p;
+    int64_t max_tokens, default_priority;
+    int64_t now_ms; /* clock_mono_ms, from which deadlines count */
+};
+/* The body as a JSON object (the caller's to decref) and what of the call is not in it. Refuses a
+ * body that is not JSON by its type or its text. */
+HT_MUST_CHECK enum err call_read(const struct config *config, const struct http_request *req,
+                                 struct call_env *env, json_t **body, struct error *error);
+
+/* One parsed call: what to generate and how to answer. */
+struct call {
+    struct gen_request **requests; /* one for each prompt; each is its own arena's */
+    size_t n_requests;
+    bool stream;
+    bool include_usage, timings; /* in a stream's end too; of surfaces that ask */
+};
+/* A call of one request, which it owns from here on. */
+void call_of(struct call *call, struct gen_request *req);
+/* Frees the requests that are still here (those passed on are NULL). */
+void call_free(struct call *call);
+
+/* Bytes that the parsed form of a body may take: the worst there is, a list of tiny messages, takes
+ * three times its text. */
+static inline size_t arena_limit(size_t text_len)
+{
+    return 64 * 1024 + 8 * text_len;
+}
+
+/* A request of one choice with the defaults of the configuration, of this caller, in an arena of
+ * its own that may grow to arena_max bytes. The model is "". */
+HT_MUST_CHECK enum err call_request_new(const struct call_env *env, size_t arena_max,
+                                        struct gen_request **out, struct error *error);
+/* Copy of a string or of a value's JSON text in the arena; ERR_TOO_LARGE when it is full. */
+HT_MUST_CHECK enum err copy_text(struct arena *a, const char *s, const char **out,
+                                 struct error *error);
+HT_MUST_CHECK enum err copy_json(struct arena *a, const json_t *v, const char **out,
+                                 struct error *error);
+enum err request_too_large(struct error *error);
+/* The body's value or FIELD_ABSENT, else the header's, else the configured one. */
+HT_MUST_CHECK enum err call_priority(int64_t body, const struct call_env *env, int32_t *out,
+                                     struct error *error);
+/* Any integer is a seed; -1 and FIELD_ABSENT ask for a random one, as in llama.cpp's tools. */
+uint32_t call_seed(int64_t seed);
+
+#endif

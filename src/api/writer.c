@@ -1,0 +1,66 @@
+/* What the writers of all surfaces share: see writer.h. */
+#include "api/writer.h"
+
+#include "base/str.h"
+
+void writer_init(struct writer *w, const struct writer_ops *ops, const struct call *call)
+{
+    ht_assert(call->n_requests > 0);
+    *w = (struct writer){.ops = ops, .stream = call->stream};
+    str_copy(w->model, sizeof w->model, call->requests[0]->model);
+}
+
+static void add_usage(struct writer *w, const struct gen_event *ev)
+{
+    w->usage.prompt_tokens += ev->usage.prompt_tokens;
+    w->usage.cached_tokens += ev->usage.cached_tokens;
+    w->usage.completion_tokens += ev->usage.completion_tokens;
+    w->usage.reasoning_tokens += ev->usage.reasoning_tokens;
+    w->timings.queue_ns += ev->timings.queue_ns;
+    w->timings.prefill_ns += ev->timings.prefill_ns;
+    w->timings.decode_ns += ev->timings.decode_ns;
+    w->timings.prefill_tokens += ev->timings.prefill_tokens;
+    w->timings.decode_tokens += ev->timings.decode_tokens;
+}
+
+enum err writer_event(struct writer *w, size_t part, const struct gen_event *ev, struct buf *out)
+{
+    switch (ev->type) {
+    case GEN_EV_ROUTED:
+    case GEN_EV_LOADING:
+    case GEN_EV_QUEUED:
+    case GEN_EV_TOKENS:
+    case GEN_EV_ERROR: return OK; /* no part of an answer */
+    case GEN_EV_DONE: add_usage(w, ev); break;
+    case GEN_EV_STARTED:
+        /* Every piece of an answer names the same model: the first one settles it. */
+        if (ev->model && !w->started) str_copy(w->model, sizeof w->model, ev->model);
+        w->started = true;
+        break;
+    default: break;
+    }
+    return w->ops->event(w, part, ev, out);
+}
+
+enum err writer_finish(struct writer *w, struct buf *out)
+{
+    return w->ops->finish(w, out);
+}
+
+void writer_free(struct writer *w)
+{
+    w->ops->free(w);
+}
+
+void write_json_string(struct buf *out, const char *s, size_t len)
+{
+    struct jw w;
+    jw_init(&w, out);
+    jw_strn(&w, s, len);
+}
+
+void write_sse_note(struct writer *w, const char *text, struct buf *out)
+{
+    (void)w;
+    buf_printf(out, ": %s\n\n", text);
+}

@@ -1,0 +1,60 @@
+/* Writers: from the events of a generation to what a client of a surface reads, as pieces of a
+ * stream or as one whole body. Pure: events in, bytes out; no sinks, no threads (one owner at a
+ * time). Each surface has its own, in src/api/<surface>/. */
+#ifndef HEARTH_API_WRITER_H
+#define HEARTH_API_WRITER_H
+
+#include "api/call.h"
+#include "api/error.h"
+#include "base/buf.h"
+#include "types/gen.h"
+#include "types/model_info.h"
+
+struct writer;
+
+/* Bytes of a whole answer (and so of each of its texts); ends up as an error, not as a crash. */
+enum { ANSWER_BYTES_MAX = 256 * 1024 * 1024 };
+
+struct writer_ops {
+    const char *name;
+    const char *stream_type; /* Content-Type of a stream */
+    const struct error_shape *errors;
+    /* MUST. An event of request number `part` of the call: STARTED, TEXT, REASONING, TOOL_CALL,
+     * CHOICE_END or DONE. Appends the pieces that it makes; in a whole answer nothing. */
+    enum err (*event)(struct writer *w, size_t part, const struct gen_event *ev, struct buf *out);
+    /* MUST. After the last event of all requests: the last pieces, or the whole body. */
+    enum err (*finish)(struct writer *w, struct buf *out);
+    /* MUST. The end of a stream that has begun and can't go on. */
+    void (*fail)(struct writer *w, const struct error *error, const char *request_id,
+                 struct buf *out);
+    /* MAY. What a stream's client waits for ("queued position=3 wait_ms=120"), as something that
+     * its parser skips. */
+    void (*note)(struct writer *w, const char *text, struct buf *out);
+    /* MUST */
+    void (*free)(struct writer *w);
+};
+
+struct writer {
+    const struct writer_ops *ops;
+    bool stream;
+    bool started;
+    char model[MODEL_ID_MAX]; /* as asked; from the first STARTED on, that which answers */
+    struct usage usage;       /* of all requests that are done */
+    struct timings timings;
+};
+
+/* The part that all share; copies what it needs of the call. */
+void writer_init(struct writer *w, const struct writer_ops *ops, const struct call *call);
+
+/* Wrappers. writer_event takes any event: those that are no part of an answer are skipped. */
+HT_MUST_CHECK enum err writer_event(struct writer *w, size_t part, const struct gen_event *ev,
+                                    struct buf *out);
+HT_MUST_CHECK enum err writer_finish(struct writer *w, struct buf *out);
+void writer_free(struct writer *w);
+
+/* A JSON string of text, appended. */
+void write_json_string(struct buf *out, const char *s, size_t len);
+/* ": text" and an empty line: a comment of an event stream, as writer_ops.note. */
+void write_sse_note(struct writer *w, const char *text, struct buf *out);
+
+#endif
