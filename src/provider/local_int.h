@@ -29,7 +29,7 @@
 #include "base/mailbox.h"
 #include "models/adapters.h"
 #include "provider/local.h"
-#include "sched/idmap.h"
+#include "base/idmap.h"
 
 enum job_kind { JOB_GENERATE, JOB_EMBED, JOB_LOAD };
 

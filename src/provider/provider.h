@@ -34,7 +34,8 @@ struct provider;
     X(QUEUE, "queue")   /* {}: GET /v1/queue */                                                    \
     X(ADAPTERS, "adapters")         /* {}: GET /adapters */                                        \
     X(ADAPTER_LOAD, "adapter_load") /* {"adapter_name", "scale"?}: POST /adapters/load */          \
-    X(CACHE, "cache")               /* {}: sizes and hits of the prefix cache */
+    X(CACHE, "cache")               /* {}: sizes and hits of the prefix cache */                   \
+    X(HEALTH, "health")             /* {}: can it be reached? of those that are elsewhere */
 
 enum control {
 #define X(id, name) CONTROL_##id,

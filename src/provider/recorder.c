@@ -16,7 +16,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "sched/idmap.h"
+#include "base/idmap.h"
 
 struct entry {
     struct idnode by_id;

@@ -23,7 +23,7 @@
  *   ledger.c evict.c   what they take, and who leaves for whom
  *   adapters.c LoRA adapters of the models, their thread
  *   cache*.c   states of sequences in memory and on disk
- *   queue.c expiry.c rates.c idmap.c text.c prefix.c   pure data structures
+ *   queue.c expiry.c rates.c text.c prefix.c   pure data structures
  *
  * A request's life (the function that makes the transition):
  *
@@ -61,7 +61,7 @@
 #include "base/mailbox.h"
 #include "base/thread.h"
 #include "sched/cache.h"
-#include "sched/idmap.h"
+#include "base/idmap.h"
 #include "sched/ledger.h"
 #include "sched/queue.h"
 #include "sched/rates.h"

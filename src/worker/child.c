@@ -28,7 +28,7 @@
 #include "base/str.h"
 #include "models/models.h"
 #include "provider/stack.h"
-#include "sched/idmap.h"
+#include "base/idmap.h"
 #include "worker/child_int.h"
 #include "worker/frame.h"
 #include "worker/worker.h"

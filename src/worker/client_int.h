@@ -19,7 +19,7 @@
 #include <sys/types.h>
 
 #include "base/list.h"
-#include "sched/idmap.h"
+#include "base/idmap.h"
 #include "worker/frame.h"
 #include "worker/told.h"
 #include "worker/worker.h"

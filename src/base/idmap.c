@@ -1,5 +1,5 @@
 /* Ids to requests; see idmap.h. */
-#include "sched/idmap.h"
+#include "base/idmap.h"
 
 #include <stdlib.h>
 

@@ -1,9 +1,9 @@
 /* From a request's id to the request: an intrusive hash map whose nodes are embedded in the values.
  * Grows by doubling; when there is no memory for that, chains get longer instead, so putting never
- * fails. One owner, no locks. (base/map.h is for names that clients choose; ids are the hub's own,
+ * fails. One owner, no locks. (map.h is for names that clients choose; ids are the hub's own,
  * so no keyed hash is needed here and no copy of the key.) */
-#ifndef HEARTH_SCHED_IDMAP_H
-#define HEARTH_SCHED_IDMAP_H
+#ifndef HEARTH_BASE_IDMAP_H
+#define HEARTH_BASE_IDMAP_H
 
 #include <stddef.h>
 #include <stdint.h>

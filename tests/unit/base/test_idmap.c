@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/fault.h"
-#include "sched/idmap.h"
+#include "base/idmap.h"
 
 enum { N = 10000 };
 
