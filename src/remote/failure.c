@@ -70,8 +70,8 @@ static bool is_context(const struct remote_failure *f)
 {
     return says(f, "context_length") || says(f, "exceed_context") ||
            message_says(f, "context length") || message_says(f, "context size") ||
-           message_says(f, "context window") || message_says(f, "prompt is too long") ||
-           message_says(f, "too many tokens");
+           message_says(f, "context window") || message_says(f, "context limit") ||
+           message_says(f, "prompt is too long") || message_says(f, "too many tokens");
 }
 
 static bool is_quota(const struct remote_failure *f)
@@ -111,6 +111,7 @@ static enum err code_of(const struct remote_failure *f, int status)
     if (status == 404) return is_model(f) ? ERR_NO_MODEL : ERR_UPSTREAM;
     if (status != 400 && status != 422) return ERR_UPSTREAM;
     if (is_context(f)) return ERR_CONTEXT;
+    if (message_says(f, "does not support")) return ERR_UNSUPPORTED; /* tools, thinking, images */
     return says(f, "model_not_found") ? ERR_NO_MODEL : ERR_INVALID;
 }
 

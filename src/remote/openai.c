@@ -196,15 +196,6 @@ static void write_format(struct jw *w, const struct gen_request *req)
 /* ---- sampling
  * ---------------------------------------------------------------------------------------------- */
 
-/* Floats as people write them: 0.7, not 0.699999988. */
-static void kfloat(struct jw *w, const char *name, float value)
-{
-    char text[32];
-    str_printf(text, sizeof text, "%.7g", (double)value);
-    jw_key(w, name);
-    jw_raw(w, text, strlen(text));
-}
-
 static void write_biases(struct jw *w, const struct sampling *s)
 {
     if (!s->n_logit_bias) return;
@@ -214,7 +205,7 @@ static void write_biases(struct jw *w, const struct sampling *s)
         char token[16];
         float bias = s->logit_bias[i].bias;
         str_printf(token, sizeof token, "%d", s->logit_bias[i].token);
-        kfloat(w, token, isfinite(bias) ? bias : bias < 0 ? -100 : 100);
+        jw_kfloat(w, token, isfinite(bias) ? bias : bias < 0 ? -100 : 100);
     }
     jw_obj_end(w);
 }
@@ -222,10 +213,10 @@ static void write_biases(struct jw *w, const struct sampling *s)
 static void write_sampling(struct jw *w, const struct gen_request *req)
 {
     const struct sampling *s = &req->sampling;
-    kfloat(w, "temperature", s->temperature);
-    kfloat(w, "top_p", s->top_p);
-    if (s->frequency_penalty != 0) kfloat(w, "frequency_penalty", s->frequency_penalty);
-    if (s->presence_penalty != 0) kfloat(w, "presence_penalty", s->presence_penalty);
+    jw_kfloat(w, "temperature", s->temperature);
+    jw_kfloat(w, "top_p", s->top_p);
+    if (s->frequency_penalty != 0) jw_kfloat(w, "frequency_penalty", s->frequency_penalty);
+    if (s->presence_penalty != 0) jw_kfloat(w, "presence_penalty", s->presence_penalty);
     write_biases(w, s);
 }
 
@@ -233,10 +224,10 @@ static void write_engine_sampling(struct jw *w, const struct gen_request *req)
 {
     const struct sampling *s = &req->sampling;
     if (s->top_k != USUAL_TOP_K) jw_kint(w, "top_k", s->top_k);
-    if (fabsf(s->min_p - USUAL_MIN_P) > 1e-6F) kfloat(w, "min_p", s->min_p);
+    if (fabsf(s->min_p - USUAL_MIN_P) > 1e-6F) jw_kfloat(w, "min_p", s->min_p);
     if (s->repeat_penalty != 1) {
-        kfloat(w, "repeat_penalty", s->repeat_penalty);     /* llama-server's name */
-        kfloat(w, "repetition_penalty", s->repeat_penalty); /* vLLM's, OpenRouter's */
+        jw_kfloat(w, "repeat_penalty", s->repeat_penalty);     /* llama-server's name */
+        jw_kfloat(w, "repetition_penalty", s->repeat_penalty); /* vLLM's, OpenRouter's */
     }
     if (s->ignore_eos) jw_kbool(w, "ignore_eos", true);
     if (req->format == FORMAT_GRAMMAR) jw_kstr(w, "grammar", req->grammar);

@@ -12,7 +12,8 @@
 #include "base/str.h"
 #include "remote/core_int.h"
 
-static const struct protocol *const protocols[] = {&remote_openai};
+static const struct protocol *const protocols[] = {&remote_openai, &remote_anthropic,
+                                                   &remote_ollama, &remote_cohere, &remote_aihub};
 
 enum { N_PROTOCOLS = sizeof protocols / sizeof *protocols };
 

@@ -70,6 +70,8 @@ void remote_body(struct remote_http *http, struct jw *w);
 HT_MUST_CHECK enum err remote_body_end(struct remote_http *http, struct jw *w, struct error *error);
 /* An image's bytes as "data:<type>;base64,<data>", or its URL: a JSON string value. */
 void jw_image_url(struct jw *w, const struct image *image);
+/* Key and a number with the digits that a float has: 0.7, not 0.699999988. */
+void jw_kfloat(struct jw *w, const char *name, float value);
 /* Key and JSON text that is known to be valid (a schema, arguments); "" and NULL write {}. */
 void jw_kraw(struct jw *w, const char *name, const char *json);
 
@@ -204,6 +206,7 @@ struct protocol {
     void (*failure)(const json_t *body, struct remote_failure *out);
 };
 
-extern const struct protocol remote_openai;
+extern const struct protocol remote_openai, remote_anthropic, remote_ollama, remote_cohere,
+    remote_aihub;
 
 #endif

@@ -1,4 +1,5 @@
 /* What the protocols' request builders have in common. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,6 +60,11 @@ void jw_image_url(struct jw *w, const struct image *image)
                strspn(image->data, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqr"
                                    "stuvwxyz0123456789+/="));
     buf_putc(out, '"');
+}
+
+void jw_kfloat(struct jw *w, const char *name, float value)
+{
+    jw_kdouble(w, name, round((double)value * 1e6) / 1e6);
 }
 
 void jw_kraw(struct jw *w, const char *name, const char *json)
