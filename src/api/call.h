@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "api/http.h"
+#include "api/routing.h"
 #include "base/arena.h"
 #include "base/json.h"
 #include "types/gen.h"
@@ -28,8 +29,9 @@ enum { COPIED_JSON_MAX = 64 * 1024 * 1024 }; /* one schema or argument object, a
 /* What a call takes from outside its body. Borrowed. */
 struct call_env {
     const char *request_id;
-    const char *priority; /* header X-Priority or NULL */
-    const char *tenant;   /* the user who calls; "" where nobody asked */
+    const char *priority;   /* header X-Priority or NULL */
+    const char *tenant;     /* the user who calls; "" where nobody asked */
+    struct routing routing; /* who may answer, as far as the body does not say it */
     double temperature, top_p;
     int64_t max_tokens, default_priority;
     int64_t now_ms; /* clock_mono_ms, from which deadlines count */
@@ -58,8 +60,8 @@ static inline size_t arena_limit(size_t text_len)
     return 64 * 1024 + 8 * text_len;
 }
 
-/* A request of one choice with the defaults of the configuration, of this caller, in an arena of
- * its own that may grow to arena_max bytes. The model is "". */
+/* A request of one choice with the defaults of the configuration, of this caller and with what pins
+ * it to this machine, in an arena of its own that may grow to arena_max bytes. The model is "". */
 HT_MUST_CHECK enum err call_request_new(const struct call_env *env, size_t arena_max,
                                         struct gen_request **out, struct error *error);
 /* Copy of a string or of a value's JSON text in the arena; ERR_TOO_LARGE when it is full. */

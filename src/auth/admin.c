@@ -52,6 +52,16 @@ enum err admin_set_disabled(struct store *s, const char *user_id, bool disabled,
     return e;
 }
 
+enum err admin_set_local_only(struct store *s, const char *user_id, bool local_only,
+                              const struct auth_origin *origin, struct error *error)
+{
+    enum err e = store_user_set_local_only(s, user_id, local_only, error);
+    if (!e)
+        auth_audit(s, AUTH_pin_changed, user_id, origin, "local_only",
+                   local_only ? "true" : "false");
+    return e;
+}
+
 enum err admin_delete(struct store *s, const char *user_id, const struct auth_origin *origin,
                       struct error *error)
 {

@@ -20,11 +20,13 @@ HT_MUST_CHECK enum err admin_create(struct store *s, const struct admin_new *u,
 HT_MUST_CHECK enum err admin_set_password(struct store *s, const char *user_id,
                                           const char *password, const struct auth_origin *origin,
                                           struct error *error);
-/* ERR_CONFLICT, as of the next two: it is the last admin that is left. */
+/* ERR_CONFLICT, as of disabling and deleting: it is the last admin that is left. */
 HT_MUST_CHECK enum err admin_set_role(struct store *s, const char *user_id, bool admin,
                                       const struct auth_origin *origin, struct error *error);
 HT_MUST_CHECK enum err admin_set_disabled(struct store *s, const char *user_id, bool disabled,
                                           const struct auth_origin *origin, struct error *error);
+HT_MUST_CHECK enum err admin_set_local_only(struct store *s, const char *user_id, bool local_only,
+                                            const struct auth_origin *origin, struct error *error);
 HT_MUST_CHECK enum err admin_delete(struct store *s, const char *user_id,
                                     const struct auth_origin *origin, struct error *error);
 HT_MUST_CHECK enum err admin_set_quotas(struct store *s, const char *user_id,

@@ -20,6 +20,7 @@
     X(invitation_created, "an invitation was made")                                                \
     X(role_changed, "a user became an admin, or none")                                             \
     X(quota_changed, "a user's quotas were changed")                                               \
+    X(pin_changed, "a user was marked to stay on this machine, or no longer")                      \
     X(user_disabled, "an account was closed")                                                      \
     X(user_enabled, "an account was opened again")                                                 \
     X(user_deleted, "an account was deleted with all that belonged to it")

@@ -268,6 +268,7 @@ static enum err identify(struct auth *a, const char *user_id, int64_t version,
         str_copy(out->user_id, sizeof out->user_id, u.id);
         str_copy(out->username, sizeof out->username, u.username);
         out->admin = u.admin;
+        out->local_only = u.local_only;
     }
     arena_free(arena);
     return e;
@@ -288,6 +289,7 @@ static enum err check_key(struct auth *a, const char *secret, struct auth_identi
         if (!str_copy(out->scopes, sizeof out->scopes, key.scopes))
             e = err_set(error, ERR_INTERNAL, "the key's scopes are too long");
         out->requests_per_minute = key.requests_per_minute;
+        out->local_only |= key.local_only;
     }
     arena_free(arena);
     return e;
@@ -372,7 +374,8 @@ enum err auth_key_make(struct store *s, const struct auth_key_new *key,
                             .name = key->name,
                             .scopes = key->scopes,
                             .requests_per_minute = key->requests_per_minute,
-                            .expires_ms = key->expires_ms};
+                            .expires_ms = key->expires_ms,
+                            .local_only = key->local_only};
     e = store_key_create(s, &row, hash, error);
     if (!e) auth_audit(s, AUTH_key_created, key->user_id, origin, "key", key->name);
     return e;

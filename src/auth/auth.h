@@ -100,6 +100,7 @@ struct auth_identity {
     char key_id[STORE_ID_MAX];    /* "" = a token, not an API key */
     char scopes[AUTH_SCOPES_MAX]; /* of the key, words with blanks between; "" = everything */
     int64_t requests_per_minute;  /* of the key; 0 = as the user */
+    bool local_only; /* of the user or the key: what is asked must not leave this machine */
 };
 
 /* bearer: the value of the Authorization header ("Bearer ..."), or of an API key header. ERR_AUTH:
@@ -128,6 +129,7 @@ struct auth_key_new {
     const char *scopes;          /* words with blanks between; "" = everything the user may */
     int64_t requests_per_minute; /* 0 = no limit of its own */
     int64_t expires_ms;          /* 0 = never */
+    bool local_only;             /* what is asked with it must not leave this machine */
 };
 
 /* *secret is shown to the user once and not kept. ERR_INVALID: a scope that does not exist. */

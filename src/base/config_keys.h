@@ -80,6 +80,7 @@
     X(DEFAULT_TOP_P, "DEFAULT_TOP_P", REAL, "0.9", 0, 1, "", "generation", "top_p of requests that say nothing.") \
     X(AUTH, "HEARTH_AUTH", STRING, "auto", 0, 0, "", "accounts", "Whether every call needs a user: on; off, for which the hub must listen on this machine only (HOST); auto is on as soon as it listens elsewhere. /api/v1 always needs one.") \
     X(API_KEY, "HEARTH_API_KEY", SECRET, "", 0, 0, "", "accounts", "API key or token that `hearth` itself sends to a hub that asks for one.") \
+    X(PRIVACY, "HEARTH_PRIVACY", STRING, "open", 0, 0, "", "privacy", "Who may be asked: open, the providers that are configured, within each request's pins; local, nobody outside of this machine, whatever a request says.") \
     X(USER_REQUESTS_MINUTE, "HEARTH_USER_REQUESTS_PER_MINUTE", INT, "0", 0, 1000000000, "", "accounts", "Requests that compute something, of a user in a minute; 0 is no limit. Here and below: `hearth users quota` makes exceptions.") \
     X(USER_REQUESTS_DAY, "HEARTH_USER_REQUESTS_PER_DAY", INT, "0", 0, 1000000000, "", "accounts", "The same in a day of UTC.") \
     X(USER_TOKENS_MINUTE, "HEARTH_USER_TOKENS_PER_MINUTE", INT, "0", 0, 1000000000000, "tokens", "accounts", "Tokens, read and generated, of a user in a minute; 0 is no limit.") \
@@ -163,6 +164,7 @@
     Z(VECTOR_STORE, "auto, sqlite, hnsw, pgvector, chroma")                                        \
     Z(CHUNK_UNIT, "characters, tokens")                                                            \
     Z(LOG_FORMAT, "text, json")                                                                    \
+    Z(PRIVACY, "open, local")                                                                      \
     Z(AUTH, "auto, on, off")                                                                       \
     Z(REGISTRATION, "open, invited, closed")                                                       \
     Z(JWT_ALGORITHM, "HS256")                                                                      \

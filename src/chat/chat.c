@@ -99,6 +99,10 @@ static struct turn *turn_new(struct chat *c, const struct chat_ask *ask, const s
     t->max_tokens = ask->max_tokens;
     t->priority = ask->priority;
     t->overflow = ask->overflow;
+    t->source = xstrdup(ask->source ? ask->source : "");
+    t->route = xstrdup(ask->route ? ask->route : "");
+    t->goal = ask->goal;
+    t->local_only = ask->local_only;
     if (ask->use_rag && c->rag) t->wish = wish_new(ask);
     t->saved_ms = clock_mono_ms();
     pthread_mutex_init(&t->lock, NULL);
@@ -149,6 +153,14 @@ static enum err need_conversation(const struct chat_ask *ask, struct chat_ids *i
     make_title(ask->message, title, 300);
     return store_conversation_create(ask->store, ask->user_id, ids->conversation, title, NULL,
                                      error);
+}
+
+/* Before its messages are there: whoever reads them later sees the pin as well. */
+static enum err pin_conversation(const struct chat_ask *ask, const struct chat_ids *ids,
+                                 struct error *error)
+{
+    if (!ask->local_only) return OK;
+    return store_conversation_pin(ask->store, ask->user_id, ids->conversation, error);
 }
 
 /* Asked again: the parent is the question. An answer is taken for the question before it. */
@@ -209,6 +221,7 @@ enum err chat_start(struct chat *c, const struct chat_ask *ask, struct chat_ids 
     struct arena *a = arena_new(64 << 20);
     enum err e = check_ask(ask, error);
     if (!e) e = need_conversation(ask, ids, title, a, &leaf, error);
+    if (!e) e = pin_conversation(ask, ids, error);
     if (!e) e = write_messages(ask, ids, leaf, a, error);
     arena_free(a);
     if (e) return e;

@@ -44,6 +44,9 @@ struct chat_ask {
     struct sampling sampling;    /* without logit_bias */
     int32_t max_tokens, priority;
     enum overflow overflow;
+    const char *source, *route; /* who may answer: as in gen_request */
+    bool local_only;            /* it never leaves this machine, nor does the conversation then */
+    enum goal goal;
     /* Answers from files: passages are looked for and shown to the model. */
     bool use_rag;
     const char *const *file_ids; /* none = all that the user may see */
@@ -74,6 +77,7 @@ HT_MUST_CHECK enum err chat_stop(struct chat *c, const char *user_id, const char
 /* X(id, word): data is a JSON object. */
 #define CHAT_EVENTS(X)                                                                             \
     X(META, "meta")           /* conversation_id, question_id, message_id, title */                \
+    X(ROUTED, "routed")       /* provider, model, reason: who is asked; again with another one */  \
     X(SOURCES, "sources")     /* sources: what an answer from files may cite as [n] */             \
     X(QUEUED, "queued")       /* position, wait_ms */                                              \
     X(DELTA, "delta")         /* text */                                                           \

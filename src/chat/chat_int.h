@@ -38,6 +38,9 @@ struct turn {
     struct sampling sampling;
     int32_t max_tokens, priority;
     enum overflow overflow;
+    char *source, *route;
+    bool local_only; /* said when it was asked for; see turn_pinned */
+    enum goal goal;
     /* lock */
     pthread_mutex_t lock;
     struct list_node listeners;
@@ -58,7 +61,8 @@ struct turn {
     enum finish_reason finish;
     struct error error; /* code OK: it worked */
     struct usage usage;
-    char answered_by[128]; /* the model's id */
+    char answered_by[128];          /* the model's id */
+    char provider[64], reason[200]; /* whom it came from and why; "" where nobody routes */
 };
 
 struct listening {
@@ -83,6 +87,9 @@ void turn_listen(struct turn *t, int64_t after, const struct chat_listener *l);
 void turn_submit(struct turn *t);
 void turn_stop(struct turn *t);
 
+/* Whether the turn must stay on this machine: it was asked for that way, its conversation is pinned
+ * by now, or it was shown passages of a pinned file. */
+HT_MUST_CHECK enum err turn_pinned(const struct turn *t, bool *out, struct error *error);
 /* The event `sources`, with this JSON array. */
 void turn_sources(struct turn *t, const char *json);
 
@@ -93,6 +100,7 @@ struct wish {
     size_t n_files, n_collections;
     bool looked;
     struct rag_source *sources;
+    bool pinned;      /* one of them must not leave this machine */
     size_t n;         /* that the model is shown; fewer than were told when they don't fit */
     const char *json; /* of those that were told */
 };

@@ -71,7 +71,12 @@ static enum err fill_request(const struct turn *t, struct gen_request *req, stru
     req->max_tokens = t->max_tokens;
     req->priority = t->priority;
     req->overflow = t->overflow;
-    if (req->request_id && req->model && req->tenant && (req->adapter || !t->adapter)) return OK;
+    req->source = arena_strdup(a, t->source);
+    req->route = arena_strdup(a, t->route);
+    req->goal = t->goal;
+    if (req->request_id && req->model && req->tenant && (req->adapter || !t->adapter) &&
+        req->source && req->route)
+        return OK;
     return err_set(error, ERR_NOMEM, "no memory for the request");
 }
 
@@ -86,6 +91,8 @@ enum err history_request(const struct turn *t, size_t skip, size_t *n, struct ge
     /* The branch ends with the question: the answer's message is there, but empty. */
     enum err e = store_message_branch(t->store, t->user_id, t->ids.conversation, t->ids.question, a,
                                       &all, n, error);
+    /* After the branch was read: what is in it of pinned turns came after their pin. */
+    if (!e) e = turn_pinned(t, &req->local_only, error);
     if (!e) e = fill_request(t, req, error);
     if (!e) e = fill_messages(t, req, all, *n, skip, error);
     if (e) {

@@ -31,6 +31,8 @@ void turn_unref(struct turn *t)
     free(t->system_prompt);
     free(t->model);
     free(t->adapter);
+    free(t->source);
+    free(t->route);
     wish_free(t->wish);
     pthread_mutex_destroy(&t->lock);
     free(t);
@@ -166,6 +168,13 @@ void turn_sources(struct turn *t, const char *json)
     end_data(t, CHAT_SOURCES, &data, &w);
 }
 
+enum err turn_pinned(const struct turn *t, bool *out, struct error *error)
+{
+    *out = true;
+    if (t->local_only || (t->wish && t->wish->pinned)) return OK;
+    return store_conversation_pinned(t->store, t->user_id, t->ids.conversation, out, error);
+}
+
 static void tell_error(struct turn *t, const struct error *error)
 {
     struct buf data;
@@ -221,6 +230,10 @@ static void write_meta(const struct turn *t, enum store_message_status status, s
     jw_kint(&w, "cached_tokens", t->usage.cached_tokens);
     jw_kint(&w, "completion_tokens", t->usage.completion_tokens);
     jw_obj_end(&w);
+    if (*t->provider) {
+        jw_kstr(&w, "provider", t->provider);
+        jw_kstr(&w, "route_reason", t->reason);
+    }
     if (t->wish && t->wish->json) {
         jw_key(&w, "sources");
         jw_raw(&w, t->wish->json, strlen(t->wish->json));
@@ -341,6 +354,21 @@ static void on_queued(struct turn *t, const struct gen_event *ev)
     end_data(t, CHAT_QUEUED, &data, &w);
 }
 
+/* Kept for the store, and told: the answer comes from somewhere else than the last time. */
+static void on_routed(struct turn *t, const struct gen_route *route)
+{
+    struct buf data;
+    struct jw w;
+    str_copy(t->provider, sizeof t->provider, route->provider);
+    str_copy(t->reason, sizeof t->reason, route->reason);
+    begin_data(&data, &w);
+    jw_kstr(&w, "provider", route->provider);
+    jw_kstr(&w, "model", route->model);
+    jw_kstr(&w, "reason", route->reason);
+    jw_kbool(&w, "remote", route->remote);
+    end_data(t, CHAT_ROUTED, &data, &w);
+}
+
 static void on_text(struct turn *t, const struct gen_event *ev)
 {
     struct buf data;
@@ -399,7 +427,7 @@ static void on_event(void *turn, const struct gen_event *ev)
         t->usage.completion_tokens = t->n_pieces;
         finish_later(t);
         break;
-    case GEN_EV_ROUTED:
+    case GEN_EV_ROUTED: on_routed(t, ev->route); break;
     case GEN_EV_LOADING:
     case GEN_EV_TOKENS:
     case GEN_EV_TOOL_CALL: break;

@@ -97,9 +97,21 @@ static enum err write_json(struct wish *w, struct error *error)
     return w->json ? OK : err_set(error, ERR_NOMEM, "no memory for the sources of an answer");
 }
 
+/* What such a file says is in the answer, too, and so in every later prompt. */
+static enum err keep_pin(struct turn *t, struct error *error)
+{
+    struct wish *w = t->wish;
+    for (size_t i = 0; i < w->n; i++) w->pinned |= w->sources[i].local_only;
+    return w->pinned ? store_conversation_pin(t->store, t->user_id, t->ids.conversation, error)
+                     : OK;
+}
+
 static enum err look_for(struct turn *t, const char *question, struct error *error)
 {
     struct wish *w = t->wish;
+    bool pinned;
+    enum err e = turn_pinned(t, &pinned, error);
+    if (e) return e;
     struct rag_query q = {.store = t->store,
                           .user_id = t->user_id,
                           .text = question,
@@ -110,9 +122,11 @@ static enum err look_for(struct turn *t, const char *question, struct error *err
                           .neighbours = -1,
                           .budget = rag_room(t->chat->rag, t->model),
                           .priority = t->priority,
+                          .local_only = pinned,
                           .cancelled = is_stopped,
                           .ctx = t};
-    enum err e = rag_search(t->chat->rag, &q, w->arena, &w->sources, &w->n, error);
+    e = rag_search(t->chat->rag, &q, w->arena, &w->sources, &w->n, error);
+    if (!e) e = keep_pin(t, error);
     return e ? e : write_json(w, error);
 }
 

@@ -24,6 +24,8 @@ static const struct cmd_option options[] = {
     {"email", 0, "ADDRESS", CMD_NO_KEY, NULL, "create: how to reach the person.", COMPLETE_NONE},
     {"scopes", 0, "LIST", CMD_NO_KEY, NULL,
      "key: what it may do, comma-separated; without it all that the user may.", COMPLETE_NONE},
+    {"local", 0, NULL, CMD_NO_KEY, NULL, "key: what is asked with it never leaves this machine.",
+     COMPLETE_NONE},
     {"yes", 'y', NULL, CMD_NO_KEY, NULL, "delete: do not ask.", COMPLETE_NONE},
 };
 
@@ -78,8 +80,9 @@ static enum err list(struct call *c, const char *name, struct error *error)
     for (size_t i = 0; i < n; i++) {
         char last[32] = "never";
         if (users[i].last_login_ms) clock_format_utc(last, sizeof last, users[i].last_login_ms);
-        buf_printf(c->out, "%-24s %-6s %-9s last login %s\n", users[i].username,
-                   users[i].admin ? "admin" : "user", users[i].disabled ? "disabled" : "", last);
+        buf_printf(c->out, "%-24s %-6s %-9s %-6s last login %s\n", users[i].username,
+                   users[i].admin ? "admin" : "user", users[i].disabled ? "disabled" : "",
+                   users[i].local_only ? "local" : "", last);
     }
     return OK;
 }
@@ -183,6 +186,23 @@ static enum err role(struct call *c, const char *name, struct error *error)
     return e;
 }
 
+static enum err local(struct call *c, const char *name, struct error *error)
+{
+    struct store_user u;
+    bool on = false;
+    const char *word = c->args->n_rest > 2 ? c->args->rest[2] : "";
+    if (!str_to_bool(word, &on))
+        return err_set(error, ERR_INVALID, "say which: `hearth users local %s on` or off", name);
+    enum err e = find(c, name, &u, error);
+    if (!e) e = admin_set_local_only(c->store, u.id, on, NULL, error);
+    if (!e)
+        buf_printf(c->out,
+                   on ? "nothing of %s leaves this machine from now on\n"
+                      : "%s may be answered by other providers, where nothing else is pinned\n",
+                   name);
+    return e;
+}
+
 /* ---- quotas -------------------------------------------------------------------------------- */
 
 /* "tokens_per_day=100000"; sizes may be "500M", and `default` takes an exception back. */
@@ -244,7 +264,8 @@ static enum err key(struct call *c, const char *name, struct error *error)
     for (char *p = scopes; *p; p++)
         if (*p == ',') *p = ' ';
     enum err e = find(c, name, &u, error);
-    struct auth_key_new k = {.name = c->args->rest[2], .scopes = scopes};
+    struct auth_key_new k = {
+        .name = c->args->rest[2], .scopes = scopes, .local_only = cmd_flag(c->args, "local")};
     if (!e) k.user_id = u.id;
     if (!e) e = auth_key_make(c->store, &k, NULL, id, secret, error);
     if (!e) buf_printf(c->out, "%s\n", secret);
@@ -295,7 +316,7 @@ static const struct {
     {"enable", true, 2, enable}, {"delete", true, 2, delete_user},
     {"role", true, 3, role},     {"quota", true, WORDS_MAX, quota},
     {"key", true, 3, key},       {"invite", false, 1, invite},
-    {"audit", false, 1, audit},
+    {"audit", false, 1, audit},  {"local", true, 3, local},
 };
 
 static int act(const struct cmd_call *call, size_t a, const char *name)
@@ -327,7 +348,7 @@ static int run_users(const struct cmd_call *call)
     struct error error;
     err_set(&error, ERR_INVALID,
             "it is `hearth users` with list, invite or audit, or with create, passwd, disable, "
-            "enable, delete, role, quota or key and a name");
+            "enable, delete, role, local, quota or key and a name");
     return cmd_usage_error(call->verb, &error);
 }
 
@@ -335,18 +356,21 @@ const struct cmd_verb verb_users = {
     .name = "users",
     .args = "[list | invite | audit | VERB NAME ...]",
     .summary = "List, make or change the accounts of this hub",
-    .details = "VERB is create, passwd, disable, enable, delete, role, quota or key.\n\n"
-               "Passwords are asked for, or read from standard input when that is not a terminal. "
-               "A new password and `disable` end every login of the account at once. `quota` shows "
-               "a user's exceptions from the settings HEARTH_USER_..., and with NAME=NUMBER makes "
-               "one; `key` prints a new API key, `invite` an invitation, `audit` the last security "
-               "events.\n\n"
-               "  hearth users create ada --admin\n"
-               "  pass show hearth/bob | hearth users create bob\n"
-               "  hearth users quota bob tokens_per_day=200000 storage_bytes=500M\n"
-               "  hearth users key bob laptop --scopes chat,conversations\n"
-               "  hearth users",
-    .words = "list create passwd disable enable delete role quota key invite audit",
+    .details =
+        "VERB is create, passwd, disable, enable, delete, role, local, quota or key.\n\n"
+        "Passwords are asked for, or read from standard input when that is not a terminal. "
+        "A new password and `disable` end every login of the account at once. `local on` keeps "
+        "everything of a user on this machine: no other provider is asked. `quota` shows "
+        "a user's exceptions from the settings HEARTH_USER_..., and with NAME=NUMBER makes "
+        "one; `key` prints a new API key, `invite` an invitation, `audit` the last security "
+        "events.\n\n"
+        "  hearth users create ada --admin\n"
+        "  pass show hearth/bob | hearth users create bob\n"
+        "  hearth users quota bob tokens_per_day=200000 storage_bytes=500M\n"
+        "  hearth users local bob on\n"
+        "  hearth users key bob laptop --scopes chat,conversations\n"
+        "  hearth users",
+    .words = "list create passwd disable enable delete role local quota key invite audit",
     .max_args = WORDS_MAX,
     .flags = CMD_CONFIG | CMD_QUIET,
     .options = options,

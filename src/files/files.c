@@ -217,7 +217,8 @@ enum err files_add(struct files *f, struct store *s, const struct files_new *new
                                 .bytes = spool_bytes(spool),
                                 .type = type,
                                 .source = new->source,
-                                .source_ms = new->source_ms};
+                                .source_ms = new->source_ms,
+                                .local_only = new->local_only};
     e = add_locked(f, s, new, &record, spool, id, added, error);
     if (!e) e = store_file_get(s, new->who.user_id, id, a, out, error);
     if (!e && !*added && out->status == STORE_FILE_FAILED) {

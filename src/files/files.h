@@ -74,6 +74,7 @@ struct files_new {
     const char *name;       /* as the person calls it; cleaned here */
     const char *source;     /* of a watched folder: the path; NULL = uploaded */
     int64_t source_ms;
+    bool local_only; /* what it says never leaves this machine */
 };
 
 /* Takes the finished spool's bytes (the spool is the caller's to free), finds out their type, and

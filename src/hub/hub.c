@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "hub/work.h"
 #include "provider/local.h"
 
@@ -53,6 +54,7 @@ static enum err open_face(struct hub *h, struct error *error)
     h->provider = recorder_provider(h->recorder);
     struct recorder_meter meter = {accounts_meter_begin, accounts_meter_end, h->accounts};
     recorder_set_meter(h->recorder, &meter);
+    if (str_eq(config_str(h->config, CONFIG_PRIVACY), "local")) recorder_pin(h->recorder);
     struct rag_params rag = {.config = h->config, .provider = h->provider, .models = h->models};
     enum err e = rag_new(&rag, &h->rag, error);
     if (e) return e;

@@ -8,6 +8,15 @@ static bool has_images(const struct gen_request *req)
     return false;
 }
 
+/* Somebody would have to fetch them. */
+static bool has_image_urls(const struct gen_request *req)
+{
+    for (size_t i = 0; i < req->n_messages; i++)
+        for (size_t k = 0; k < req->messages[i].n_images; k++)
+            if (req->messages[i].images[k].url) return true;
+    return false;
+}
+
 enum err provider_generate(struct provider *p, struct gen_request *req, gen_listener_fn fn,
                            void *ctx, uint64_t *id, struct error *error)
 {
@@ -27,6 +36,12 @@ enum err provider_generate(struct provider *p, struct gen_request *req, gen_list
         arena_free(req->arena);
         return err_set_param(error, ERR_UNSUPPORTED, "/messages", "%s can't look at images",
                              p->ops->name);
+    }
+    if (req->local_only && has_image_urls(req)) {
+        arena_free(req->arena);
+        return err_set_param(error, ERR_UNSUPPORTED, "/messages",
+                             "the request must stay on this machine, so no picture is fetched from "
+                             "an address; send it as a data: URL");
     }
     return p->ops->generate(p, req, fn, ctx, id, error);
 }

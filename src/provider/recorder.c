@@ -40,6 +40,7 @@ struct recorder {
     void (*on_change)(void *ctx);
     void *change_ctx;
     struct recorder_meter meter;
+    bool pinned; /* constant, as the meter */
     atomic_int running, waiting;
     pthread_mutex_t lock; /* of all below, and of every entry */
     struct list_node live, done;
@@ -372,6 +373,7 @@ static enum err recorder_generate(struct provider *p, struct gen_request *req, g
                                   void *ctx, uint64_t *id, struct error *error)
 {
     struct recorder *r = recorder_of(p);
+    req->local_only |= r->pinned;
     struct record rec = first_record(req->kind == GEN_CHAT ? RECORD_CHAT : RECORD_COMPLETION,
                                      req->model, req->tenant, req->priority);
     rec.n = req->n;
@@ -391,6 +393,7 @@ static enum err recorder_embed(struct provider *p, struct embed_request *req, em
                                void *ctx, uint64_t *id, struct error *error)
 {
     struct recorder *r = recorder_of(p);
+    req->local_only |= r->pinned;
     struct record rec = first_record(req->query ? RECORD_RERANK : RECORD_EMBEDDING, req->model,
                                      req->tenant, req->priority);
     rec.n_inputs = (int32_t)req->n_inputs;
@@ -504,6 +507,11 @@ void recorder_free(struct recorder *r)
     map_free(r->names);
     pthread_mutex_destroy(&r->lock);
     free(r);
+}
+
+void recorder_pin(struct recorder *r)
+{
+    r->pinned = true;
 }
 
 void recorder_set_meter(struct recorder *r, const struct recorder_meter *meter)

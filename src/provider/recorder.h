@@ -112,6 +112,10 @@ struct recorder_meter {
 /* Once, before the first request. */
 void recorder_set_meter(struct recorder *r, const struct recorder_meter *meter);
 
+/* Everything that comes from now on must stay on this machine (HEARTH_PRIVACY=local): whatever
+ * asks, it comes by here. Once, before the first request. */
+void recorder_pin(struct recorder *r);
+
 /* The face for callers; its close closes the inner provider. A plain provider_cancel counts as the
  * client's. */
 struct provider *recorder_provider(struct recorder *r);

@@ -33,6 +33,7 @@ struct embedding {
     enum embed_use use;
     char *model, *tenant, *query;
     int32_t priority;
+    bool local_only;
     char **texts;
     size_t n;
     int32_t part_tokens;
@@ -197,6 +198,7 @@ static enum err fill(const struct embedding *e, struct embed_request *req, struc
     req->inputs = inputs;
     req->n_inputs = e->n_parts;
     req->priority = e->priority;
+    req->local_only = e->local_only;
     if (ok && req->model && req->tenant && (req->query || !e->query)) return OK;
     return err_set(error, ERR_NOMEM, "no memory to embed %zu texts", e->n);
 }
@@ -244,6 +246,7 @@ static struct embedding *embedding_new(struct provider *p, const struct embed_as
     e->tenant = xstrdup(ask->tenant);
     e->query = ask->query ? xstrdup(ask->query) : NULL;
     e->priority = ask->priority;
+    e->local_only = ask->local_only;
     e->n = ask->n;
     e->refs = 1;
     pthread_mutex_init(&e->lock, NULL);

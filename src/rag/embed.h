@@ -24,6 +24,7 @@ struct embed_ask {
     const char *model;  /* "" = the default one of this use */
     const char *tenant; /* user id, or "" */
     int32_t priority;
+    bool local_only;          /* none of the texts may leave this machine */
     int32_t n_ctx;            /* tokens that the model takes at once; 0 = 512 */
     const char *query;        /* EMBED_RERANK: what the texts are scored against */
     const char *const *texts; /* none of them empty */

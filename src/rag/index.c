@@ -251,6 +251,9 @@ static const char *embed_text(struct arena *a, const struct store_chunk *c)
 static enum err ask_batch(struct embedding_file *f, struct batch *b, struct error *error)
 {
     const char *texts[EMBED_CHUNKS];
+    bool pinned; /* asked each time: it may be pinned while it is being indexed */
+    enum err e = store_file_pinned(f->x->store, f->x->file.id, &pinned, error);
+    if (e) return e;
     for (size_t i = 0; i < b->n; i++) {
         texts[i] = embed_text(b->arena, &b->chunks[i]);
         if (!texts[i]) return err_set(error, ERR_NOMEM, "no memory to embed chunks");
@@ -259,6 +262,7 @@ static enum err ask_batch(struct embedding_file *f, struct batch *b, struct erro
                             .model = f->model.id,
                             .tenant = f->x->file.user_id ? f->x->file.user_id : "",
                             .priority = PRIORITY,
+                            .local_only = pinned,
                             .n_ctx = f->model.n_ctx,
                             .texts = texts,
                             .n = b->n};

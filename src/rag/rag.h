@@ -82,6 +82,7 @@ struct rag_query {
     int32_t neighbours;           /* pieces added before and behind each; -1 = as configured */
     int32_t budget;               /* tokens of all texts together; 0 = no limit */
     int32_t priority;             /* of the question's embedding */
+    bool local_only;              /* the question must not leave this machine */
     bool (*cancelled)(void *ctx); /* may be NULL */
     void *ctx;
 };
@@ -93,7 +94,8 @@ struct rag_source {
     int32_t page_from, page_to; /* 0: the file has no pages */
     int64_t start, end;         /* bytes in the file's extracted text */
     const char *text;
-    double score; /* 0..1: of the fusion, 1 = first of every list; or of the rerank model */
+    bool local_only; /* the file must not leave this machine, nor what is made from it */
+    double score;    /* 0..1: of the fusion, 1 = first of every list; or of the rerank model */
 };
 
 /* The best first, in the arena. ERR_NOT_FOUND: a collection or file is not there for this user.

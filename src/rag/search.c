@@ -57,6 +57,7 @@ static enum err ask_models(struct search *s, struct error *error)
                                 .model = s->models[i].id,
                                 .tenant = s->q->user_id,
                                 .priority = s->q->priority,
+                                .local_only = s->q->local_only,
                                 .n_ctx = s->models[i].n_ctx,
                                 .texts = &s->q->text,
                                 .n = 1};
@@ -192,16 +193,18 @@ static enum err rerank(struct search *s, struct candidate *c, size_t n,
     const char *texts[RERANK_MAX];
     struct embedding *asked;
     struct embedded scores = {0};
-    bool weak;
+    bool weak, pinned = s->q->local_only;
     size_t most = n < RERANK_MAX ? n : RERANK_MAX;
     for (size_t i = 0; i < most; i++) {
         const struct store_chunk_found *f = find(found, n_found, c[i].id);
         texts[i] = f->chunk.text;
+        pinned |= f->local_only;
     }
     struct embed_ask ask = {.use = EMBED_RERANK,
                             .model = "",
                             .tenant = s->q->user_id,
                             .priority = s->q->priority,
+                            .local_only = pinned,
                             .n_ctx = rag_rerank_ctx(s->r, &weak),
                             .query = s->q->text,
                             .texts = texts,

@@ -153,7 +153,8 @@ static enum err join_chunks(const struct store_chunk_found *list, size_t n, stru
                                .page_to = last->page_to,
                                .start = first->start,
                                .end = last->end,
-                               .text = copy};
+                               .text = copy,
+                               .local_only = list[0].local_only};
     return OK;
 }
 

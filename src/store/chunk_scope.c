@@ -114,6 +114,7 @@ static enum err read_found(struct db_rows *rows, struct arena *a, struct store_c
     out->file_name = db_take_text(rows, CHUNK_N_COLUMNS + 1, a, &e);
     out->file_type = db_take_text(rows, CHUNK_N_COLUMNS + 2, a, &e);
     out->collection_id = db_take_text(rows, CHUNK_N_COLUMNS + 3, a, &e);
+    out->local_only = db_get_int(rows, CHUNK_N_COLUMNS + 4) != 0;
     return e ? err_set(error, e, "no memory for a chunk") : OK;
 }
 
@@ -133,7 +134,7 @@ static enum err read_all(struct db_rows *rows, size_t most, struct arena *a,
 }
 
 #define FOUND                                                                                      \
-    "SELECT " CHUNK_COLUMNS ", f.id, f.name, f.type, f.collection_id FROM chunks k"                \
+    "SELECT " CHUNK_COLUMNS ", f.id, f.name, f.type, f.collection_id, f.local_only FROM chunks k"  \
     " JOIN files f ON f.id = k.file_id JOIN collections c ON c.id = f.collection_id"               \
     " WHERE " CHUNK_VISIBLE
 

@@ -8,7 +8,8 @@
 #include "store/store_int.h"
 
 #define CONVERSATION_COLUMNS                                                                       \
-    "c.id, c.title, c.meta, c.leaf_id, c.archived, c.n_messages, c.created_ms, c.updated_ms"
+    "c.id, c.title, c.meta, c.leaf_id, c.archived, c.n_messages, c.created_ms, c.updated_ms,"      \
+    " c.local_only"
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
@@ -23,8 +24,9 @@ static enum err read_conversation(struct db_rows *rows, struct arena *a, bool sn
                                        .archived = db_get_int(rows, 4) != 0,
                                        .n_messages = db_get_int(rows, 5),
                                        .created_ms = db_get_int(rows, 6),
-                                       .updated_ms = db_get_int(rows, 7)};
-    if (snippet) out->snippet = db_take_text(rows, 8, a, &e);
+                                       .updated_ms = db_get_int(rows, 7),
+                                       .local_only = db_get_int(rows, 8) != 0};
+    if (snippet) out->snippet = db_take_text(rows, 9, a, &e);
     return e ? err_set(error, e, "no memory for a conversation") : OK;
 }
 
@@ -191,6 +193,11 @@ static enum err check_leaf(struct db *db, const char *id, const char *leaf, stru
     return e;
 }
 
+static struct db_value or_stays(int flag)
+{
+    return flag < 0 ? db_text(NULL) : db_int(flag != 0);
+}
+
 enum err store_conversation_update(struct store *s, const char *user_id, const char *id,
                                    const struct store_conversation_change *change,
                                    struct error *error)
@@ -205,17 +212,40 @@ enum err store_conversation_update(struct store *s, const char *user_id, const c
             db,
             "UPDATE conversations SET title = COALESCE($3, title), meta = COALESCE($4, meta),"
             " leaf_id = COALESCE($5, leaf_id), archived = COALESCE($6, archived),"
-            " updated_ms = $7 WHERE user_id = $1 AND id = $2",
+            " local_only = COALESCE($8, local_only), updated_ms = $7"
+            " WHERE user_id = $1 AND id = $2",
             DB_ARGS(db_text(user_id), db_text(id), db_text(change->title), db_text(change->meta),
-                    db_text(change->leaf_id),
-                    change->archived < 0 ? db_text(NULL) : db_int(change->archived != 0),
-                    db_int(clock_wall_ms())),
+                    db_text(change->leaf_id), or_stays(change->archived), db_int(clock_wall_ms()),
+                    or_stays(change->local_only)),
             &changed, error);
         if (!e && !changed) e = err_set(error, ERR_NOT_FOUND, "there is no such conversation");
         if (!e && change->leaf_id) e = check_leaf(db, id, change->leaf_id, error);
         e = db_end(db, e, error);
     }
     store_release(s, db);
+    return e;
+}
+
+enum err store_conversation_pin(struct store *s, const char *user_id, const char *id,
+                                struct error *error)
+{
+    return store_write(s, "UPDATE conversations SET local_only = 1 WHERE user_id = $1 AND id = $2",
+                       DB_ARGS(db_text(user_id), db_text(id)), "conversation", error);
+}
+
+enum err store_conversation_pinned(struct store *s, const char *user_id, const char *id, bool *out,
+                                   struct error *error)
+{
+    struct db *db;
+    int64_t pins = 0;
+    enum err e = store_acquire(s, STORE_READ, &db, error);
+    if (e) return e;
+    e = db_number(db,
+                  "SELECT COUNT(*) FROM conversations WHERE user_id = $1 AND id = $2"
+                  " AND local_only <> 0",
+                  DB_ARGS(db_text(user_id), db_text(id)), &pins, error);
+    store_release(s, db);
+    *out = pins > 0;
     return e;
 }
 

@@ -9,7 +9,7 @@
 #define FILE_COLUMNS                                                                               \
     "f.n, f.id, f.user_id, f.collection_id, c.n, f.name, f.sha256, f.bytes, f.type, f.status,"     \
     " f.done, f.total, f.error, f.n_chunks, f.n_pages, f.meta, f.source, f.source_ms,"             \
-    " f.created_ms, f.updated_ms"
+    " f.created_ms, f.updated_ms, f.local_only"
 #define FROM_FILES " FROM files f JOIN collections c ON c.id = f.collection_id"
 /* What the user $1 may see. */
 #define SEEN "(f.user_id = $1 OR f.user_id IS NULL)"
@@ -66,7 +66,8 @@ static enum err read_file(struct db_rows *rows, struct arena *a, struct store_fi
                                .source = db_take_text(rows, 16, a, &e),
                                .source_ms = db_get_int(rows, 17),
                                .created_ms = db_get_int(rows, 18),
-                               .updated_ms = db_get_int(rows, 19)};
+                               .updated_ms = db_get_int(rows, 19),
+                               .local_only = db_get_int(rows, 20) != 0};
     return e ? err_set(error, e, "no memory for a file's record") : OK;
 }
 
@@ -245,6 +246,12 @@ static enum err queue_job(struct db *db, const struct store_job *job, const char
     return job_insert(db, &j, &added, error);
 }
 
+static enum err set_pin(struct db *db, const char *id, bool local_only, struct error *error)
+{
+    return db_run(db, "UPDATE files SET local_only = $2, updated_ms = $3 WHERE id = $1",
+                  DB_ARGS(db_text(id), db_int(local_only), db_int(clock_wall_ms())), NULL, error);
+}
+
 static enum err add_in_transaction(struct db *db, const struct store_asker *who,
                                    const struct store_file *f, const struct store_job *job,
                                    char id[STORE_ID_MAX], bool *added, struct error *error)
@@ -257,16 +264,21 @@ static enum err add_in_transaction(struct db *db, const struct store_asker *who,
     if (!e)
         e = db_run(db,
                    "INSERT INTO files (id, n, user_id, collection_id, name, sha256, bytes, type,"
-                   " status, meta, source, source_ms, created_ms, updated_ms) VALUES ($1, $2, $3,"
-                   " $4, $5, $6, $7, $8, 'queued', COALESCE($9, '{}'), $10, $11, $12, $12)"
+                   " status, meta, source, source_ms, created_ms, updated_ms, local_only) VALUES"
+                   " ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', COALESCE($9, '{}'), $10, $11, $12,"
+                   " $12, $13)"
                    " ON CONFLICT DO NOTHING",
                    DB_ARGS(db_text(made), db_int(store_random_n()),
                            db_text(shared ? NULL : who->user_id), db_text(f->collection_id),
                            db_text(f->name), db_text(f->sha256), db_int(f->bytes), db_text(f->type),
-                           db_text(f->meta), db_text(f->source), db_int(f->source_ms), db_int(now)),
+                           db_text(f->meta), db_text(f->source), db_int(f->source_ms), db_int(now),
+                           db_int(f->local_only)),
                    &rows, error);
     *added = rows > 0;
-    if (!e && !rows) return there_already(db, f, id, error);
+    if (!e && !rows) {
+        e = there_already(db, f, id, error);
+        return e || !f->local_only ? e : set_pin(db, id, true, error);
+    }
     if (!e) e = queue_job(db, job, who->user_id, made, error);
     str_copy(id, STORE_ID_MAX, made);
     return e;
@@ -357,8 +369,9 @@ enum err store_file_requeue(struct store *s, const char *id, const struct store_
     return e;
 }
 
-static enum err delete_in_transaction(struct db *db, const struct store_asker *who, const char *id,
-                                      struct error *error)
+/* `does`: what of it, for the refusal. */
+static enum err may_change(struct db *db, const struct store_asker *who, const char *id,
+                           const char *does, struct error *error)
 {
     struct db_rows *rows;
     enum err e = db_one(db, "SELECT f.user_id FROM files f WHERE f.id = $2 AND " SEEN,
@@ -366,9 +379,46 @@ static enum err delete_in_transaction(struct db *db, const struct store_asker *w
     if (e) return e;
     bool shared = db_is_null(rows, 0);
     db_rows_free(rows);
-    if (shared && !who->admin)
-        return err_set(error, ERR_FORBIDDEN, "only an admin deletes files of a shared collection");
-    e = cancel_job(db, id, error);
+    if (!shared || who->admin) return OK;
+    return err_set(error, ERR_FORBIDDEN, "only an admin %s files of a shared collection", does);
+}
+
+enum err store_file_set_local_only(struct store *s, const struct store_asker *who, const char *id,
+                                   bool local_only, struct error *error)
+{
+    struct db *db;
+    enum err e = store_acquire(s, STORE_WRITE, &db, error);
+    if (e) return e;
+    e = db_begin(db, error);
+    if (!e) {
+        e = may_change(db, who, id, "pins", error);
+        if (!e) e = set_pin(db, id, local_only, error);
+        e = db_end(db, e, error);
+    }
+    store_release(s, db);
+    return e;
+}
+
+enum err store_file_pinned(struct store *s, const char *id, bool *out, struct error *error)
+{
+    struct db *db;
+    int64_t pins = 0;
+    enum err e = store_acquire(s, STORE_READ, &db, error);
+    if (e) return e;
+    e = db_number(db,
+                  "SELECT COUNT(*) FROM files f LEFT JOIN users u ON u.id = f.user_id"
+                  " WHERE f.id = $1 AND (f.local_only <> 0 OR COALESCE(u.local_only, 0) <> 0)",
+                  DB_ARGS(db_text(id)), &pins, error);
+    store_release(s, db);
+    *out = pins > 0;
+    return e;
+}
+
+static enum err delete_in_transaction(struct db *db, const struct store_asker *who, const char *id,
+                                      struct error *error)
+{
+    enum err e = may_change(db, who, id, "deletes", error);
+    if (!e) e = cancel_job(db, id, error);
     if (!e) e = db_run(db, "DELETE FROM files WHERE id = $1", DB_ARGS(db_text(id)), NULL, error);
     return e;
 }

@@ -11,7 +11,7 @@ enum { USE_NOTED_MS = 60000, KEYS_MAX = 1000 };
 
 #define KEY_COLUMNS                                                                                \
     "id, user_id, name, scopes, requests_per_minute, created_ms, COALESCE(expires_ms, 0),"         \
-    " COALESCE(used_ms, 0)"
+    " COALESCE(used_ms, 0), local_only"
 
 static struct db_value or_null(int64_t ms)
 {
@@ -21,14 +21,15 @@ static struct db_value or_null(int64_t ms)
 enum err store_key_create(struct store *s, const struct store_key *key, const char *hash,
                           struct error *error)
 {
-    enum err e =
-        store_write(s,
-                    "INSERT INTO api_keys (id, user_id, name, hash, scopes, requests_per_minute,"
-                    " created_ms, expires_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-                    DB_ARGS(db_text(key->id), db_text(key->user_id), db_text(key->name),
-                            db_text(hash), db_text(key->scopes), db_int(key->requests_per_minute),
-                            db_int(clock_wall_ms()), or_null(key->expires_ms)),
-                    NULL, error);
+    enum err e = store_write(
+        s,
+        "INSERT INTO api_keys (id, user_id, name, hash, scopes, requests_per_minute,"
+        " created_ms, expires_ms, local_only)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        DB_ARGS(db_text(key->id), db_text(key->user_id), db_text(key->name), db_text(hash),
+                db_text(key->scopes), db_int(key->requests_per_minute), db_int(clock_wall_ms()),
+                or_null(key->expires_ms), db_int(key->local_only)),
+        NULL, error);
     if (e == ERR_NOT_FOUND) return err_set(error, e, "there is no such user");
     if (e != ERR_CONFLICT) return e;
     return err_set_param(error, e, "/name", "there is a key named %s already", key->name);
@@ -45,7 +46,8 @@ static enum err read_key(struct db_rows *rows, struct arena *a, struct store_key
                               .requests_per_minute = db_get_int(rows, 4),
                               .created_ms = db_get_int(rows, 5),
                               .expires_ms = db_get_int(rows, 6),
-                              .used_ms = db_get_int(rows, 7)};
+                              .used_ms = db_get_int(rows, 7),
+                              .local_only = db_get_int(rows, 8) != 0};
     return e ? err_set(error, e, "no memory for an API key") : OK;
 }
 

@@ -342,6 +342,14 @@ static const char chunks_down[] = "DROP TABLE chunks_text;"
                                   "DROP TABLE chunks; DROP TABLE chunk_spaces;";
 static const char chunks_down_pg[] = "DROP TABLE chunks; DROP TABLE chunk_spaces;";
 
+/* ---- 8: pins ------------------------------------------------------------------------------- */
+
+/* What must never leave the machine. */
+#define PIN(table)   "ALTER TABLE " table " ADD COLUMN local_only BIGINT NOT NULL DEFAULT 0;"
+#define UNPIN(table) "ALTER TABLE " table " DROP COLUMN local_only;"
+#define PINS_UP      PIN("users") PIN("api_keys") PIN("conversations") PIN("files")
+#define PINS_DOWN    UNPIN("files") UNPIN("conversations") UNPIN("api_keys") UNPIN("users")
+
 const struct migration migrations[] = {
     {.version = 1, .name = "accounts", .up = ACCOUNTS_UP, .down = ACCOUNTS_DOWN},
     {.version = 2,
@@ -375,6 +383,7 @@ const struct migration migrations[] = {
      .up_pg = chunks_up_pg,
      .down = chunks_down,
      .down_pg = chunks_down_pg},
+    {.version = 8, .name = "pins", .up = PINS_UP, .down = PINS_DOWN},
 };
 
 const size_t n_migrations = sizeof migrations / sizeof *migrations;
@@ -382,18 +391,19 @@ const size_t n_migrations = sizeof migrations / sizeof *migrations;
 const struct table tables[] = {
     {"users",
      "id, username, username_key, email, password_hash, role, disabled, token_version, settings,"
-     " created_ms, updated_ms, last_login_ms",
-     "ttttttiitiii", "created_ms, id"},
+     " created_ms, updated_ms, last_login_ms, local_only",
+     "ttttttiitiiii", "created_ms, id"},
     {"api_keys",
-     "id, user_id, name, hash, scopes, requests_per_minute, created_ms, expires_ms, used_ms",
-     "tttttiiii", "created_ms, id"},
+     "id, user_id, name, hash, scopes, requests_per_minute, created_ms, expires_ms, used_ms,"
+     " local_only",
+     "tttttiiiii", "created_ms, id"},
     {"refresh_tokens", "hash, user_id, created_ms, expires_ms", "ttii", "created_ms, hash"},
     {"invitations", "hash, created_by, created_ms, expires_ms, used_ms", "ttiii",
      "created_ms, hash"},
     {"audit", "id, at_ms, event, user_id, address, details", "titttt", "at_ms, id"},
     {"conversations",
-     "id, user_id, title, leaf_id, n_messages, archived, meta, created_ms, updated_ms", "ttttiitii",
-     "created_ms, id"},
+     "id, user_id, title, leaf_id, n_messages, archived, meta, created_ms, updated_ms, local_only",
+     "ttttiitiii", "created_ms, id"},
     {"messages",
      "id, conversation_id, parent_id, role, content, reasoning, status, model, meta, created_ms",
      "ttttttttti", "n"},
@@ -411,8 +421,8 @@ const struct table tables[] = {
     {"collections", "id, n, user_id, name, created_ms", "titti", "created_ms, id"},
     {"files",
      "id, n, user_id, collection_id, name, sha256, bytes, type, status, done, total, error,"
-     " n_chunks, n_pages, meta, source, source_ms, created_ms, updated_ms",
-     "tittttittiitiittiii", "created_ms, id"},
+     " n_chunks, n_pages, meta, source, source_ms, created_ms, updated_ms, local_only",
+     "tittttittiitiittiiii", "created_ms, id"},
     {"watches", "id, user_id, collection_id, path, created_ms", "tttti", "created_ms, id"},
     {"vector_sets", "n, model, dims, last_seq, removed, dropped, created_ms", "itiiiii", "n"},
     {"vector_files", "n, file_id, collection_n", "iti", "n"},

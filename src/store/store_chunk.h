@@ -88,6 +88,7 @@ HT_MUST_CHECK enum err store_chunk_search(struct store *s, const struct store_sc
 struct store_chunk_found {
     struct store_chunk chunk;
     const char *file_id, *file_name, *file_type, *collection_id;
+    bool local_only; /* the file's */
 };
 
 /* Those of the ids that the user may see and that are there, in no order. */

@@ -12,6 +12,7 @@ enum { STORE_PAGE_MAX = 200, STORE_BRANCH_MAX = 10000 };
 struct store_conversation {
     const char *id, *title, *meta /* JSON */, *leaf_id /* NULL: no message yet */;
     bool archived;
+    bool local_only; /* it never leaves the machine */
     int64_t n_messages, created_ms, updated_ms;
     const char *snippet; /* of a search: the text around the hit, else NULL */
 };
@@ -52,7 +53,7 @@ HT_MUST_CHECK enum err store_conversation_list(struct store *s, const char *user
 
 struct store_conversation_change { /* NULL or -1: stays */
     const char *title, *meta, *leaf_id;
-    int archived;
+    int archived, local_only;
 };
 
 /* ERR_INVALID: leaf_id is no message of this conversation. */
@@ -62,6 +63,14 @@ HT_MUST_CHECK enum err store_conversation_update(struct store *s, const char *us
                                                  struct error *error);
 HT_MUST_CHECK enum err store_conversation_delete(struct store *s, const char *user_id,
                                                  const char *id, struct error *error);
+
+/* It never leaves the machine from now on. Not a change that shows in the order of the list. */
+HT_MUST_CHECK enum err store_conversation_pin(struct store *s, const char *user_id, const char *id,
+                                              struct error *error);
+
+/* Whether it is pinned; one that is gone is not. */
+HT_MUST_CHECK enum err store_conversation_pinned(struct store *s, const char *user_id,
+                                                 const char *id, bool *out, struct error *error);
 
 struct store_conversation_new {
     const char *id, *title, *meta /* NULL = {} */, *leaf_id /* NULL: none */;

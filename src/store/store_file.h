@@ -99,10 +99,12 @@ struct store_file {
     const char *meta;   /* JSON object; NULL when adding = {} */
     const char *source; /* of a watched folder's: its path; NULL = it was uploaded */
     int64_t source_ms;  /* when that file had last changed */
+    bool local_only;    /* what it says never leaves the machine */
     int64_t created_ms, updated_ms;
 };
 
-/* collection_id, name, sha256, bytes, type, meta, source, source_ms are used; the state is queued.
+/* collection_id, name, sha256, bytes, type, meta, source, source_ms, local_only are used; the state
+ * is queued.
  * `job` (kind, priority, max_attempts are used) is added in the same transaction with the payload
  * {"file_id"} and the key "file:<id>", so that a file has one unfinished job at a time, as the
  * asker's. An uploaded file that the collection has already (same hash), and a watched one of the
@@ -150,6 +152,13 @@ HT_MUST_CHECK enum err store_file_progress(struct store *s, const char *id, cons
 HT_MUST_CHECK enum err store_file_requeue(struct store *s, const char *id,
                                           const struct store_file *f, const struct store_job *job,
                                           struct error *error);
+/* Pins or unpins it. Who may, as of store_file_delete. */
+HT_MUST_CHECK enum err store_file_set_local_only(struct store *s, const struct store_asker *who,
+                                                 const char *id, bool local_only,
+                                                 struct error *error);
+/* Whether it is pinned, by itself or by its owner; a file that is gone is not. */
+HT_MUST_CHECK enum err store_file_pinned(struct store *s, const char *id, bool *out,
+                                         struct error *error);
 /* With its chunks; its unfinished job is cancelled. Its own user may, and an admin where the
  * collection is shared. ERR_FORBIDDEN: it can be read only. */
 HT_MUST_CHECK enum err store_file_delete(struct store *s, const struct store_asker *who,

@@ -12,6 +12,7 @@ enum { STORE_ID_MAX = 64, STORE_USERNAME_MAX = 64 };
 struct store_user {
     const char *id, *username, *email /* may be NULL */, *password_hash, *settings;
     bool admin, disabled;
+    bool local_only; /* nothing of this user leaves the machine */
     int64_t token_version, created_ms, last_login_ms;
 };
 
@@ -47,6 +48,8 @@ HT_MUST_CHECK enum err store_user_set_role(struct store *s, const char *id, bool
                                            struct error *error);
 HT_MUST_CHECK enum err store_user_set_profile(struct store *s, const char *id, const char *email,
                                               const char *settings, struct error *error);
+HT_MUST_CHECK enum err store_user_set_local_only(struct store *s, const char *id, bool local_only,
+                                                 struct error *error);
 HT_MUST_CHECK enum err store_user_void_tokens(struct store *s, const char *id, struct error *error);
 HT_MUST_CHECK enum err store_user_logged_in(struct store *s, const char *id, struct error *error);
 /* With all that belongs to the user. ERR_CONFLICT: the last admin can't be deleted. */
@@ -57,6 +60,7 @@ HT_MUST_CHECK enum err store_user_delete(struct store *s, const char *id, struct
 struct store_key {
     const char *id, *user_id, *name, *scopes;
     int64_t requests_per_minute; /* 0 = as the user */
+    bool local_only;             /* what is asked with it never leaves the machine */
     int64_t created_ms, expires_ms /* 0 = never */, used_ms /* 0 = never */;
 };
 

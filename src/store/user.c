@@ -9,7 +9,7 @@
 
 #define USER_COLUMNS                                                                               \
     "id, username, email, password_hash, settings, role, disabled, token_version, created_ms,"     \
-    " COALESCE(last_login_ms, 0)"
+    " COALESCE(last_login_ms, 0), local_only"
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
@@ -26,7 +26,8 @@ static enum err read_user(struct db_rows *rows, struct arena *a, struct store_us
                                .disabled = db_get_int(rows, 6) != 0,
                                .token_version = db_get_int(rows, 7),
                                .created_ms = db_get_int(rows, 8),
-                               .last_login_ms = db_get_int(rows, 9)};
+                               .last_login_ms = db_get_int(rows, 9),
+                               .local_only = db_get_int(rows, 10) != 0};
     return e ? err_set(error, e, "no memory for an account") : OK;
 }
 
@@ -178,6 +179,13 @@ enum err store_user_set_profile(struct store *s, const char *id, const char *ema
         "UPDATE users SET email = COALESCE($2, email), settings = COALESCE($3, settings),"
         " updated_ms = $4 WHERE id = $1",
         DB_ARGS(db_text(id), db_text(email), db_text(settings), db_int(clock_wall_ms())), error);
+}
+
+enum err store_user_set_local_only(struct store *s, const char *id, bool local_only,
+                                   struct error *error)
+{
+    return change_user(s, "UPDATE users SET local_only = $2, updated_ms = $3 WHERE id = $1",
+                       DB_ARGS(db_text(id), db_int(local_only), db_int(clock_wall_ms())), error);
 }
 
 enum err store_user_void_tokens(struct store *s, const char *id, struct error *error)

@@ -20,7 +20,8 @@ struct words_provider {
     int32_t dims;
     bool blank; /* every text gets the same vector: for measuring what is around it */
     atomic_int calls, inputs;
-    atomic_int fail_at; /* this call (1, 2, ...) fails; 0 = none */
+    atomic_int pinned, open; /* calls that must stay on this machine, and others */
+    atomic_int fail_at;      /* this call (1, 2, ...) fails; 0 = none */
     enum err fail_with;
     size_t longest; /* bytes of an input; more is ERR_CONTEXT; 0 = any */
     pthread_mutex_t lock;
@@ -87,6 +88,7 @@ static inline enum err words_embed(struct provider *p, struct embed_request *req
     float *v = xcalloc(req->n_inputs * dims, sizeof *v), *q = xcalloc(2 * full, sizeof *q);
     (void)error;
     *id = 1;
+    atomic_fetch_add(req->local_only ? &w->pinned : &w->open, 1);
     words_wait(w);
     pthread_mutex_lock(&w->lock);
     strncpy(w->model, req->model, sizeof w->model - 1);

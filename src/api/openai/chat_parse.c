@@ -2,62 +2,108 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/image.h"
 #include "api/openai/openai_int.h"
 #include "base/mem.h"
 #include "base/str.h"
 
 /* ---- content ------------------------------------------------------------------------------- */
 
-static enum err part_text(const json_t *part, const char *ptr, const char **out,
+/* What a part is: a text, or (of users and tools) a picture, whose address is in `url`. */
+struct part {
+    const char *text, *url; /* one of them */
+};
+
+static enum err read_image(const struct part_fields *f, const char *ptr, struct part *out,
+                           struct error *error)
+{
+    struct image_url_fields image = {0};
+    char at[ERROR_PARAM_MAX];
+    str_printf(at, sizeof at, "%s/image_url", ptr);
+    out->url = json_string_value(f->image_url);
+    if (out->url) return OK;
+    if (!json_is_object(f->image_url))
+        return field_error(error, ptr, "image_url", "is required (an object with a url)");
+    enum err err = fields_read(image_url_fields, f->image_url, at, &image, error);
+    out->url = image.url;
+    return err;
+}
+
+static enum err read_part(const json_t *part, const char *ptr, enum role role, struct part *out,
                           struct error *error)
 {
     if (!json_is_object(part))
         return err_set_param(error, ERR_INVALID, ptr, "%s: must be an object, got %s", ptr,
                              json_kind(part));
     struct part_fields f = {0};
+    *out = (struct part){0};
     enum err err = fields_read(part_fields, part, ptr, &f, error);
     if (err) return err;
     if (strcmp(f.type, "text") == 0) {
         if (!f.text) return field_error(error, ptr, "text", "is required (a string)");
-        *out = f.text;
+        out->text = f.text;
     } else if (strcmp(f.type, "refusal") == 0) {
-        *out = f.refusal ? f.refusal : "";
-    } else if (strcmp(f.type, "image_url") == 0 || strcmp(f.type, "input_audio") == 0 ||
-               strcmp(f.type, "file") == 0) {
+        out->text = f.refusal ? f.refusal : "";
+    } else if (strcmp(f.type, "image_url") == 0) {
+        if (role != ROLE_USER && role != ROLE_TOOL)
+            return field_error(error, ptr, "type",
+                               "pictures are only allowed in user and tool messages");
+        err = read_image(&f, ptr, out, error);
+    } else if (strcmp(f.type, "input_audio") == 0 || strcmp(f.type, "file") == 0) {
         return err_set_param(error, ERR_UNSUPPORTED, ptr,
-                             "%s: the model takes text only: \"%s\" parts need a model with vision "
-                             "or hearing, or a file's text pasted as a \"text\" part",
+                             "%s: the model takes texts and pictures only: \"%s\" parts need a "
+                             "model with hearing, or a file's text pasted as a \"text\" part",
                              ptr, f.type);
     } else {
-        return field_error(error, ptr, "type", "must be \"text\", got \"%.40s\"", f.type);
+        err = field_error(error, ptr, "type", "must be \"text\" or \"image_url\", got \"%.40s\"",
+                          f.type);
     }
-    return OK;
+    return err;
 }
 
-/* Joins the parts with newlines. */
-static enum err join_parts(const json_t *parts, const char *ptr, struct arena *arena,
-                           const char **out, struct error *error)
+static enum err add_image(const char *url, const char *ptr, struct arena *arena,
+                          struct image *images, size_t *n, struct error *error)
 {
-    size_t n = json_array_size(parts), total = 0;
+    char at[ERROR_PARAM_MAX];
+    str_printf(at, sizeof at, "%s/image_url/url", ptr);
+    if (*n == IMAGES_MAX)
+        return err_set_param(error, ERR_INVALID, ptr, "%s: a message has at most %d pictures", ptr,
+                             IMAGES_MAX);
+    return image_from_url(arena, url, at, &images[(*n)++], error);
+}
+
+/* Joins the texts with newlines, and lists the pictures. */
+static enum err join_parts(const json_t *parts, const char *ptr, struct arena *arena,
+                           struct message *m, struct error *error)
+{
+    size_t n = json_array_size(parts), total = 1, most = n < IMAGES_MAX ? n : IMAGES_MAX;
     if (n == 0) return field_error(error, ptr, "content", "must have at least one part");
+    struct part *read = arena_calloc(arena, n, sizeof *read);
+    struct image *images = NULL;
+    if (!read) return request_too_large(error);
     for (size_t i = 0; i < n; i++) {
-        char part_ptr[ERROR_PARAM_MAX];
-        const char *text;
-        str_printf(part_ptr, sizeof part_ptr, "%s/content/%zu", ptr, i);
-        enum err err = part_text(json_array_get(parts, i), part_ptr, &text, error);
+        char at[ERROR_PARAM_MAX];
+        str_printf(at, sizeof at, "%s/content/%zu", ptr, i);
+        enum err err = read_part(json_array_get(parts, i), at, m->role, &read[i], error);
+        if (!err && read[i].url && !images) {
+            images = arena_calloc(arena, most, sizeof *images);
+            if (!images) return request_too_large(error);
+        }
+        if (!err && read[i].url)
+            err = add_image(read[i].url, at, arena, images, &m->n_images, error);
         if (err) return err;
-        total += strlen(text) + 1;
+        if (read[i].text) total += strlen(read[i].text) + 1;
     }
-    char *joined = arena_alloc(arena, total), *at = joined;
+    char *joined = arena_alloc(arena, total), *end = joined;
     if (!joined) return request_too_large(error);
-    for (size_t i = 0; i < n; i++) {
-        const char *text;
-        enum err err = part_text(json_array_get(parts, i), ptr, &text, error);
-        ht_assert(err == OK); /* the same part as above */
-        if (i) *at++ = '\n';
-        at = stpcpy(at, text);
+    *end = '\0';
+    for (size_t i = 0, texts = 0; i < n; i++) {
+        if (!read[i].text) continue;
+        if (texts++) *end++ = '\n';
+        end = stpcpy(end, read[i].text);
     }
-    *out = joined;
+    m->content = joined;
+    m->images = images;
     return OK;
 }
 
@@ -67,14 +113,14 @@ static enum err parse_content(const json_t *content, const char *ptr, struct are
     if (!content) {
         if (m->n_tool_calls == 0)
             return field_error(error, ptr, "content",
-                               "is required (a string or a list of text parts); only an assistant "
+                               "is required (a string or a list of parts); only an assistant "
                                "message with tool_calls may go without");
         return copy_text(arena, "", &m->content, error);
     }
     if (json_is_string(content))
         return copy_text(arena, json_string_value(content), &m->content, error);
-    if (json_is_array(content)) return join_parts(content, ptr, arena, &m->content, error);
-    return field_error(error, ptr, "content", "must be a string or a list of text parts, got %s",
+    if (json_is_array(content)) return join_parts(content, ptr, arena, m, error);
+    return field_error(error, ptr, "content", "must be a string or a list of parts, got %s",
                        json_kind(content));
 }
 

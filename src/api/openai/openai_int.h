@@ -20,11 +20,13 @@ enum {
     EMBED_INPUTS_MAX = 2048, /* inputs of one /v1/embeddings call, as at OpenAI */
     TOOLS_MAX = 512,         /* more than any agent offers; names are compared pairwise */
     LOGIT_BIAS_MAX = 10000,
+    IMAGES_MAX = 100, /* of one message; the body's size is the limit that matters */
 };
 
 /* Members of a generation's body, as read by the field tables. Pointers are NULL and integers
  * FIELD_ABSENT where the client said nothing. */
 struct gen_fields {
+    struct routing_fields routing;
     const char *model, *grammar, *reasoning_format, *reasoning_effort;
     bool stream, timings, ignore_eos;
     const json_t *stream_options, *stop, *logit_bias, *response_format, *template_kwargs;
@@ -52,6 +54,10 @@ struct message_fields {
 };
 struct part_fields {
     const char *type, *text, *refusal;
+    const json_t *image_url;
+};
+struct image_url_fields {
+    const char *url, *detail;
 };
 struct tool_call_fields {
     const char *id, *type;
@@ -81,11 +87,13 @@ struct stream_options_fields {
     bool include_usage;
 };
 struct embed_fields {
+    struct routing_fields routing;
     const char *model, *encoding_format;
     const json_t *input, *keep_alive;
     int64_t dimensions, priority;
 };
 struct rerank_fields {
+    struct routing_fields routing;
     const char *model, *query;
     const json_t *documents, *keep_alive;
     int64_t top_n, priority;
@@ -94,8 +102,9 @@ struct rerank_fields {
 
 /* schemas.c */
 extern const struct field chat_fields[], completion_fields[], message_fields[], part_fields[],
-    tool_call_fields[], tool_call_function_fields[], tool_fields[], function_fields[],
-    format_fields[], json_schema_fields[], stream_options_fields[], embed_fields[], rerank_fields[];
+    image_url_fields[], tool_call_fields[], tool_call_function_fields[], tool_fields[],
+    function_fields[], format_fields[], json_schema_fields[], stream_options_fields[],
+    embed_fields[], rerank_fields[];
 
 /* params.c: what chat and completions share. */
 void gen_fields_init(struct gen_fields *f, const struct call_env *env);

@@ -125,6 +125,14 @@ static enum err read_scheduling(const struct gen_fields *f, const struct call_en
     return err;
 }
 
+static enum err read_routing(const struct gen_fields *f, const struct call_env *env,
+                             struct gen_request *req, struct error *error)
+{
+    struct routing r = env->routing;
+    enum err err = routing_apply(&f->routing, &r, error);
+    return err ? err : routing_set(&r, req, error);
+}
+
 /* ---- output format ------------------------------------------------------------------------- */
 
 static enum err set_schema(const json_t *schema, const char *ptr, struct gen_request *req,
@@ -252,11 +260,14 @@ static enum err fill_request(const struct gen_fields *f, const struct call_env *
     if (!err) err = read_max_tokens(f, env, &req->max_tokens, error);
     if (!err) err = call_priority(f->priority, env, &req->priority, error);
     if (!err) err = read_scheduling(f, env, req, error);
+    if (!err) err = read_routing(f, env, req, error);
     if (!err) err = read_stop(f->stop, req, error);
     if (!err) err = read_logit_bias(f->logit_bias, req, error);
     if (!err) err = read_format(f, req, error);
     if (!err) err = read_reasoning_format(f->reasoning_format, &req->reasoning_format, error);
     if (!err) err = read_template_kwargs(f, req, error);
+    if (!err && f->reasoning_effort)
+        err = copy_text(req->arena, f->reasoning_effort, &req->reasoning_effort, error);
     return err;
 }
 

@@ -41,6 +41,7 @@
     R("context_overflow", STR, 0, 0, 0, WORDS("\"stop\",\"shift\""), context_overflow, "When the context is full: stop ends the answer with `length`, shift forgets the oldest text after the system prompt and goes on. Absent: as configured."), \
     R("keep_alive", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"string\"}]}", keep_alive, "How long the model stays in memory after this request: a duration (\"5m\"), seconds, -1 for ever, 0 not at all. Absent: as configured."), \
     R("timings", BOOL, 0, 0, 0, NULL, timings, "Add a `timings` object to the answer."), \
+    ROUTING_FIELDS, \
     IGNORED("user", "Accepted, no effect."), \
     IGNORED("cache_prompt", "Accepted, no effect: prompts are always cached.")
 
@@ -88,7 +89,7 @@ const struct field stream_options_fields[] = {
 #define S message_fields
 const struct field message_fields[] = {
     R("role", STR, REQ, 0, 0, WORDS("\"system\",\"developer\",\"user\",\"assistant\",\"tool\""), role, "Who speaks; developer is the same as system."),
-    R("content", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"string\"},{\"type\":\"array\",\"minItems\":1,\"items\":" REF("ContentPart") "},{\"type\":\"null\"}]}", content, "The text, or a list of text parts (joined with newlines). null only in an assistant message with tool_calls."),
+    R("content", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"string\"},{\"type\":\"array\",\"minItems\":1,\"items\":" REF("ContentPart") "},{\"type\":\"null\"}]}", content, "The text, or a list of parts: texts (joined with newlines) and, of users and tools, pictures. null only in an assistant message with tool_calls."),
     R("name", STR, 0, 0, 0, NULL, name, "Of the participant or tool, for templates that use it."),
     R("tool_calls", ARR, 0, 0, 0, LIST(REF("ToolCall")), tool_calls, "Only in assistant messages: the tools it called."),
     R("tool_call_id", STR, 0, 0, 0, NULL, tool_call_id, "Required in tool messages: which call this is the answer to."),
@@ -99,9 +100,17 @@ const struct field message_fields[] = {
 
 #define S part_fields
 const struct field part_fields[] = {
-    R("type", STR, REQ, 0, 0, WORDS("\"text\",\"refusal\""), type, "text; images, sound and files are refused (unsupported)."),
+    R("type", STR, REQ, 0, 0, WORDS("\"text\",\"refusal\",\"image_url\""), type, "text or image_url; sound and files are refused (unsupported)."),
     R("text", STR, 0, 0, 0, NULL, text, "The text."),
+    R("image_url", JSON, 0, 0, 0, "{\"oneOf\":[" REF("ImageUrl") ",{\"type\":\"string\"}]}", image_url, "The picture of a part of type image_url."),
     R("refusal", STR, 0, 0, 0, NULL, refusal, "Of a part of type refusal."),
+    END};
+#undef S
+
+#define S image_url_fields
+const struct field image_url_fields[] = {
+    R("url", STR, REQ, 0, 0, NULL, url, "data:image/png;base64,... (PNG, JPEG, GIF, WebP), or an http(s) address, which the provider fetches."),
+    R("detail", STR, 0, 0, 0, WORDS("\"auto\",\"low\",\"high\""), detail, "Accepted, no effect."),
     END};
 #undef S
 
@@ -161,6 +170,7 @@ const struct field embed_fields[] = {
     R("dimensions", INT, 0, 1, INT32_MAX, NULL, dimensions, "Cut the vectors to this many numbers and make their length 1 again; at most what the model gives."),
     R("priority", INT, 0, 0, 100, NULL, priority, "Lower is served first; also as the header X-Priority."),
     R("keep_alive", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"string\"}]}", keep_alive, "How long the model stays in memory after this request: a duration (\"5m\"), seconds, -1 for ever, 0 not at all. Absent: as configured."),
+    ROUTING_FIELDS,
     IGNORED("user", "Accepted, no effect."),
     END};
 #undef S
@@ -175,6 +185,7 @@ const struct field rerank_fields[] = {
     R("raw_scores", BOOL, 0, 0, 0, NULL, raw_scores, "Scores as the model gives them (logits), instead of 0 to 1."),
     R("priority", INT, 0, 0, 100, NULL, priority, "Lower is served first; also as the header X-Priority."),
     R("keep_alive", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"string\"}]}", keep_alive, "How long the model stays in memory after this request: a duration (\"5m\"), seconds, -1 for ever, 0 not at all. Absent: as configured."),
+    ROUTING_FIELDS,
     IGNORED("max_tokens_per_doc", "Accepted, no effect."),
     IGNORED("rank_fields", "Accepted, no effect."),
     END};
@@ -386,6 +397,7 @@ const struct schema openai_schemas[] = {
     {"StreamOptions", "Options of a stream.", stream_options_fields, NULL},
     {"Message", "One message of a conversation.", message_fields, NULL},
     {"ContentPart", "One part of a message.", part_fields, NULL},
+    {"ImageUrl", "A picture.", image_url_fields, NULL},
     {"ToolCall", "A call of a tool.", tool_call_fields, NULL},
     {"ToolCallFunction", "What is called, and with which arguments.", tool_call_function_fields, NULL},
     {"Tool", "A tool that the model may call.", tool_fields, NULL},

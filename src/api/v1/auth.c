@@ -13,6 +13,7 @@ struct form {
     const char *username, *password, *email, *invitation, *refresh_token, *old_password, *name;
     const json_t *scopes, *settings;
     int64_t requests_per_minute, expires_in_s;
+    bool local_only;
 };
 
 #define AT(member) offsetof(struct form, member)
@@ -48,6 +49,7 @@ static const struct field key_fields[] = {
     {"scopes", FIELD_ARR, 0, 0, 0, "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}", "What it may do; absent: all that its user may.", AT(scopes)},
     {"requests_per_minute", FIELD_INT, 0, 0, 1000000, NULL, "A limit of its own; 0 is none.", AT(requests_per_minute)},
     {"expires_in_s", FIELD_INT, 0, 0, 315360000, NULL, "Seconds that it is valid; 0 is for good.", AT(expires_in_s)},
+    {"local_only", FIELD_BOOL, 0, 0, 0, NULL, "true: what is asked with it never leaves this machine.", AT(local_only)},
     END};
 /* clang-format on */
 
@@ -78,6 +80,7 @@ static enum err put_user(struct v1_call *c, const char *id)
     jw_kstr(&c->w, "username", u.username);
     jw_kstr(&c->w, "email", u.email);
     jw_kstr(&c->w, "role", u.admin ? "admin" : "user");
+    jw_kbool(&c->w, "local_only", u.local_only);
     v1_put_json(&c->w, "settings", u.settings);
     v1_put_time(&c->w, "created_at", u.created_ms);
     v1_put_time(&c->w, "last_login_at", u.last_login_ms);
@@ -205,7 +208,12 @@ static void make_key(struct hub *hub, const struct http_request *req, struct sin
     enum err e = read_form(&c, key_fields, &f);
     if (!e) e = join_scopes(f.scopes, scopes, &c.error);
     int64_t expires_ms = f.expires_in_s ? clock_wall_ms() + f.expires_in_s * 1000 : 0;
-    struct auth_key_new key = {c.who.user_id, f.name, scopes, f.requests_per_minute, expires_ms};
+    struct auth_key_new key = {.user_id = c.who.user_id,
+                               .name = f.name,
+                               .scopes = scopes,
+                               .requests_per_minute = f.requests_per_minute,
+                               .expires_ms = expires_ms,
+                               .local_only = f.local_only};
     if (!e) e = auth_key_make(c.store, &key, &c.origin, id, secret, &c.error);
     if (!e) {
         jw_obj(&c.w);
@@ -213,6 +221,7 @@ static void make_key(struct hub *hub, const struct http_request *req, struct sin
         jw_kstr(&c.w, "name", f.name);
         jw_kstr(&c.w, "key", secret);
         put_scopes(&c.w, scopes);
+        jw_kbool(&c.w, "local_only", f.local_only);
         v1_put_time(&c.w, "expires_at", expires_ms);
         jw_obj_end(&c.w);
     }
@@ -235,6 +244,7 @@ static void list_keys(struct hub *hub, const struct http_request *req, struct si
         jw_kstr(&c.w, "name", keys[i].name);
         put_scopes(&c.w, keys[i].scopes);
         jw_kint(&c.w, "requests_per_minute", keys[i].requests_per_minute);
+        jw_kbool(&c.w, "local_only", keys[i].local_only);
         v1_put_time(&c.w, "created_at", keys[i].created_ms);
         v1_put_time(&c.w, "expires_at", keys[i].expires_ms);
         v1_put_time(&c.w, "last_used_at", keys[i].used_ms);
@@ -291,6 +301,7 @@ static const struct field user_answer[] = {
     W("id", STR, NULL, "Its id."), W("username", STR, NULL, "Its name."),
     W("email", STR, "{\"type\":[\"string\",\"null\"]}", "Its address."),
     W("role", STR, "{\"type\":\"string\",\"enum\":[\"user\",\"admin\"]}", "What it may."),
+    W("local_only", BOOL, NULL, "Whether nothing of it may leave this machine; admins say so."),
     W("settings", OBJ, NULL, "What apps keep for it."),
     W("created_at", STR, NULL, "Since when."),
     W("last_login_at", STR, "{\"type\":[\"string\",\"null\"]}", "The last login."), END};

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "api/error.h"
+#include "api/routing.h"
+#include "api/tables.h"
 #include "api/v1/v1_int.h"
 #include "auth/quota.h"
 #include "base/clock.h"
@@ -19,8 +21,8 @@ enum { NOT_SAID = INT32_MIN, EVENT_HEAD = 96, TEXT_MAX = 32 << 20 };
 /* ---- the request --------------------------------------------------------------------------- */
 
 struct form {
-    const char *message, *conversation_id, *parent_id, *system_prompt, *model, *model_source,
-        *adapter, *overflow;
+    struct routing_fields routing;
+    const char *message, *conversation_id, *parent_id, *system_prompt, *model, *adapter, *overflow;
     double temperature, top_p;
     int64_t max_tokens, priority, seed;
     bool regenerate, use_rag;
@@ -28,6 +30,7 @@ struct form {
 };
 
 #define AT(member) offsetof(struct form, member)
+#define S          form
 
 /* clang-format off */
 static const struct field chat_fields[] = {
@@ -38,7 +41,7 @@ static const struct field chat_fields[] = {
     {"use_rag", FIELD_BOOL, 0, 0, 0, NULL, "Answer from the user's files, with sources that the answer cites as [n].", AT(use_rag)},
     {"file_ids", FIELD_ARR, 0, 0, 0, "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}", "Answer from these files (use_rag is then true unless it is said to be false).", AT(file_ids)},
     {"collections", FIELD_ARR, 0, 0, 0, "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}", "Answer from the files in these collections, by id or name; the same.", AT(collections)},
-    {"model_source", FIELD_STR, 0, 0, 0, "{\"type\":\"string\",\"enum\":[\"local\"]}", "Who answers; local is the only one so far.", AT(model_source)},
+    ROUTING_FIELDS,
     {"model", FIELD_STR, 0, 0, 0, NULL, "Absent: the default model.", AT(model)},
     {"adapter", FIELD_STR, 0, 0, 0, NULL, "LoRA adapter; base is none.", AT(adapter)},
     {"system_prompt", FIELD_STR, 0, 0, 0, NULL, "Instructions in front of the conversation.", AT(system_prompt)},
@@ -75,7 +78,7 @@ static enum err read_overflow(struct v1_call *c, const char *word, enum overflow
 
 static enum err check_form(struct v1_call *c, const struct form *f)
 {
-    if (f->model_source && !str_eq(f->model_source, "local"))
+    if (f->routing.source && !str_eq(f->routing.source, "local"))
         return err_set_param(&c->error, ERR_INVALID, "/model_source",
                              "model_source must be local; other sources are not built yet");
     if (!f->message && !f->regenerate)
@@ -87,6 +90,18 @@ static enum err check_form(struct v1_call *c, const struct form *f)
         return err_set_param(&c->error, ERR_INVALID, "/conversation_id",
                              "regenerate needs a conversation_id");
     return OK;
+}
+
+static enum err read_routing(struct v1_call *c, const struct form *f, struct chat_ask *ask)
+{
+    struct routing r;
+    enum err e = routing_read(c->hub->config, c->req, &r, &c->error);
+    if (!e) e = routing_apply(&f->routing, &r, &c->error);
+    ask->source = r.source;
+    ask->route = r.route;
+    ask->goal = r.goal;
+    ask->local_only = r.local_only;
+    return e;
 }
 
 /* Names are checked here, so that a wrong one is a 404 and not the end of a stream. */
@@ -134,6 +149,7 @@ static enum err read_ask(struct v1_call *c, struct chat_ask *ask)
                                       .seed = f.seed == NOT_SAID ? SEED_RANDOM : (uint32_t)f.seed};
     if (!e) e = read_priority(c, &f, &ask->priority);
     if (!e) e = read_overflow(c, f.overflow, &ask->overflow);
+    if (!e) e = read_routing(c, &f, ask);
     if (!e) e = read_files(c, &f, ask);
     return e;
 }
@@ -359,7 +375,7 @@ struct waiting {
     char user_id[STORE_ID_MAX];
     struct chat_ids ids;
     struct buf content, reasoning;
-    json_t *usage, *done, *error, *sources;
+    json_t *usage, *done, *error, *sources, *routed;
 };
 
 static void collect(void *ctx, const struct chat_event *ev)
@@ -369,7 +385,12 @@ static void collect(void *ctx, const struct chat_event *ev)
     struct error error;
     if (ev->type == CHAT_QUEUED || ev->type == CHAT_META) return;
     if (json_parse(ev->data, ev->len, &data, &error)) return; /* our own writer's: never */
+    if (ev->type == CHAT_ROUTED) {                            /* the last one counts */
+        json_decref(w->routed);
+        w->routed = NULL;
+    }
     json_t **place = ev->type == CHAT_USAGE     ? &w->usage
+                     : ev->type == CHAT_ROUTED  ? &w->routed
                      : ev->type == CHAT_DONE    ? &w->done
                      : ev->type == CHAT_ERROR   ? &w->error
                      : ev->type == CHAT_SOURCES ? &w->sources
@@ -380,6 +401,25 @@ static void collect(void *ctx, const struct chat_event *ev)
         *place = data;
     else
         json_decref(data);
+}
+
+/* NULL where nobody routes. */
+static const char *routed(const struct waiting *w, const char *what)
+{
+    return json_string_value(json_object_get(w->routed, what));
+}
+
+static size_t route_headers(const struct waiting *w, struct sink_header headers[3])
+{
+    static const char *const names[][2] = {{"X-Hearth-Provider", "provider"},
+                                           {"X-Hearth-Model", "model"},
+                                           {"X-Hearth-Route-Reason", "reason"}};
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = routed(w, names[i][1]);
+        if (value && *value) headers[n++] = (struct sink_header){names[i][0], value};
+    }
+    return n;
 }
 
 static void put_answer(const struct waiting *w, struct buf *out)
@@ -400,6 +440,8 @@ static void put_answer(const struct waiting *w, struct buf *out)
     jw_kstr(&j, "model", json_string_value(json_object_get(w->usage, "model")));
     jw_kstr(&j, "finish_reason", json_string_value(json_object_get(w->done, "finish_reason")));
     v1_put_json(&j, "usage", usage ? usage : "{}");
+    jw_kstr(&j, "provider", routed(w, "provider"));
+    jw_kstr(&j, "route_reason", routed(w, "reason"));
     char *sources =
         w->sources ? json_dumps(json_object_get(w->sources, "sources"), JSON_COMPACT) : NULL;
     if (sources) v1_put_json(&j, "sources", sources);
@@ -411,12 +453,14 @@ static void put_answer(const struct waiting *w, struct buf *out)
 static void refuse(const struct waiting *w)
 {
     struct error error;
+    struct sink_header headers[3];
+    size_t n = route_headers(w, headers);
     const char *code = json_string_value(json_object_get(w->error, "code"));
     const char *message = json_string_value(json_object_get(w->error, "message"));
     const char *param = json_string_value(json_object_get(w->error, "param"));
     err_set_param(&error, err_of_api_code(code), param ? param : "", "%s",
                   message ? message : "the answer failed");
-    error_respond(w->sink, &error_v1, &error, w->request_id);
+    error_respond_with(w->sink, &error_v1, &error, w->request_id, headers, n);
 }
 
 static void answer_whole(void *ctx)
@@ -426,10 +470,13 @@ static void answer_whole(void *ctx)
     sink_on_close(w->sink, NULL, NULL);
     buf_init(&out, TEXT_MAX);
     if (w->done) put_answer(w, &out);
-    if (w->done && !out.err)
-        (void)sink_respond(w->sink, 200, "application/json", NULL, 0, out.data, out.len);
-    else
+    if (w->done && !out.err) {
+        struct sink_header headers[3];
+        size_t n = route_headers(w, headers);
+        (void)sink_respond(w->sink, 200, "application/json", headers, n, out.data, out.len);
+    } else {
         refuse(w);
+    }
     sink_unref(w->sink);
     buf_free(&out);
     buf_free(&w->content);
@@ -438,6 +485,7 @@ static void answer_whole(void *ctx)
     json_decref(w->done);
     json_decref(w->error);
     json_decref(w->sources);
+    json_decref(w->routed);
     free(w->request_id);
     free(w);
 }
@@ -492,18 +540,19 @@ static void stop(struct hub *hub, const struct http_request *req, struct sink *s
 /* clang-format off */
 const struct route v1_chat_routes[] = {
     {HTTP_POST, "/api/v1/chat", chat_whole, 0, "Chat", "Say something in a conversation and get the whole answer", "ChatTurn", "ChatTurnAnswer"},
-    {HTTP_POST, "/api/v1/chat/stream", chat_stream, ROUTE_STREAM, "Chat", "The same as events: meta, sources, queued, delta, reasoning, usage, done, error", "ChatTurn", NULL},
+    {HTTP_POST, "/api/v1/chat/stream", chat_stream, ROUTE_STREAM, "Chat", "The same as events: meta, routed, sources, queued, delta, reasoning, usage, done, error", "ChatTurn", NULL},
     {HTTP_GET, "/api/v1/chat/stream/{id}", resume, ROUTE_STREAM, "Chat", "Go on with the stream of an answer behind Last-Event-ID", NULL, NULL},
     {HTTP_POST, "/api/v1/chat/{id}/stop", stop, 0, "Chat", "End an answer that is being made; what there is stays", NULL, NULL},
     {.path = NULL}};
 
-#define W(json, type, help) {json, FIELD_##type, FIELD_REQUIRED, 0, 0, NULL, help, FIELD_NOWHERE}
 static const struct field answer_fields[] = {
-    W("conversation_id", STR, "The conversation."), W("message_id", STR, "The answer's message."),
-    W("message", OBJ, "role, content, and reasoning of a model that thinks."),
-    W("response", STR, "The content once more, for clients that look for it here."),
-    W("model", STR, "The model that answered."), W("finish_reason", STR, "stop, length or cancelled."),
-    W("usage", OBJ, "prompt_tokens, cached_tokens, completion_tokens, model."),
+    W("conversation_id", STR, NULL, "The conversation."), W("message_id", STR, NULL, "The answer's message."),
+    W("message", OBJ, NULL, "role, content, and reasoning of a model that thinks."),
+    W("response", STR, NULL, "The content once more, for clients that look for it here."),
+    W("model", STR, NULL, "The model that answered."), W("finish_reason", STR, NULL, "stop, length or cancelled."),
+    W("usage", OBJ, NULL, "prompt_tokens, cached_tokens, completion_tokens, model."),
+    W("provider", STR, NULLABLE("string"), "Who answered: local, or another provider's name."),
+    W("route_reason", STR, NULLABLE("string"), "Why that one."),
     {"sources", FIELD_ARR, 0, 0, 0, NULL, "Of an answer from files: what it cites as [n], as in SearchAnswer.", FIELD_NOWHERE}, {.name = NULL}};
 /* clang-format on */
 

@@ -15,8 +15,7 @@ enum { PAGE_DEFAULT = 50, TITLE_MAX = 500, META_MAX = 64 << 10 };
 struct form {
     const char *id, *title, *leaf_id;
     const json_t *meta;
-    int64_t archived; /* -1 = not said */
-    bool archive;
+    int archived, local_only; /* -1 = not said */
 };
 
 /* clang-format off */
@@ -24,12 +23,14 @@ static const struct field create_fields[] = {
     {"id", FIELD_STR, 0, 0, 0, NULL, "An id of the client's own; absent: one is made.", offsetof(struct form, id)},
     {"title", FIELD_STR, 0, 0, 0, NULL, "Its title.", offsetof(struct form, title)},
     {"meta", FIELD_OBJ, 0, 0, 0, NULL, "What apps keep with it.", offsetof(struct form, meta)},
+    {"local_only", FIELD_JSON, 0, 0, 0, "{\"type\":\"boolean\"}", "true: it never leaves this machine.", FIELD_NOWHERE},
     {.name = NULL}};
 static const struct field change_fields[] = {
     {"title", FIELD_STR, 0, 0, 0, NULL, "A new title.", offsetof(struct form, title)},
     {"archived", FIELD_JSON, 0, 0, 0, "{\"type\":\"boolean\"}", "Out of the list, or back.", FIELD_NOWHERE},
     {"leaf_id", FIELD_STR, 0, 0, 0, NULL, "The message that the shown branch ends with.", offsetof(struct form, leaf_id)},
     {"meta", FIELD_OBJ, 0, 0, 0, NULL, "What apps keep with it.", offsetof(struct form, meta)},
+    {"local_only", FIELD_JSON, 0, 0, 0, "{\"type\":\"boolean\"}", "true: it never leaves this machine; a turn that must not does the same. false lifts that.", FIELD_NOWHERE},
     {.name = NULL}};
 /* clang-format on */
 
@@ -44,16 +45,22 @@ static enum err check_form(const struct form *f, struct error *error)
     return OK;
 }
 
+/* true, false, or null as if it were not there. */
+static enum err read_flag(struct v1_call *c, const char *name, int *out)
+{
+    const json_t *value = json_object_get(c->body, name);
+    *out = json_is_boolean(value) ? json_is_true(value) : -1;
+    if (!value || json_is_boolean(value) || json_is_null(value)) return OK;
+    return field_error(&c->error, "", name, "must be true or false, got %s", json_kind(value));
+}
+
 static enum err read_form(struct v1_call *c, const struct field *fields, struct form *f,
                           char **meta)
 {
     enum err e = fields_read(fields, c->body, "", f, &c->error);
     if (!e) e = check_form(f, &c->error);
-    const json_t *archived = json_object_get(c->body, "archived");
-    f->archived = json_is_boolean(archived) ? json_is_true(archived) : -1;
-    if (!e && archived && !json_is_boolean(archived) && !json_is_null(archived))
-        e = field_error(&c->error, "", "archived", "must be true or false, got %s",
-                        json_kind(archived));
+    if (!e) e = read_flag(c, "archived", &f->archived);
+    if (!e) e = read_flag(c, "local_only", &f->local_only);
     *meta = !e && f->meta ? json_dumps(f->meta, JSON_COMPACT) : NULL;
     if (*meta && strlen(*meta) > META_MAX)
         e = err_set_param(&c->error, ERR_TOO_LARGE, "/meta", "meta has at most %d bytes", META_MAX);
@@ -68,6 +75,7 @@ static void put_conversation(struct jw *w, const struct store_conversation *c)
     jw_kstr(w, "id", c->id);
     jw_kstr(w, "title", c->title);
     jw_kbool(w, "archived", c->archived);
+    jw_kbool(w, "local_only", c->local_only);
     jw_kstr(w, "leaf_id", c->leaf_id);
     jw_kint(w, "messages", c->n_messages);
     v1_put_json(w, "meta", c->meta);
@@ -190,6 +198,7 @@ static void create(struct hub *hub, const struct http_request *req, struct sink 
     id_uuid4(made);
     const char *id = f.id ? f.id : made;
     if (!e) e = store_conversation_create(c.store, c.who.user_id, id, f.title, meta, &c.error);
+    if (!e && f.local_only == 1) e = store_conversation_pin(c.store, c.who.user_id, id, &c.error);
     if (!e) e = put_one(&c, id);
     free(meta);
     v1_end(&c, 201, e);
@@ -374,7 +383,7 @@ const struct route v1_conversation_routes[] = {
     {HTTP_POST, "/api/v1/conversations", create, 0, "Conversations", "Begin a conversation", "NewConversation", "Conversation"},
     {HTTP_POST, "/api/v1/conversations/import", import_file, 0, "Conversations", "Take in an export of Hearth or ChatGPT: one conversation or a list of them", NULL, NULL},
     {HTTP_GET, "/api/v1/conversations/{id}", show, 0, "Conversations", "One with the messages of its shown branch", NULL, NULL},
-    {HTTP_PATCH, "/api/v1/conversations/{id}", change, 0, "Conversations", "Change title, branch or archive", "ConversationChange", "Conversation"},
+    {HTTP_PATCH, "/api/v1/conversations/{id}", change, 0, "Conversations", "Change title, branch, archive or privacy", "ConversationChange", "Conversation"},
     {HTTP_DELETE, "/api/v1/conversations/{id}", remove_one, 0, "Conversations", "Delete it with its messages", NULL, NULL},
     {HTTP_GET, "/api/v1/conversations/{id}/messages", messages, 0, "Conversations", "The messages of a branch (?leaf_id=) or all (?all=true)", NULL, NULL},
     {HTTP_GET, "/api/v1/conversations/{id}/export", export_one, 0, "Conversations", "The conversation as Markdown or JSON (?format=)", NULL, NULL},
@@ -384,6 +393,7 @@ const struct route v1_conversation_routes[] = {
 static const struct field conversation_answer[] = {
     W("id", STR, NULL, "Its id."), W("title", STR, NULL, "Its title."),
     W("archived", BOOL, NULL, "Whether it is out of the list."),
+    W("local_only", BOOL, NULL, "Whether it must not leave this machine."),
     W("leaf_id", STR, "{\"type\":[\"string\",\"null\"]}", "The last message of the shown branch."),
     W("messages", INT, NULL, "How many there are, in all branches."),
     W("meta", OBJ, NULL, "What apps keep with it."),

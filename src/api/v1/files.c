@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/routing.h"
 #include "api/tables.h"
 #include "api/upload.h"
 #include "api/v1/v1_int.h"
@@ -47,6 +48,7 @@ static void put_members(struct jw *w, const struct store_file *f)
     jw_kstr(w, "collection_id", f->collection_id);
     jw_kbool(w, "shared", f->user_id == NULL);
     jw_kbool(w, "watched", f->source != NULL);
+    jw_kbool(w, "local_only", f->local_only);
     put_state(w, f);
     v1_put_json(w, "meta", f->meta);
     v1_put_time(w, "created_at", f->created_ms);
@@ -62,17 +64,34 @@ static void put_file(struct jw *w, const struct store_file *f)
 
 /* ---- upload -------------------------------------------------------------------------------- */
 
+/* The form's field, as the header X-Hearth-Local. */
+static enum err read_pin(struct v1_call *c, const struct upload *u, bool *out)
+{
+    struct routing r;
+    const char *text = upload_field(u, "local_only");
+    bool pinned = false;
+    enum err e = routing_read(c->hub->config, c->req, &r, &c->error);
+    if (!e && text && !str_to_bool(text, &pinned))
+        e = err_set_param(&c->error, ERR_INVALID, "local_only",
+                          "local_only must be true or false, got %.40s", text);
+    *out = pinned || (!e && r.local_only);
+    return e;
+}
+
 static enum err add_upload(struct v1_call *c, int *status)
 {
     struct upload *u = c->req->upload;
     struct store_file f;
-    bool added;
+    bool added, pinned;
     /* A body came, but the server saw no form in it: there was none at all. */
     if (!u) return err_set_param(&c->error, ERR_INVALID, "file", "the request has no body");
-    struct files_new new = {
-        .who = asker(c), .collection = upload_field(u, "collection"), .name = upload_filename(u)};
-    enum err e =
-        files_add(c->hub->files, c->store, &new, upload_spool(u), c->arena, &f, &added, &c->error);
+    enum err e = read_pin(c, u, &pinned);
+    if (e) return e;
+    struct files_new new = {.who = asker(c),
+                            .collection = upload_field(u, "collection"),
+                            .name = upload_filename(u),
+                            .local_only = pinned};
+    e = files_add(c->hub->files, c->store, &new, upload_spool(u), c->arena, &f, &added, &c->error);
     if (e) return e;
     *status = added ? 201 : 200;
     jw_obj(&c->w);
@@ -166,6 +185,17 @@ static void list_files(struct hub *hub, const struct http_request *req, struct s
 
 /* ---- one ----------------------------------------------------------------------------------- */
 
+struct change_form {
+    bool local_only;
+};
+
+#define S change_form
+static const struct field change_fields[] = {
+    R("local_only", BOOL, REQ, 0, 0, NULL, local_only,
+      "true: what it says never leaves this machine, nor do answers from it."),
+    END};
+#undef S
+
 static enum err get(struct v1_call *c, struct store_file *f)
 {
     return store_file_get(c->store, c->who.user_id, c->req->params[0], c->arena, f, &c->error);
@@ -208,6 +238,20 @@ static void reindex(struct hub *hub, const struct http_request *req, struct sink
     if (!e) e = get(&c, &f);
     if (!e) put_file(&c.w, &f);
     v1_end(&c, 202, e);
+}
+
+static void change(struct hub *hub, const struct http_request *req, struct sink *sink)
+{
+    struct v1_call c;
+    struct store_file f;
+    struct change_form form = {0};
+    if (!v1_begin(&c, hub, req, sink, V1_USER | V1_BODY)) return;
+    struct store_asker who = asker(&c);
+    enum err e = fields_read(change_fields, c.body, "", &form, &c.error);
+    if (!e) e = store_file_set_local_only(c.store, &who, req->params[0], form.local_only, &c.error);
+    if (!e) e = get(&c, &f);
+    if (!e) put_file(&c.w, &f);
+    v1_end(&c, 200, e);
 }
 
 static void remove_one(struct hub *hub, const struct http_request *req, struct sink *sink)
@@ -297,10 +341,11 @@ static void content(struct hub *hub, const struct http_request *req, struct sink
 
 /* clang-format off */
 const struct route v1_file_routes[] = {
-    {HTTP_POST, "/api/v1/files/upload", upload, ROUTE_UPLOAD, "Files", "Upload a file as multipart/form-data: `file`, and `collection` (id or name) if it is not to go to the usual one; 200 and `duplicate` when it is there already", NULL, "File"},
+    {HTTP_POST, "/api/v1/files/upload", upload, ROUTE_UPLOAD, "Files", "Upload a file as multipart/form-data: `file`, `collection` (id or name) if it is not to go to the usual one, and `local_only` if it must not leave this machine; 200 and `duplicate` when it is there already", NULL, "File"},
     {HTTP_GET, "/api/v1/files", list_files, 0, "Files", "The user's files, the newest first (?collection=, ?status=, ?search=, ?limit=, ?cursor=)", NULL, NULL},
     {HTTP_GET, "/api/v1/files/status/{id}", show_status, 0, "Files", "How far a file's indexing is: queued, extracting, chunking, embedding (progress), ready or failed (error)", NULL, NULL},
     {HTTP_GET, "/api/v1/files/{id}", show, 0, "Files", "One file", NULL, "File"},
+    {HTTP_PATCH, "/api/v1/files/{id}", change, 0, "Files", "Pin it to this machine, or let it go", "FileChange", "File"},
     {HTTP_GET, "/api/v1/files/{id}/content", content, 0, "Files", "Its bytes, as they were uploaded", NULL, NULL},
     {HTTP_POST, "/api/v1/files/{id}/reindex", reindex, 0, "Files", "Index it anew", NULL, "File"},
     {HTTP_DELETE, "/api/v1/files/{id}", remove_one, 0, "Files", "Delete it with all that was made from it", NULL, NULL},
@@ -313,6 +358,7 @@ static const struct field file_answer[] = {
     W("collection_id", STR, NULL, "The collection it is in."),
     W("shared", BOOL, NULL, "Whether everybody may search and read it."),
     W("watched", BOOL, NULL, "Whether it came from a watched folder."),
+    W("local_only", BOOL, NULL, "Whether what it says must not leave this machine."),
     W("status", STR, WORDS("\"queued\",\"extracting\",\"chunking\",\"embedding\",\"ready\",\"failed\""), "How far its indexing is."),
     W("progress", OBJ, NULL, "`done` of `total` in the present state."),
     W("error", STR, NULLABLE("string"), "Why it failed."),
@@ -321,4 +367,6 @@ static const struct field file_answer[] = {
     W("created_at", STR, NULL, "Since when."), W("updated_at", STR, NULL, "Last changed."),
     END};
 
-const struct schema v1_file_schemas[] = {{"File", "A file.", file_answer, NULL}, {NULL, NULL, NULL, NULL}};
+const struct schema v1_file_schemas[] = {{"File", "A file.", file_answer, NULL},
+                                         {"FileChange", "What changes of a file.", change_fields, NULL},
+                                         {NULL, NULL, NULL, NULL}};

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/routing.h"
 #include "api/v1/v1_int.h"
 #include "base/config.h"
 #include "base/mem.h"
@@ -17,6 +18,7 @@ struct form {
     const char *query, *mode;
     const json_t *collections, *file_ids, *rerank;
     int64_t k, neighbours;
+    bool local_only;
 };
 
 #define AT(member) offsetof(struct form, member)
@@ -31,6 +33,7 @@ static const struct field search_fields[] = {
     {"mode", FIELD_STR, 0, 0, 0, "{\"type\":\"string\",\"enum\":[\"hybrid\",\"vector\",\"bm25\"]}", "By meaning and words (hybrid, the default), or by one of them.", AT(mode)},
     {"rerank", FIELD_JSON, 0, 0, 0, "{\"type\":\"boolean\"}", "Let the rerank model order what was found; absent: HEARTH_RAG_RERANK.", AT(rerank)},
     {"neighbours", FIELD_INT, 0, 0, NEIGHBOURS_MAX, NULL, "Pieces before and behind each that are added to it; absent: none.", AT(neighbours)},
+    {"local_only", FIELD_BOOL, 0, 0, 0, NULL, "true: the question never leaves this machine, also to be embedded.", AT(local_only)},
     {.name = NULL}};
 /* clang-format on */
 
@@ -44,14 +47,17 @@ static enum err read_query(struct v1_call *c, struct rag_query *q)
 {
     struct form f = {.k = K_DEFAULT};
     struct store_scope scope;
+    struct routing r = {0};
     enum err e = fields_read(search_fields, c->body, "", &f, &c->error);
-    *q = (struct rag_query){.store = c->store,
-                            .user_id = c->who.user_id,
-                            .text = f.query,
-                            .k = (int32_t)f.k,
-                            .neighbours = (int32_t)f.neighbours,
-                            .priority =
-                                (int32_t)config_int(c->hub->config, CONFIG_DEFAULT_PRIORITY)};
+    if (!e) e = routing_read(c->hub->config, c->req, &r, &c->error);
+    *q =
+        (struct rag_query){.store = c->store,
+                           .user_id = c->who.user_id,
+                           .text = f.query,
+                           .k = (int32_t)f.k,
+                           .neighbours = (int32_t)f.neighbours,
+                           .priority = (int32_t)config_int(c->hub->config, CONFIG_DEFAULT_PRIORITY),
+                           .local_only = r.local_only || f.local_only};
     if (!e) e = v1_strings(c, f.file_ids, "/file_ids", STORE_SCOPE_MAX, &q->file_ids, &q->n_files);
     if (!e)
         e = v1_strings(c, f.collections, "/collections", STORE_SCOPE_MAX, &q->collections,

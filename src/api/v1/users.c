@@ -11,7 +11,7 @@
 
 struct form {
     const char *username, *password, *email, *role;
-    const json_t *disabled, *quotas;
+    const json_t *disabled, *local_only, *quotas;
 };
 
 #define AT(member) offsetof(struct form, member)
@@ -28,6 +28,7 @@ static const struct field change_fields[] = {
     {"role", FIELD_STR, 0, 0, 0, ROLES, "What it may.", AT(role)},
     {"disabled", FIELD_JSON, 0, 0, 0, "{\"type\":\"boolean\"}", "true closes the account and ends every login.", AT(disabled)},
     {"password", FIELD_STR, 0, 0, 0, NULL, "A new one; ends every login.", AT(password)},
+    {"local_only", FIELD_JSON, 0, 0, 0, "{\"type\":\"boolean\"}", "true: nothing of this user leaves this machine.", AT(local_only)},
     {"quotas", FIELD_OBJ, 0, 0, 0, "{\"type\":\"object\",\"additionalProperties\":{\"type\":[\"integer\",\"null\"],\"minimum\":0}}", "Limits of this user alone: a number, 0 for none, null for the default.", AT(quotas)},
     {.name = NULL}};
 /* clang-format on */
@@ -56,6 +57,7 @@ static void put_user(struct jw *w, const struct store_user *u, const int64_t *li
     jw_kstr(w, "email", u->email);
     jw_kstr(w, "role", u->admin ? "admin" : "user");
     jw_kbool(w, "disabled", u->disabled);
+    jw_kbool(w, "local_only", u->local_only);
     v1_put_time(w, "created_at", u->created_ms);
     v1_put_time(w, "last_login_at", u->last_login_ms);
     if (limits) put_quotas(w, limits);
@@ -158,9 +160,13 @@ static enum err change(struct v1_call *c, const struct form *f, const char *id)
     enum err e = read_role(f->role, &admin, &c->error);
     if (!e && f->disabled && !json_is_boolean(f->disabled))
         e = field_error(&c->error, "", "disabled", "must be true or false");
+    if (!e && f->local_only && !json_is_boolean(f->local_only))
+        e = field_error(&c->error, "", "local_only", "must be true or false");
     if (!e && f->quotas) e = change_quotas(c, id, f->quotas);
     if (!e && f->password) e = admin_set_password(c->store, id, f->password, &c->origin, &c->error);
     if (!e && f->role) e = admin_set_role(c->store, id, admin, &c->origin, &c->error);
+    if (!e && f->local_only)
+        e = admin_set_local_only(c->store, id, json_is_true(f->local_only), &c->origin, &c->error);
     if (!e && f->disabled)
         e = admin_set_disabled(c->store, id, json_is_true(f->disabled), &c->origin, &c->error);
     return e;
@@ -226,7 +232,7 @@ const struct route v1_user_routes[] = {
     {HTTP_GET, "/api/v1/users", list_users, ROUTE_ADMIN, "Accounts", "Everybody who has an account (admins)", NULL, NULL},
     {HTTP_POST, "/api/v1/users", create_user, ROUTE_ADMIN, "Accounts", "Make an account for somebody (admins)", "NewUser", "Account"},
     {HTTP_GET, "/api/v1/users/{id}", show_user, ROUTE_ADMIN, "Accounts", "One account with its quotas (admins)", NULL, "Account"},
-    {HTTP_PATCH, "/api/v1/users/{id}", change_user, ROUTE_ADMIN, "Accounts", "Change role, password or quotas, close or open it (admins)", "AccountChange", "Account"},
+    {HTTP_PATCH, "/api/v1/users/{id}", change_user, ROUTE_ADMIN, "Accounts", "Change role, password, quotas or privacy, close or open it (admins)", "AccountChange", "Account"},
     {HTTP_DELETE, "/api/v1/users/{id}", delete_user, ROUTE_ADMIN, "Accounts", "Delete it with all that belongs to it (admins)", NULL, NULL},
     {HTTP_GET, "/api/v1/audit", read_audit, ROUTE_ADMIN, "Accounts", "Security events, the newest first (admins)", NULL, NULL},
     {.path = NULL}};
@@ -236,6 +242,7 @@ static const struct field account_answer[] = {
     W("id", STR, NULL, "Its id."), W("username", STR, NULL, "Its name."),
     W("email", STR, "{\"type\":[\"string\",\"null\"]}", "Its address."),
     W("role", STR, ROLES, "What it may."), W("disabled", BOOL, NULL, "Whether it is closed."),
+    W("local_only", BOOL, NULL, "Whether nothing of it may leave this machine."),
     W("created_at", STR, NULL, "Since when."),
     W("last_login_at", STR, "{\"type\":[\"string\",\"null\"]}", "The last login."),
     W("quotas", OBJ, NULL, "Limits of this user alone; null is the default, 0 is none."), {.name = NULL}};

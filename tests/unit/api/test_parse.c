@@ -93,6 +93,84 @@ static void chat_refuses_bodies(void **state)
     refuse_all(true, cases, sizeof cases / sizeof *cases);
 }
 
+#define PNG "iVBORw0KGgo="
+
+static void chat_takes_images(void **state)
+{
+    (void)state;
+    struct call call;
+    struct gen_request *req =
+        accept(true,
+               M("{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"what\"},"
+                 "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64," PNG
+                 "\",\"detail\":\"low\"}},{\"type\":\"text\",\"text\":\"is this\"},"
+                 "{\"type\":\"image_url\",\"image_url\":\"https://example.org/a.jpg?b=c\"}]},"
+                 "{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":"
+                 "\"data:image/jpeg;base64,/9j/AA\"}}]}"),
+               &call);
+    const struct message *m = req->messages;
+    assert_string_equal(m->content, "what\nis this");
+    assert_int_equal(m->n_images, 2);
+    assert_string_equal(m->images[0].media_type, "image/png");
+    assert_string_equal(m->images[0].data, PNG);
+    assert_null(m->images[0].url);
+    assert_string_equal(m->images[1].url, "https://example.org/a.jpg?b=c");
+    assert_string_equal(m->images[1].media_type, "");
+    assert_null(m->images[1].data);
+    assert_string_equal(m[1].content, "");
+    assert_int_equal(m[1].n_images, 1);
+    assert_string_equal(m[1].images->data, "/9j/AA==");
+    call_free(&call);
+}
+
+/* Every way of naming who answers, and that a pin is never taken away. */
+static void requests_say_who_answers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *members, *source, *route;
+        enum goal goal;
+        bool local_only;
+    } cases[] = {
+        {"", "", "", GOAL_DEFAULT, false},
+        {",\"source\":\"ollama\"", "ollama", "", GOAL_DEFAULT, false},
+        {",\"model_source\":\"openai\"", "openai", "", GOAL_DEFAULT, false},
+        {",\"provider\":\"box\"", "box", "", GOAL_DEFAULT, false},
+        {",\"provider\":{\"order\":[\"x\"]}", "", "", GOAL_DEFAULT, false},
+        {",\"source\":\"auto\"", "", "", GOAL_DEFAULT, false},
+        {",\"route\":\"code\",\"optimization_goal\":\"cost\"", "", "code", GOAL_COST, false},
+        {",\"local_only\":true", "", "", GOAL_DEFAULT, true},
+        {",\"optimization_goal\":\"privacy\"", "", "", GOAL_PRIVACY, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char body[512];
+        struct call call;
+        snprintf(body, sizeof body, "{" U "%s}", cases[i].members);
+        struct gen_request *req = accept(true, body, &call);
+        assert_string_equal(req->source, cases[i].source);
+        assert_string_equal(req->route, cases[i].route);
+        assert_int_equal(req->goal, cases[i].goal);
+        assert_int_equal(req->local_only, cases[i].local_only);
+        call_free(&call);
+    }
+    struct call_env pinned = env;
+    pinned.routing = (struct routing){"ollama", "code", GOAL_SPEED, true};
+    struct call call;
+    struct error error;
+    assert_int_equal(parse_with(&pinned, true, "{" U ",\"local_only\":false}", &call, &error), OK);
+    assert_true(call.requests[0]->local_only);
+    assert_string_equal(call.requests[0]->source, "ollama");
+    assert_string_equal(call.requests[0]->route, "code");
+    assert_int_equal(call.requests[0]->goal, GOAL_SPEED);
+    call_free(&call);
+    static const struct refusal refusals[] = {
+        {"{" U ",\"optimization_goal\":\"fun\"}", I, "/optimization_goal"},
+        {"{" U ",\"provider\":7}", I, "/provider"},
+        {"{" U ",\"local_only\":\"yes\"}", I, "/local_only"},
+    };
+    refuse_all(true, refusals, sizeof refusals / sizeof *refusals);
+}
+
 static void chat_refuses_messages(void **state)
 {
     (void)state;
@@ -117,7 +195,16 @@ static void chat_refuses_messages(void **state)
          "/messages/0/content/0/type"},
         {M("{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"x\"},{\"type\":\"image_"
            "url\",\"image_url\":{\"url\":\"data:\"}}]}"),
-         ERR_UNSUPPORTED, "/messages/0/content/1"},
+         I, "/messages/0/content/1/image_url/url"},
+        {M("{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}"), I,
+         "/messages/0/content/0/image_url"},
+        {M("{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{}}]}"), I,
+         "/messages/0/content/0/image_url/url"},
+        {M("{\"role\":\"system\",\"content\":[{\"type\":\"image_url\",\"image_url\":\"http://a/"
+           "b\"}]}"),
+         I, "/messages/0/content/0/type"},
+        {M("{\"role\":\"user\",\"content\":[{\"type\":\"input_audio\"}]}"), ERR_UNSUPPORTED,
+         "/messages/0/content/0"},
         {M("{\"role\":\"user\",\"content\":\"x\",\"name\":1}"), I, "/messages/0/name"},
         {M("{\"role\":\"tool\",\"content\":\"x\"}"), I, "/messages/0/tool_call_id"},
         {M("{\"role\":\"user\",\"content\":\"x\",\"tool_calls\":[]}"), I, "/messages/0/tool_calls"},
@@ -768,6 +855,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scheduling_members),
         cmocka_unit_test(chat_refuses_bodies),
+        cmocka_unit_test(chat_takes_images),
+        cmocka_unit_test(requests_say_who_answers),
         cmocka_unit_test(chat_refuses_messages),
         cmocka_unit_test(chat_refuses_members),
         cmocka_unit_test(chat_refuses_formats_and_tools),

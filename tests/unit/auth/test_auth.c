@@ -147,7 +147,12 @@ static enum err sign_up_admin(const char *name, char id[STORE_ID_MAX])
 static enum err make_key(const char *user_id, const char *name, const char *scopes, int64_t rate,
                          int64_t expires_ms, char id[STORE_ID_MAX], char secret[AUTH_SECRET_MAX])
 {
-    struct auth_key_new key = {user_id, name, scopes, rate, expires_ms};
+    struct auth_key_new key = {.user_id = user_id,
+                               .name = name,
+                               .scopes = scopes,
+                               .requests_per_minute = rate,
+                               .expires_ms = expires_ms,
+                               .local_only = str_eq(name, "pinned")};
     return auth_key_make(store, &key, &here, id, secret, &why);
 }
 
@@ -224,8 +229,19 @@ static void test_api_keys(void **state)
     assert_int_equal(check(secret, &who), ERR_AUTH);
     secret[10]--;
     assert_ok(auth_check(auth, secret, &who, &why)); /* without "Bearer" */
+    assert_false(who.local_only);
     assert_ok(make_key(id, "old", "", 0, 1, key_id, secret));
     assert_int_equal(check(secret, &who), ERR_AUTH);
+    char pinned[AUTH_SECRET_MAX];
+    assert_ok(make_key(id, "pinned", "", 0, 0, key_id, pinned));
+    assert_ok(check(pinned, &who));
+    assert_true(who.local_only);
+    assert_ok(make_key(id, "open", "", 0, 0, key_id, secret));
+    assert_ok(check(secret, &who));
+    assert_false(who.local_only);
+    assert_ok(admin_set_local_only(store, id, true, NULL, &why)); /* whatever key is used */
+    assert_ok(check(secret, &who));
+    assert_true(who.local_only);
 }
 
 /* A token as libjwt makes it, with `alg` and `key`. */

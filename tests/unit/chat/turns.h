@@ -21,8 +21,11 @@ static inline void open_chat(const char *model)
     chat = chat_new(&params);
 }
 
+/* Every turn has ended; the pool's job of the last one may not have, and looks at the provider. */
 static inline void close_chat(void)
 {
+    pool_free(fx.pool);
+    fx.pool = NULL;
     fixture_close(&fx, 10000);
     chat_free(chat);
 }

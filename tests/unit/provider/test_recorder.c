@@ -29,7 +29,7 @@ struct hand {
         embed_listener_fn embed_fn;
         void *ctx;
     } calls[CALLS_MAX];
-    int n, n_controls;
+    int n, n_controls, n_pinned;
     atomic_int n_cancels;
     atomic_ullong cancelled;
     enum err refuse;
@@ -40,6 +40,7 @@ static enum err hand_generate(struct provider *p, struct gen_request *req, gen_l
                               void *ctx, uint64_t *id, struct error *error)
 {
     struct hand *h = container_of(p, struct hand, base);
+    h->n_pinned += req->local_only;
     arena_free(req->arena);
     if (h->refuse) return err_set(error, h->refuse, "no");
     h->calls[h->n].fn = fn;
@@ -55,6 +56,7 @@ static enum err hand_embed(struct provider *p, struct embed_request *req, embed_
 {
     (void)error;
     struct hand *h = container_of(p, struct hand, base);
+    h->n_pinned += req->local_only;
     arena_free(req->arena);
     h->calls[h->n].embed_fn = fn;
     h->calls[h->n].ctx = ctx;
@@ -158,12 +160,42 @@ static struct record get(const char *id)
     return r;
 }
 
+static void on_pinned_vectors(void *ctx, const struct embed_result *r)
+{
+    (void)ctx;
+    (void)r;
+}
+
 static void check_counts(int running, int waiting)
 {
     struct recorder_counts c;
     recorder_counts(rec, &c);
     assert_int_equal(c.running, running);
     assert_int_equal(c.waiting, waiting);
+}
+
+/* Whatever asks, and whatever it asked for. */
+static void test_a_pinned_hub(void **state)
+{
+    (void)state;
+    open_with(10);
+    generate("a");
+    assert_int_equal(hand.n_pinned, 0);
+    recorder_pin(rec);
+    generate("b");
+    assert_int_equal(hand.n_pinned, 1);
+    struct arena *a = arena_new(4096);
+    struct embed_request *req = arena_calloc(a, 1, sizeof *req);
+    struct error error;
+    uint64_t id;
+    *req = (struct embed_request){.arena = a, .request_id = "c", .model = "", .tenant = ""};
+    assert_int_equal(
+        provider_embed(recorder_provider(rec), req, on_pinned_vectors, NULL, &id, &error), OK);
+    assert_int_equal(hand.n_pinned, 2);
+    send_type(0, GEN_EV_DONE);
+    send_type(1, GEN_EV_DONE);
+    hand.calls[2].embed_fn(hand.calls[2].ctx, &(struct embed_result){.model = "m"});
+    recorder_free(rec);
 }
 
 /* ---- the life of a record ------------------------------------------------------------------ */
@@ -503,6 +535,7 @@ int main(void)
         cmocka_unit_test(test_embeddings_and_refusals),
         cmocka_unit_test(test_only_the_last_ones_are_kept),
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_a_pinned_hub),
         cmocka_unit_test(test_cancels),
         cmocka_unit_test(test_who_ended_it),
         cmocka_unit_test(test_bytes_are_added),

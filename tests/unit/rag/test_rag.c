@@ -97,12 +97,14 @@ static int tear_down(void **state)
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
+static bool add_pinned;
+
 static const char *add(const char *user, const char *name, const char *text)
 {
     struct spool *spool;
     struct store_file f;
     bool added;
-    struct files_new new = {.who = {.user_id = user}, .name = name};
+    struct files_new new = {.who = {.user_id = user}, .name = name, .local_only = add_pinned};
     assert_ok(files_spool(files, 0, &spool, &why));
     assert_ok(spool_write(spool, text, strlen(text), &why));
     assert_ok(spool_finish(spool, &why));
@@ -253,6 +255,62 @@ static void test_rerank(void **state)
     words.longest = 220; /* the documents are cut for the model, the best part counts */
     assert_true(search(&q) >= 1);
     assert_non_null(strstr(found[0].text, "beer traps"));
+}
+
+static void counts_are(int pinned, int open)
+{
+    assert_int_equal(atomic_exchange(&words.pinned, 0), pinned);
+    assert_int_equal(atomic_exchange(&words.open, 0), open);
+}
+
+/* What a pinned file says goes to no other machine: neither to be embedded nor to be reranked. */
+static void test_a_pinned_file_stays(void **state)
+{
+    struct store_asker who = {.user_id = ada};
+    (void)state;
+    add_pinned = true;
+    const char *id = add(ada, "guide.md", guide);
+    add_pinned = false;
+    check_whole(id);
+    assert_int_equal(atomic_exchange(&words.open, 0), 0);
+    assert_true(atomic_exchange(&words.pinned, 0) >= 1);
+    struct rag_query q = query_of(ada, "beer traps");
+    assert_true(search(&q) >= 1);
+    assert_true(found[0].local_only);
+    counts_are(0, 1); /* the question is not the file's */
+    q.rerank = RAG_ON;
+    assert_true(search(&q) >= 1);
+    counts_are(1, 1);
+    q.local_only = true;
+    assert_true(search(&q) >= 1);
+    counts_are(2, 0);
+    assert_ok(store_file_set_local_only(store, &who, id, false, &why));
+    q.local_only = false;
+    assert_true(search(&q) >= 1);
+    assert_false(found[0].local_only);
+    counts_are(0, 2);
+}
+
+/* Pinned while it was being indexed, and by its owner alone. */
+static void test_a_pin_that_comes_later(void **state)
+{
+    struct store_asker who = {.user_id = ada};
+    (void)state;
+    words_hold(&words, true);
+    const char *id = add(ada, "pears.txt", long_text("pears", 2000));
+    while (!atomic_load(&words.waiting)) usleep(1000);
+    int before = atomic_load(&words.open);
+    assert_true(before >= 1);
+    assert_ok(store_file_set_local_only(store, &who, id, true, &why));
+    words_hold(&words, false);
+    check_whole(id);
+    assert_true(atomic_load(&words.open) <= before + 2); /* what was on its way already */
+    assert_true(atomic_exchange(&words.pinned, 0) >= 1);
+    atomic_store(&words.open, 0);
+    assert_ok(store_user_set_local_only(store, ada, true, &why));
+    check_whole(add(ada, "guide.md", guide));
+    assert_true(atomic_load(&words.pinned) >= 1);
+    assert_int_equal(atomic_load(&words.open), 0);
 }
 
 /* A file gets half of the places while others want them. */
@@ -471,12 +529,20 @@ int main(void)
 {
     if (extract_is_child()) return extract_main();
     const struct CMUnitTest tests[] = {
-        RAG_TEST(test_a_file_is_found), RAG_TEST(test_places_are_exact),
-        RAG_TEST(test_rerank),          RAG_TEST(test_diversity),
-        RAG_TEST(test_budget),          RAG_TEST(test_without_a_model),
-        RAG_TEST(test_tried_again),     RAG_TEST(test_deleted_meanwhile),
-        RAG_TEST(test_kept_chunks),     RAG_TEST(test_another_model),
-        RAG_TEST(test_long_texts),      RAG_TEST(test_prompt),
+        RAG_TEST(test_a_file_is_found),
+        RAG_TEST(test_places_are_exact),
+        RAG_TEST(test_a_pinned_file_stays),
+        RAG_TEST(test_a_pin_that_comes_later),
+        RAG_TEST(test_rerank),
+        RAG_TEST(test_diversity),
+        RAG_TEST(test_budget),
+        RAG_TEST(test_without_a_model),
+        RAG_TEST(test_tried_again),
+        RAG_TEST(test_deleted_meanwhile),
+        RAG_TEST(test_kept_chunks),
+        RAG_TEST(test_another_model),
+        RAG_TEST(test_long_texts),
+        RAG_TEST(test_prompt),
     };
     return both_run("rag", tests, sizeof tests / sizeof *tests);
 }

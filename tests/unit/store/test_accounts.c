@@ -116,6 +116,32 @@ static void test_keys(void **state)
     assert_int_equal(n, 0);
 }
 
+static void test_pins(void **state)
+{
+    (void)state;
+    struct store_user u;
+    struct store_key key;
+    const char *ada = both_user("ada");
+    assert_ok(store_user_by_id(store, ada, arena, &u, &why));
+    assert_false(u.local_only);
+    assert_ok(store_user_set_local_only(store, ada, true, &why));
+    assert_ok(store_user_by_name(store, "ADA", arena, &u, &why));
+    assert_true(u.local_only);
+    assert_ok(store_user_set_local_only(store, ada, false, &why));
+    assert_ok(store_user_by_id(store, ada, arena, &u, &why));
+    assert_false(u.local_only);
+    assert_int_equal(store_user_set_local_only(store, "nobody", true, &why), ERR_NOT_FOUND);
+    struct store_key plain = {.id = "k1", .user_id = ada, .name = "a", .scopes = ""};
+    struct store_key pinned = {
+        .id = "k2", .user_id = ada, .name = "b", .scopes = "", .local_only = true};
+    assert_ok(store_key_create(store, &plain, "h1", &why));
+    assert_ok(store_key_create(store, &pinned, "h2", &why));
+    assert_ok(store_key_by_hash(store, "h1", arena, &key, &why));
+    assert_false(key.local_only);
+    assert_ok(store_key_by_hash(store, "h2", arena, &key, &why));
+    assert_true(key.local_only);
+}
+
 static void *take_token(void *hash)
 {
     struct error error;
@@ -197,6 +223,7 @@ int main(void)
         BOTH_TEST(test_the_last_admin_stays),
         BOTH_TEST(test_two_admins_disable_each_other),
         BOTH_TEST(test_keys),
+        BOTH_TEST(test_pins),
         BOTH_TEST(test_a_refresh_token_works_once),
         BOTH_TEST(test_an_invitation_works_once),
         BOTH_TEST(test_audit),

@@ -258,6 +258,32 @@ static void test_a_long_branch_is_read_from_its_end(void **state)
     assert_string_equal(m[N - 1].id, "m1199");
 }
 
+static void test_pinned(void **state)
+{
+    (void)state;
+    bool pinned;
+    struct store_conversation c;
+    const char *ada = both_user("ada"), *bob = both_user("bob");
+    assert_ok(store_conversation_create(store, ada, "c", "x", NULL, &why));
+    assert_ok(store_conversation_pinned(store, ada, "c", &pinned, &why));
+    assert_false(pinned);
+    assert_int_equal(store_conversation_pin(store, bob, "c", &why), ERR_NOT_FOUND);
+    assert_ok(store_conversation_pin(store, ada, "c", &why));
+    assert_ok(store_conversation_pinned(store, ada, "c", &pinned, &why));
+    assert_true(pinned);
+    assert_ok(store_conversation_pinned(store, bob, "c", &pinned, &why));
+    assert_false(pinned);
+    struct store_conversation_change title = {.title = "y", .archived = -1, .local_only = -1};
+    assert_ok(store_conversation_update(store, ada, "c", &title, &why));
+    assert_ok(store_conversation_get(store, ada, "c", arena, &c, &why));
+    assert_true(c.local_only); /* another change leaves it */
+    struct store_conversation_change off = {.archived = -1, .local_only = 0};
+    assert_ok(store_conversation_update(store, ada, "c", &off, &why));
+    assert_ok(store_conversation_get(store, ada, "c", arena, &c, &why));
+    assert_false(c.local_only);
+    assert_string_equal(c.title, "y");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +293,7 @@ int main(void)
         BOTH_TEST(test_pages),
         BOTH_TEST(test_search),
         BOTH_TEST(test_archived),
+        BOTH_TEST(test_pinned),
         BOTH_TEST(test_streams_that_a_crash_cut),
         BOTH_TEST(test_a_long_branch_is_read_from_its_end),
     };

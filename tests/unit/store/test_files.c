@@ -249,11 +249,53 @@ static void test_watched_folders(void **state)
     assert_int_equal(store_watch_delete(store, ada, "/srv/a_b", &why), ERR_NOT_FOUND);
 }
 
+static bool pinned(const char *id)
+{
+    bool out;
+    assert_ok(store_file_pinned(store, id, &out, &why));
+    return out;
+}
+
+static void test_pinned_files(void **state)
+{
+    (void)state;
+    const char *ada = both_user("ada"), *bob = both_user("bob");
+    struct store_asker who = asker(ada), other = asker(bob),
+                       admin = {.user_id = bob, .admin = true};
+    struct store_file f = a_file(default_of(ada), "a.txt", "aa");
+    char id[STORE_ID_MAX], shared[STORE_ID_MAX];
+    bool added;
+    assert_ok(store_file_add(store, &who, &f, &indexing, id, &added, &why));
+    assert_false(pinned(id));
+    f.local_only = true; /* the same bytes, pinned this time: so is the file that is there */
+    assert_ok(store_file_add(store, &who, &f, &indexing, id, &added, &why));
+    assert_false(added);
+    assert_true(pinned(id));
+    assert_ok(store_file_get(store, ada, id, arena, &f, &why));
+    assert_true(f.local_only);
+    f = a_file(default_of(ada), "a.txt", "aa"); /* and without a pin: it stays */
+    assert_ok(store_file_add(store, &who, &f, &indexing, id, &added, &why));
+    assert_true(pinned(id));
+    assert_int_equal(store_file_set_local_only(store, &other, id, false, &why), ERR_NOT_FOUND);
+    assert_ok(store_file_set_local_only(store, &who, id, false, &why));
+    assert_false(pinned(id));
+    assert_ok(store_user_set_local_only(store, ada, true, &why));
+    assert_true(pinned(id));
+    assert_false(pinned("none-such"));
+    assert_ok(store_collection_create(store, NULL, "shared", shared, &why));
+    f = a_file(shared, "b.txt", "bb");
+    assert_ok(store_file_add(store, &admin, &f, &indexing, id, &added, &why));
+    assert_int_equal(store_file_set_local_only(store, &who, id, true, &why), ERR_FORBIDDEN);
+    assert_ok(store_file_set_local_only(store, &admin, id, true, &why));
+    assert_true(pinned(id));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         BOTH_TEST(test_collections),  BOTH_TEST(test_a_file),   BOTH_TEST(test_progress),
         BOTH_TEST(test_shared_files), BOTH_TEST(test_the_list), BOTH_TEST(test_watched_folders),
+        BOTH_TEST(test_pinned_files),
     };
     return both_run("files", tests, sizeof tests / sizeof *tests);
 }
