@@ -74,6 +74,7 @@ const rows = {
   'GET /api/v1/files': ['user', 'files'],
   'GET /api/v1/files/status/{id}': ['owned', 'files'],
   'GET /api/v1/files/{id}': ['owned', 'files'],
+  'PATCH /api/v1/files/{id}': ['owned', 'files', { local_only: true }],
   'GET /api/v1/files/{id}/content': ['owned', 'files'],
   'POST /api/v1/files/{id}/reindex': ['owned', 'files', {}],
   'DELETE /api/v1/files/{id}': ['owned', 'files'],
