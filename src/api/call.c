@@ -24,7 +24,7 @@ enum err call_read(const struct config *config, const struct http_request *req,
         .now_ms = clock_mono_ms(),
     };
     enum err err = request_check_type(req, error);
-    if (!err) err = routing_read(config, req, &env->routing, error);
+    if (!err) err = call_route_read(config, req, &env->routing, error);
     return err ? err : request_parse_object(req->body, req->body_len, body, error);
 }
 
@@ -106,7 +106,7 @@ static enum err fill_defaults(const struct call_env *env, struct gen_request *re
     if (!err) err = copy_text(req->arena, env->tenant, &req->tenant, error);
     if (!err) err = copy_text(req->arena, "", &req->model, error);
     if (!err) err = call_priority(FIELD_ABSENT, env, &req->priority, error);
-    return err ? err : routing_set(&env->routing, req, error);
+    return err ? err : call_route_set(&env->routing, req, error);
 }
 
 enum err call_request_new(const struct call_env *env, size_t arena_max, struct gen_request **out,

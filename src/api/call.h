@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api/call_route.h"
 #include "api/http.h"
-#include "api/routing.h"
 #include "base/arena.h"
 #include "base/json.h"
 #include "types/gen.h"
@@ -29,9 +29,9 @@ enum { COPIED_JSON_MAX = 64 * 1024 * 1024 }; /* one schema or argument object, a
 /* What a call takes from outside its body. Borrowed. */
 struct call_env {
     const char *request_id;
-    const char *priority;   /* header X-Priority or NULL */
-    const char *tenant;     /* the user who calls; "" where nobody asked */
-    struct routing routing; /* who may answer, as far as the body does not say it */
+    const char *priority;      /* header X-Priority or NULL */
+    const char *tenant;        /* the user who calls; "" where nobody asked */
+    struct call_route routing; /* who may answer, as far as the body does not say it */
     double temperature, top_p;
     int64_t max_tokens, default_priority;
     int64_t now_ms; /* clock_mono_ms, from which deadlines count */

@@ -26,7 +26,7 @@ enum {
 /* Members of a generation's body, as read by the field tables. Pointers are NULL and integers
  * FIELD_ABSENT where the client said nothing. */
 struct gen_fields {
-    struct routing_fields routing;
+    struct call_route_fields routing;
     const char *model, *grammar, *reasoning_format, *reasoning_effort;
     bool stream, timings, ignore_eos;
     const json_t *stream_options, *stop, *logit_bias, *response_format, *template_kwargs;
@@ -87,13 +87,13 @@ struct stream_options_fields {
     bool include_usage;
 };
 struct embed_fields {
-    struct routing_fields routing;
+    struct call_route_fields routing;
     const char *model, *encoding_format;
     const json_t *input, *keep_alive;
     int64_t dimensions, priority;
 };
 struct rerank_fields {
-    struct routing_fields routing;
+    struct call_route_fields routing;
     const char *model, *query;
     const json_t *documents, *keep_alive;
     int64_t top_n, priority;

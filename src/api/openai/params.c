@@ -128,9 +128,9 @@ static enum err read_scheduling(const struct gen_fields *f, const struct call_en
 static enum err read_routing(const struct gen_fields *f, const struct call_env *env,
                              struct gen_request *req, struct error *error)
 {
-    struct routing r = env->routing;
-    enum err err = routing_apply(&f->routing, &r, error);
-    return err ? err : routing_set(&r, req, error);
+    struct call_route r = env->routing;
+    enum err err = call_route_apply(&f->routing, &r, error);
+    return err ? err : call_route_set(&r, req, error);
 }
 
 /* ---- output format ------------------------------------------------------------------------- */

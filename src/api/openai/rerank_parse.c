@@ -50,9 +50,9 @@ static enum err fill(const struct rerank_fields *f, const struct call_env *env,
     if (!err) err = copy_text(req->arena, f->query, &req->query, error);
     if (!err) err = call_priority(f->priority, env, &req->priority, error);
     if (!err) err = keep_alive_read(f->keep_alive, &req->keep_alive_ms, error);
-    struct routing r = env->routing;
-    if (!err) err = routing_apply(&f->routing, &r, error);
-    if (!err) err = routing_set_embed(&r, req, error);
+    struct call_route r = env->routing;
+    if (!err) err = call_route_apply(&f->routing, &r, error);
+    if (!err) err = call_route_set_embed(&r, req, error);
     if (!err) err = parse_documents(f->documents, req, error);
     return err;
 }

@@ -41,7 +41,7 @@
     R("context_overflow", STR, 0, 0, 0, WORDS("\"stop\",\"shift\""), context_overflow, "When the context is full: stop ends the answer with `length`, shift forgets the oldest text after the system prompt and goes on. Absent: as configured."), \
     R("keep_alive", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"string\"}]}", keep_alive, "How long the model stays in memory after this request: a duration (\"5m\"), seconds, -1 for ever, 0 not at all. Absent: as configured."), \
     R("timings", BOOL, 0, 0, 0, NULL, timings, "Add a `timings` object to the answer."), \
-    ROUTING_FIELDS, \
+    CALL_ROUTE_FIELDS, \
     IGNORED("user", "Accepted, no effect."), \
     IGNORED("cache_prompt", "Accepted, no effect: prompts are always cached.")
 
@@ -170,7 +170,7 @@ const struct field embed_fields[] = {
     R("dimensions", INT, 0, 1, INT32_MAX, NULL, dimensions, "Cut the vectors to this many numbers and make their length 1 again; at most what the model gives."),
     R("priority", INT, 0, 0, 100, NULL, priority, "Lower is served first; also as the header X-Priority."),
     R("keep_alive", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"string\"}]}", keep_alive, "How long the model stays in memory after this request: a duration (\"5m\"), seconds, -1 for ever, 0 not at all. Absent: as configured."),
-    ROUTING_FIELDS,
+    CALL_ROUTE_FIELDS,
     IGNORED("user", "Accepted, no effect."),
     END};
 #undef S
@@ -185,7 +185,7 @@ const struct field rerank_fields[] = {
     R("raw_scores", BOOL, 0, 0, 0, NULL, raw_scores, "Scores as the model gives them (logits), instead of 0 to 1."),
     R("priority", INT, 0, 0, 100, NULL, priority, "Lower is served first; also as the header X-Priority."),
     R("keep_alive", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"string\"}]}", keep_alive, "How long the model stays in memory after this request: a duration (\"5m\"), seconds, -1 for ever, 0 not at all. Absent: as configured."),
-    ROUTING_FIELDS,
+    CALL_ROUTE_FIELDS,
     IGNORED("max_tokens_per_doc", "Accepted, no effect."),
     IGNORED("rank_fields", "Accepted, no effect."),
     END};

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/call_route.h"
 #include "api/error.h"
-#include "api/routing.h"
 #include "api/tables.h"
 #include "api/v1/v1_int.h"
 #include "auth/quota.h"
@@ -21,7 +21,7 @@ enum { NOT_SAID = INT32_MIN, EVENT_HEAD = 96, TEXT_MAX = 32 << 20 };
 /* ---- the request --------------------------------------------------------------------------- */
 
 struct form {
-    struct routing_fields routing;
+    struct call_route_fields routing;
     const char *message, *conversation_id, *parent_id, *system_prompt, *model, *adapter, *overflow;
     double temperature, top_p;
     int64_t max_tokens, priority, seed;
@@ -41,7 +41,7 @@ static const struct field chat_fields[] = {
     {"use_rag", FIELD_BOOL, 0, 0, 0, NULL, "Answer from the user's files, with sources that the answer cites as [n].", AT(use_rag)},
     {"file_ids", FIELD_ARR, 0, 0, 0, "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}", "Answer from these files (use_rag is then true unless it is said to be false).", AT(file_ids)},
     {"collections", FIELD_ARR, 0, 0, 0, "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}", "Answer from the files in these collections, by id or name; the same.", AT(collections)},
-    ROUTING_FIELDS,
+    CALL_ROUTE_FIELDS,
     {"model", FIELD_STR, 0, 0, 0, NULL, "Absent: the default model.", AT(model)},
     {"adapter", FIELD_STR, 0, 0, 0, NULL, "LoRA adapter; base is none.", AT(adapter)},
     {"system_prompt", FIELD_STR, 0, 0, 0, NULL, "Instructions in front of the conversation.", AT(system_prompt)},
@@ -94,9 +94,9 @@ static enum err check_form(struct v1_call *c, const struct form *f)
 
 static enum err read_routing(struct v1_call *c, const struct form *f, struct chat_ask *ask)
 {
-    struct routing r;
-    enum err e = routing_read(c->hub->config, c->req, &r, &c->error);
-    if (!e) e = routing_apply(&f->routing, &r, &c->error);
+    struct call_route r;
+    enum err e = call_route_read(c->hub->config, c->req, &r, &c->error);
+    if (!e) e = call_route_apply(&f->routing, &r, &c->error);
     ask->source = r.source;
     ask->route = r.route;
     ask->goal = r.goal;

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "api/routing.h"
+#include "api/call_route.h"
 #include "api/tables.h"
 #include "api/upload.h"
 #include "api/v1/v1_int.h"
@@ -67,10 +67,10 @@ static void put_file(struct jw *w, const struct store_file *f)
 /* The form's field, as the header X-Hearth-Local. */
 static enum err read_pin(struct v1_call *c, const struct upload *u, bool *out)
 {
-    struct routing r;
+    struct call_route r;
     const char *text = upload_field(u, "local_only");
     bool pinned = false;
-    enum err e = routing_read(c->hub->config, c->req, &r, &c->error);
+    enum err e = call_route_read(c->hub->config, c->req, &r, &c->error);
     if (!e && text && !str_to_bool(text, &pinned))
         e = err_set_param(&c->error, ERR_INVALID, "local_only",
                           "local_only must be true or false, got %.40s", text);

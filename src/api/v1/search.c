@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/routing.h"
+#include "api/call_route.h"
 #include "api/v1/v1_int.h"
 #include "base/config.h"
 #include "base/mem.h"
@@ -47,9 +47,9 @@ static enum err read_query(struct v1_call *c, struct rag_query *q)
 {
     struct form f = {.k = K_DEFAULT};
     struct store_scope scope;
-    struct routing r = {0};
+    struct call_route r = {0};
     enum err e = fields_read(search_fields, c->body, "", &f, &c->error);
-    if (!e) e = routing_read(c->hub->config, c->req, &r, &c->error);
+    if (!e) e = call_route_read(c->hub->config, c->req, &r, &c->error);
     *q =
         (struct rag_query){.store = c->store,
                            .user_id = c->who.user_id,

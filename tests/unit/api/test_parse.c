@@ -154,7 +154,7 @@ static void requests_say_who_answers(void **state)
         call_free(&call);
     }
     struct call_env pinned = env;
-    pinned.routing = (struct routing){"ollama", "code", GOAL_SPEED, true};
+    pinned.routing = (struct call_route){"ollama", "code", GOAL_SPEED, true};
     struct call call;
     struct error error;
     assert_int_equal(parse_with(&pinned, true, "{" U ",\"local_only\":false}", &call, &error), OK);

@@ -13,7 +13,7 @@
 #include "support/fake_request.h"
 
 static struct fake_request f;
-static struct routing r;
+static struct call_route r;
 static struct error why;
 
 static struct config *config_with(const char *privacy)
@@ -30,7 +30,7 @@ static enum err ask(const char *privacy, const char *name, const char *value)
     f.headers[0] = name;
     f.headers[1] = value;
     f.headers[2] = NULL;
-    enum err e = routing_read(config, &f.http, &r, &why);
+    enum err e = call_route_read(config, &f.http, &r, &why);
     config_free(config);
     return e;
 }

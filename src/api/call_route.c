@@ -1,5 +1,5 @@
-/* Who may answer a call; see routing.h. */
-#include "api/routing.h"
+/* Who may answer a call; see call_route.h. */
+#include "api/call_route.h"
 
 #include "api/call.h"
 #include "api/fields.h"
@@ -33,15 +33,16 @@ static const char *source_of(const char *word)
     return str_eq(word, "auto") ? "" : word;
 }
 
-enum err routing_read(const struct config *config, const struct http_request *req,
-                      struct routing *out, struct error *error)
+enum err call_route_read(const struct config *config, const struct http_request *req,
+                         struct call_route *out, struct error *error)
 {
     const char *local = req->header(req, "X-Hearth-Local");
     const char *source = req->header(req, "X-Hearth-Source");
     const char *route = req->header(req, "X-Hearth-Route");
     const char *goal = req->header(req, "X-Hearth-Goal");
     bool pinned = false;
-    *out = (struct routing){.source = source ? source_of(source) : "", .route = route ? route : ""};
+    *out =
+        (struct call_route){.source = source ? source_of(source) : "", .route = route ? route : ""};
     if (local && !str_to_bool(local, &pinned))
         return err_set_param(error, ERR_INVALID, "X-Hearth-Local",
                              "header X-Hearth-Local must be true or false, got %.40s", local);
@@ -51,7 +52,8 @@ enum err routing_read(const struct config *config, const struct http_request *re
     return err;
 }
 
-enum err routing_apply(const struct routing_fields *f, struct routing *r, struct error *error)
+enum err call_route_apply(const struct call_route_fields *f, struct call_route *r,
+                          struct error *error)
 {
     const char *source = f->source;
     if (json_is_string(f->provider))
@@ -66,7 +68,7 @@ enum err routing_apply(const struct routing_fields *f, struct routing *r, struct
     return err;
 }
 
-enum err routing_set(const struct routing *r, struct gen_request *req, struct error *error)
+enum err call_route_set(const struct call_route *r, struct gen_request *req, struct error *error)
 {
     req->goal = r->goal;
     req->local_only = r->local_only;
@@ -74,7 +76,8 @@ enum err routing_set(const struct routing *r, struct gen_request *req, struct er
     return err ? err : copy_text(req->arena, r->route ? r->route : "", &req->route, error);
 }
 
-enum err routing_set_embed(const struct routing *r, struct embed_request *req, struct error *error)
+enum err call_route_set_embed(const struct call_route *r, struct embed_request *req,
+                              struct error *error)
 {
     req->local_only = r->local_only;
     return copy_text(req->arena, r->source ? r->source : "", &req->source, error);
