@@ -5,6 +5,7 @@
  *   SENDING --on_done: over--> OVER
  *   WAITING, BACKOFF --cancel, deadline, close--> ENDING --timer--> OVER
  *   SENDING that can't even be started --> ENDING
+ *   SENDING --no token: take_token--> TOKEN --on_token--> SENDING; cancel, a refusal --> ENDING
  *
  * The slot is kept from the first SENDING to OVER, also between attempts: a server that asks for
  * patience doesn't get somebody else's request meanwhile.
@@ -59,6 +60,7 @@ void call_free(struct call *c)
     }
     buf_free(&c->http.body);
     buf_free(&c->body);
+    free(c->auth);
     free(c->request_id);
     free(c);
 }
@@ -221,10 +223,27 @@ static int64_t retry_delay(struct remote *r, const struct call *c)
     return delay;
 }
 
+/* A token that is refused before its time is up (somebody has taken it back) is fetched anew, once.
+ */
+static bool renew_token(struct call *c)
+{
+    if (!c->r->token || c->status != 401 || c->renewed) return false;
+    pthread_mutex_lock(&c->r->lock);
+    c->renewed = !c->cancelled;
+    c->xfer = 0;
+    pthread_mutex_unlock(&c->r->lock);
+    if (c->renewed) token_forget(c->r->token, c->token_used);
+    return c->renewed;
+}
+
 static void attempt_over(struct call *c, const struct error *error)
 {
     struct remote *r = c->r;
     call_judge(c, error);
+    if (c->failed.code && renew_token(c)) {
+        send_call(c);
+        return;
+    }
     if (c->failed.code) remote_redact(r, &c->failed);
     bool more = c->failed.code == OK && call_goes_on(c);
     pthread_mutex_lock(&r->lock);
@@ -264,11 +283,12 @@ static void on_done(void *ctx, const struct httpc_response *r, const struct erro
 static enum err start_transfer(struct call *c, uint64_t *xfer, struct error *error)
 {
     struct remote *r = c->r;
-    const char *lines[REMOTE_HEADERS_MAX + 1];
+    const char *lines[REMOTE_HEADERS_MAX + 2];
     char url[REMOTE_URL_MAX + REMOTE_PATH_MAX];
     size_t n = 0;
     for (; n < r->headers.n; n++) lines[n] = r->headers.lines[n];
     if (c->http.extra_header) lines[n++] = c->http.extra_header;
+    if (c->auth) lines[n++] = c->auth;
     str_printf(url, sizeof url, "%s%s", r->url, c->http.path);
     struct httpc_request req = {
         .method = c->http.method,
@@ -288,12 +308,86 @@ static enum err start_transfer(struct call *c, uint64_t *xfer, struct error *err
     return httpc_start(r->httpc, &req, xfer, error);
 }
 
-/* It is SENDING, and this thread drives it. */
-static void send_call(struct call *c)
+/* From a state in which this thread drives it; it goes on in on_timer. */
+static void give_up(struct call *c, const struct error *error)
+{
+    c->failed = *error;
+    remote_redact(c->r, &c->failed);
+    pthread_mutex_lock(&c->r->lock);
+    wake(c, CALL_ENDING, 0);
+    pthread_mutex_unlock(&c->r->lock);
+}
+
+static void on_token(struct token_waiter *w, const struct error *error, int status);
+
+/* false: it is waited for, and on_token goes on, or there will be none. */
+static bool take_token(struct call *c)
+{
+    struct remote *r = c->r;
+    struct error error;
+    char *line;
+    uint64_t number;
+    pthread_mutex_lock(&r->lock);
+    c->state = CALL_TOKEN;
+    c->waiter.fn = on_token;
+    bool cancelled = c->cancelled;
+    pthread_mutex_unlock(&r->lock);
+    enum token_is is =
+        cancelled ? TOKEN_REFUSED : token_take(r->token, &c->waiter, &line, &number, &error);
+    if (cancelled) err_set(&error, ERR_CANCELLED, "cancelled");
+    if (is == TOKEN_REFUSED) give_up(c, &error);
+    if (is != TOKEN_HERE) return false;
+    free(c->auth);
+    c->auth = line;
+    c->token_used = number;
+    pthread_mutex_lock(&r->lock);
+    c->state = CALL_SENDING;
+    pthread_mutex_unlock(&r->lock);
+    return true;
+}
+
+/* Hands it to httpc. */
+static void transfer(struct call *c)
 {
     struct remote *r = c->r;
     uint64_t xfer = 0;
     struct error error;
+    pthread_mutex_lock(&r->lock);
+    int32_t attempt = c->attempt;
+    pthread_mutex_unlock(&r->lock);
+    atomic_fetch_add(&c->refs, 1);
+    enum err e = start_transfer(c, &xfer, &error);
+    if (e) {
+        give_up(c, &error);
+        call_unref(c);
+        return;
+    }
+    pthread_mutex_lock(&r->lock);
+    bool cancelled = c->cancelled;
+    if (c->state == CALL_SENDING && c->attempt == attempt) c->xfer = xfer;
+    pthread_mutex_unlock(&r->lock);
+    if (cancelled) httpc_cancel(r->httpc, xfer);
+    call_unref(c);
+}
+
+/* The token has come, or will not. On the net thread. */
+static void on_token(struct token_waiter *w, const struct error *error, int status)
+{
+    struct call *c = container_of(w, struct call, waiter);
+    if (!error) {
+        if (take_token(c)) transfer(c);
+        return;
+    }
+    c->failed = *error;
+    c->status = status;
+    c->renewed = true; /* a 401 of this server is about something else */
+    attempt_over(c, NULL);
+}
+
+/* It is SENDING, and this thread drives it. */
+static void send_call(struct call *c)
+{
+    struct remote *r = c->r;
     c->failed = (struct error){.code = OK};
     c->status = 0;
     c->retry_after_ms = 0;
@@ -304,22 +398,10 @@ static void send_call(struct call *c)
     }
     if (!c->sent_ns) c->sent_ns = clock_mono_ns();
     pthread_mutex_lock(&r->lock);
-    int32_t attempt = ++c->attempt;
+    c->attempt++;
     r->attempts++;
     pthread_mutex_unlock(&r->lock);
-    atomic_fetch_add(&c->refs, 1);
-    enum err e = start_transfer(c, &xfer, &error);
-    pthread_mutex_lock(&r->lock);
-    bool cancelled = c->cancelled;
-    if (e) {
-        c->failed = error;
-        wake(c, CALL_ENDING, 0);
-    } else if (c->state == CALL_SENDING && c->attempt == attempt) {
-        c->xfer = xfer;
-    }
-    pthread_mutex_unlock(&r->lock);
-    if (!e && cancelled) httpc_cancel(r->httpc, xfer);
-    call_unref(c);
+    if (!r->token || take_token(c)) transfer(c);
 }
 
 /* ---- clock thread
@@ -419,6 +501,11 @@ static void cancel_locked(struct call *c)
 {
     if (c->cancelled) return;
     c->cancelled = true;
+    if (c->state == CALL_TOKEN && token_leave(c->r->token, &c->waiter)) {
+        set_cancelled(c);
+        wake(c, CALL_ENDING, 0);
+        return;
+    }
     if (c->state == CALL_WAITING) dequeue(c->r, c);
     if (c->state == CALL_WAITING || c->state == CALL_BACKOFF) {
         set_cancelled(c);

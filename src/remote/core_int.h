@@ -9,6 +9,7 @@
 #include "base/list.h"
 #include "remote/breaker.h"
 #include "remote/remote_int.h"
+#include "remote/token.h"
 
 /* ---- decode.c: pieces of a body -> events -----------------------------------------------------
  */
@@ -104,7 +105,7 @@ enum call_state { CALL_WAITING, CALL_TOKEN, CALL_SENDING, CALL_BACKOFF, CALL_END
 
 struct call {
     struct idnode by_id;
-    struct list_node node; /* in remote.waiting or token's list */
+    struct list_node node; /* in remote.waiting */
     struct list_node all;  /* in remote.all */
     atomic_int refs;
     struct remote *r;
@@ -127,8 +128,10 @@ struct call {
     int64_t retry_after_ms; /* as the server said; 0 = it did not */
     bool hopeless;          /* trying again would bring the same */
     bool told;              /* the last event has come */
-    bool renewed;           /* the token was fetched again for it */
+    struct token_waiter waiter;
+    char *auth; /* the header with the token */
     uint64_t token_used;
+    bool renewed;    /* the token was fetched again for it */
     struct buf body; /* of an error, or of an answer that does not stream */
     int64_t arrived_ns, sent_ns, first_ns;
 
@@ -186,8 +189,9 @@ HT_MUST_CHECK enum err embed_write(struct call *c, struct error *error);
 void control_read(struct call *c, const json_t *body);
 void control_tell_end(struct call *c);
 
-/* Takes the instance's secrets out of a message. */
+/* Takes the instance's secrets out of a message; one of them. */
 void remote_redact(const struct remote *r, struct error *error);
+void remote_cut_out(char *text, const char *secret);
 /* Seconds of a Retry-After header, as milliseconds; 0: there is none, or it makes no sense. */
 int64_t retry_after_ms(const struct httpc_response *r);
 /* Is it one that may be gone the next time? `status` 0 = no answer, or an error in a stream. */

@@ -51,7 +51,7 @@ const char *const *remote_protocols(void)
 /* ---- secrets
  * ------------------------------------------------------------------------------------------- */
 
-static void cut_out(char *text, const char *secret)
+void remote_cut_out(char *text, const char *secret)
 {
     static const char mark[] = "[key]";
     size_t len = secret ? strlen(secret) : 0, put = sizeof mark - 1;
@@ -66,10 +66,11 @@ static void cut_out(char *text, const char *secret)
 
 void remote_redact(const struct remote *r, struct error *error)
 {
-    cut_out(error->msg, r->key);
+    if (r->token) token_redact(r->token, error);
+    remote_cut_out(error->msg, r->key);
     for (size_t i = 0; i < r->headers.n; i++) {
         const char *value = strstr(r->headers.lines[i], ": ");
-        if (r->headers_secret[i] && value) cut_out(error->msg, value + 2);
+        if (r->headers_secret[i] && value) remote_cut_out(error->msg, value + 2);
     }
 }
 
@@ -136,7 +137,7 @@ static enum err set_headers(struct remote *r, const struct remote_params *p, str
 {
     struct headers *h = &r->headers;
     enum err e = headers_add(h, "Content-Type", "", "application/json", error);
-    if (!e) e = r->protocol->headers(&r->env, h, error);
+    if (!e && !r->token) e = r->protocol->headers(&r->env, h, error);
     for (size_t i = 0; i < p->n_headers && !e; i++) {
         const char *colon = strchr(p->headers[i], ':');
         if (!colon || colon == p->headers[i] || strpbrk(p->headers[i], "\r\n"))
@@ -148,6 +149,16 @@ static enum err set_headers(struct remote *r, const struct remote_params *p, str
         h->lines[h->n++] = xstrdup(p->headers[i]);
     }
     return e;
+}
+
+static enum err set_oauth(struct remote *r, const struct remote_params *p, struct error *error)
+{
+    struct remote_params how = *p;
+    how.connect_ms = r->params.connect_ms;
+    if (!p->oauth.client_id || !*p->oauth.client_id)
+        return err_set_param(error, ERR_CONFIG, "oauth", "%s needs a client id to sign in",
+                             r->name);
+    return token_new(r->httpc, r->name, &how, &r->token, error);
 }
 
 static enum err set_params(struct remote *r, const struct remote_params *p, struct error *error)
@@ -173,7 +184,8 @@ static enum err set_params(struct remote *r, const struct remote_params *p, stru
     if (e) return e;
     r->env = (struct remote_env){
         .name = r->name, .base_url = r->url, .key = r->key, .embed_model = r->embed_model};
-    return set_headers(r, p, error);
+    if (p->oauth.token_url && *p->oauth.token_url) e = set_oauth(r, p, error);
+    return e ? e : set_headers(r, p, error);
 }
 
 /* ---- the provider
@@ -181,6 +193,7 @@ static enum err set_params(struct remote *r, const struct remote_params *p, stru
 
 static void remote_free(struct remote *r)
 {
+    token_free(r->token);
     headers_free(&r->headers);
     idmap_free(&r->calls);
     pthread_cond_destroy(&r->changed);
