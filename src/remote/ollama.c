@@ -259,36 +259,6 @@ static enum err call(struct decode *d, const json_t *item, struct error *error)
     return e;
 }
 
-static void read_alternative(const json_t *item, struct logprob_alt *out)
-{
-    *out = (struct logprob_alt){
-        .token = -1, /* the server names no numbers */
-        .logprob = (float)json_number_value(json_object_get(item, "logprob")),
-    };
-    (void)member_text(item, "token", &out->text, &out->len);
-}
-
-enum { LOGPROBS_MAX = 64 }; /* tokens of one line; it has one, more if it was held back */
-
-static enum err text_with_logprobs(struct decode *d, const char *text, size_t len,
-                                   const json_t *list, struct error *error)
-{
-    struct logprob_alt top[LOGPROBS_MAX][GEN_TOP_LOGPROBS_MAX];
-    struct token_logprob tokens[LOGPROBS_MAX];
-    size_t n = json_array_size(list);
-    if (n > LOGPROBS_MAX) n = LOGPROBS_MAX;
-    for (size_t i = 0; i < n; i++) {
-        const json_t *item = json_array_get(list, i), *others;
-        others = json_object_get(item, "top_logprobs");
-        tokens[i] = (struct token_logprob){.top = top[i], .n_top = json_array_size(others)};
-        if (tokens[i].n_top > GEN_TOP_LOGPROBS_MAX) tokens[i].n_top = GEN_TOP_LOGPROBS_MAX;
-        read_alternative(item, &tokens[i].chosen);
-        for (size_t k = 0; k < tokens[i].n_top; k++)
-            read_alternative(json_array_get(others, k), &top[i][k]);
-    }
-    return decode_text(d, 0, text, len, tokens, n, error);
-}
-
 static enum err texts(struct decode *d, const json_t *line, const json_t *message,
                       const char *content_name, struct error *error)
 {
@@ -298,7 +268,7 @@ static enum err texts(struct decode *d, const json_t *line, const json_t *messag
     enum err e = OK;
     if (member_text(message, "thinking", &text, &len)) e = decode_reasoning(d, 0, text, len, error);
     if (e || !member_text(message, content_name, &text, &len)) return e;
-    if (json_array_size(logprobs)) return text_with_logprobs(d, text, len, logprobs, error);
+    if (json_array_size(logprobs)) return decode_logprobs(d, 0, text, len, logprobs, error);
     return decode_text(d, 0, text, len, NULL, 0, error);
 }
 

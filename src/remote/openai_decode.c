@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "base/str.h"
 #include "remote/openai_int.h"
 
@@ -29,45 +28,6 @@ static void read_usage(struct decode *d, const json_t *usage)
             count_of(json_object_get(usage, "completion_tokens_details"), "reasoning_tokens"),
     };
     decode_usage(d, &u);
-}
-
-/* ---- log probabilities
- * ----------------------------------------------------------------------------------- */
-
-static void read_logprob(const json_t *obj, struct logprob_alt *out)
-{
-    const json_t *token = json_object_get(obj, "token");
-    *out = (struct logprob_alt){
-        .token = -1, /* its number is known to the server only */
-        .logprob = (float)json_number_value(json_object_get(obj, "logprob")),
-        .text = json_is_string(token) ? json_string_value(token) : "",
-        .len = json_string_length(token),
-    };
-}
-
-/* Text with what is in logprobs.content. */
-static enum err text_with_logprobs(struct decode *d, int64_t choice, const json_t *text,
-                                   const json_t *list, struct error *error)
-{
-    size_t n = json_array_size(list), n_top = 0, used = 0;
-    for (size_t i = 0; i < n; i++)
-        n_top += json_array_size(json_object_get(json_array_get(list, i), "top_logprobs"));
-    struct token_logprob *tokens = try_calloc(n, sizeof *tokens);
-    struct logprob_alt *tops = try_calloc(n_top ? n_top : 1, sizeof *tops);
-    enum err e = tokens && tops ? OK : err_set(error, ERR_NOMEM, "no memory for log probabilities");
-    for (size_t i = 0; i < n && !e; i++) {
-        const json_t *item = json_array_get(list, i), *top = json_object_get(item, "top_logprobs");
-        read_logprob(item, &tokens[i].chosen);
-        tokens[i].top = tops + used;
-        tokens[i].n_top = json_array_size(top);
-        for (size_t k = 0; k < tokens[i].n_top; k++)
-            read_logprob(json_array_get(top, k), &tops[used++]);
-    }
-    const char *s = json_string_value(text);
-    if (!e) e = decode_text(d, choice, s ? s : "", json_string_length(text), tokens, n, error);
-    free(tokens);
-    free(tops);
-    return e;
 }
 
 /* ---- a choice
@@ -113,7 +73,8 @@ static enum err read_delta(struct decode *d, int64_t choice, const json_t *delta
         e = decode_reasoning(d, choice, json_string_value(thought), json_string_length(thought),
                              error);
     if (!e && json_array_size(list))
-        e = text_with_logprobs(d, choice, content, list, error);
+        e = decode_logprobs(d, choice, json_is_string(content) ? json_string_value(content) : "",
+                            json_string_length(content), list, error);
     else if (!e && json_is_string(content))
         e = decode_text(d, choice, json_string_value(content), json_string_length(content), NULL, 0,
                         error);

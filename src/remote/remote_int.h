@@ -94,6 +94,10 @@ void decode_usage(struct decode *d, const struct usage *usage);
 HT_MUST_CHECK enum err decode_text(struct decode *d, int64_t choice, const char *text, size_t len,
                                    const struct token_logprob *logprobs, size_t n_logprobs,
                                    struct error *error);
+/* The same with log probabilities as OpenAI lists them, and Ollama: [{"token", "logprob",
+ * "top_logprobs": [{"token", "logprob"}]}]. */
+HT_MUST_CHECK enum err decode_logprobs(struct decode *d, int64_t choice, const char *text,
+                                       size_t len, const json_t *list, struct error *error);
 HT_MUST_CHECK enum err decode_reasoning(struct decode *d, int64_t choice, const char *text,
                                         size_t len, struct error *error);
 /* What the provider wants back with its reasoning; at the end of it. */
