@@ -148,9 +148,11 @@ static bool flush(struct answer *a, struct part *p)
     return err == OK;
 }
 
-static void fail(struct answer *a, const struct error *error)
+static void fail(struct answer *a, const struct error *why)
 {
+    struct error said = *why, *error = &said;
     a->over = true;
+    if (a->writer->ops->reword) a->writer->ops->reword(a->writer, error);
     if (error->code == ERR_CANCELLED)
         log_line(LOG_INFO, LOG_api, a->request_id, "%s: cancelled after %lld ms", a->what,
                  (long long)(clock_mono_ms() - a->started_ms));

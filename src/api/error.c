@@ -82,18 +82,27 @@ const struct error_shape error_v1 = {.name = "v1", .write = write_v1, .status = 
 
 /* ---- any ----------------------------------------------------------------------------------- */
 
-/* The longest prefixes first. */
+/* The first one that fits: with `whole` the path itself, else its beginning. */
 static const struct {
-    const char *prefix;
+    const char *path;
+    bool whole;
     const struct error_shape *shape;
 } shapes[] = {
-    {"/api/v1/", &error_v1},
+    {"/api/v1/", false, &error_v1},           {"/api/chat", true, &error_ollama},
+    {"/api/generate", true, &error_ollama},   {"/api/embed", true, &error_ollama},
+    {"/api/embeddings", true, &error_ollama}, {"/api/tags", true, &error_ollama},
+    {"/api/show", true, &error_ollama},       {"/api/ps", true, &error_ollama},
+    {"/api/pull", true, &error_ollama},       {"/api/push", true, &error_ollama},
+    {"/api/create", true, &error_ollama},     {"/api/copy", true, &error_ollama},
+    {"/api/delete", true, &error_ollama},     {"/api/blobs/", false, &error_ollama},
+    {"/api/version", true, &error_ollama},
 };
 
 const struct error_shape *error_shape_of(const char *path)
 {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        if (str_starts(path, shapes[i].prefix)) return shapes[i].shape;
+        if (shapes[i].whole ? str_eq(path, shapes[i].path) : str_starts(path, shapes[i].path))
+            return shapes[i].shape;
     return &error_openai;
 }
 

@@ -16,6 +16,7 @@ struct error_shape {
 
 extern const struct error_shape error_openai; /* {"error":{message,type,param,code,request_id}} */
 extern const struct error_shape error_v1;     /* {"error":{code,message,details,request_id}} */
+extern const struct error_shape error_ollama; /* {"error":"<words>"} */
 
 /* That of the surface that the path belongs to; OpenAI's for paths of none. */
 const struct error_shape *error_shape_of(const char *path);

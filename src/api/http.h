@@ -23,6 +23,9 @@ const char *http_method_name(enum http_method method); /* "GET" */
 
 enum { HTTP_PATH_PARAMS_MAX = 4 };
 
+/* The port that a request came to. */
+enum http_listener { LISTENER_MAIN, LISTENER_OLLAMA };
+
 struct auth_identity;
 struct upload;
 
@@ -33,8 +36,9 @@ struct http_request {
     enum http_method method;
     const char *path;       /* decoded, without the query */
     const char *request_id; /* the client's X-Request-Id if it is sane, else made here */
-    const char *remote;     /* address (behind trusted proxies, the client's): log, throttle */
-    const void *body;       /* whole; never NULL, '\0' behind it */
+    enum http_listener listener;
+    const char *remote; /* address (behind trusted proxies, the client's): log, throttle */
+    const void *body;   /* whole; never NULL, '\0' behind it */
     size_t body_len;
     const char *params[HTTP_PATH_PARAMS_MAX]; /* {id} parts of the route, in order, decoded */
     /* Who is calling, where that was asked for (access.h), else NULL: everybody may do everything.

@@ -27,6 +27,8 @@ struct writer_ops {
     /* MUST. The end of a stream that has begun and can't go on. */
     void (*fail)(struct writer *w, const struct error *error, const char *request_id,
                  struct buf *out);
+    /* MAY. Says an error in the surface's own words, before its status is chosen. */
+    void (*reword)(const struct writer *w, struct error *error);
     /* MAY. What a stream's client waits for ("queued position=3 wait_ms=120"), as something that
      * its parser skips. */
     void (*note)(struct writer *w, const char *text, struct buf *out);

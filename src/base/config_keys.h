@@ -16,6 +16,7 @@
 #define CONFIG_KEYS(X) \
     X(HOST, "HOST", STRING, "127.0.0.1", 0, 0, "", "server", "Address to listen on.") \
     X(PORT, "PORT", INT, "8000", 0, 65535, "", "server", "Port to listen on; 0 takes any free one.") \
+    X(OLLAMA_PORT, "HEARTH_OLLAMA_PORT", STRING, "", 0, 0, "", "server", "A second port to listen on, for clients that look for Ollama there: 11434, or another one; empty is none.") \
     X(ALLOWED_ORIGINS, "ALLOWED_ORIGINS", STRING, "http://localhost:3000,http://localhost:5173,http://localhost:8000,http://127.0.0.1:8000", 0, 0, "", "server", "Origins of web pages that may call the API: a comma-separated list, or * for any (then without credentials).") \
     X(TRUSTED_PROXIES, "HEARTH_TRUSTED_PROXIES", STRING, "", 0, 0, "", "server", "Reverse proxies whose X-Forwarded-For is believed, for the log and for throttling logins: a comma-separated list of addresses or networks, like 127.0.0.1,10.0.0.0/8.") \
     X(MAX_CONNECTIONS, "HEARTH_MAX_CONNECTIONS", INT, "10000", 16, 1000000, "", "server", "Most open client connections.") \

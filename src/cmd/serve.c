@@ -28,6 +28,7 @@ enum { URL_MAX = 256 };
 static const struct cmd_option options[] = {
     {"host", 0, "ADDRESS", CONFIG_HOST, NULL, NULL, COMPLETE_NONE},
     {"port", 'p', "PORT", CONFIG_PORT, NULL, NULL, COMPLETE_NONE},
+    {"ollama-port", 0, "PORT", CONFIG_OLLAMA_PORT, NULL, NULL, COMPLETE_NONE},
     {"model", 'm', "NAME", CONFIG_DEFAULT_MODEL, NULL, NULL, COMPLETE_MODEL},
     {"embed-model", 0, "NAME", CONFIG_DEFAULT_EMBED_MODEL, NULL, NULL, COMPLETE_MODEL},
     {"no-preload", 0, NULL, CONFIG_PRELOAD, "false",
@@ -76,13 +77,18 @@ static void let_second_signal_end(const sigset_t *set)
 
 /* ---- what is said at start ------------------------------------------------------------------ */
 
-static void tell_ready(const char *url, const struct config *config, const struct model_info *model)
+static void tell_ready(const char *url, const struct config *config, const struct server *server,
+                       const struct model_info *model)
 {
+    char also[URL_MAX];
     printf("hearth %s listening on %s  model %s%s\n", HEARTH_VERSION, url, model->id,
            model->builtin ? " (built-in)" : "");
     if (model->builtin && !*config_str(config, CONFIG_DEFAULT_MODEL))
         printf("No model is pulled yet, so the tiny built-in one answers; "
                "`hearth pull llama3.2:1b` gets a real one.\n");
+    if (server_ollama_port(server) && hubfile_url(config_str(config, CONFIG_HOST),
+                                                  server_ollama_port(server), also, sizeof(also)))
+        printf("Ollama's clients find it at %s, too.\n", also);
     fflush(stdout);
 }
 
@@ -123,6 +129,21 @@ static struct server_params params_of(const struct config *config, struct hub *h
     };
 }
 
+static enum err read_ollama_port(const struct config *config, struct server_params *params,
+                                 struct error *error)
+{
+    const char *text = config_str(config, CONFIG_OLLAMA_PORT);
+    int64_t port;
+    if (!*text) return OK;
+    if (!str_to_i64(text, 0, 65535, &port))
+        return err_set(error, ERR_CONFIG,
+                       "HEARTH_OLLAMA_PORT must be a port from 0 (any free one) to 65535, got %.40s",
+                       text);
+    params->ollama = true;
+    params->ollama_port = (int)port;
+    return OK;
+}
+
 /* Looked at before anything is built: with a bad folder the model need not begin to load. */
 static enum err open_data_dir(const struct config *config, char *dir, size_t size,
                               struct error *error)
@@ -153,6 +174,8 @@ static enum err serve(const struct config *config, const char *data_dir, struct 
     enum err err = cmd_default_model(hub, &model, error);
     if (err) return err;
     struct server_params params = params_of(config, hub);
+    err = read_ollama_port(config, &params, error);
+    if (err) return err;
     err = server_start(&params, out, error);
     if (err) return err;
     err = hub_start(hub, error);
@@ -161,7 +184,7 @@ static enum err serve(const struct config *config, const char *data_dir, struct 
         err = err_set(error, ERR_INVALID, "HOST is too long");
     if (err == OK) err = hubfile_write(data_dir, url, error);
     if (err) return err;
-    tell_ready(url, config, &model);
+    tell_ready(url, config, *out, &model);
     tell_guarded(config);
     notify_service_manager("READY=1");
 

@@ -73,6 +73,7 @@ static enum err open_common(const struct config *config, struct hub **out, struc
     h->started_mono_ms = clock_mono_ms();
     h->guarded = accounts_asked_for(config);
     enum err e = open_models(h, error);
+    if (!e) h->pulls = pulls_new(config, h->models);
     if (!e) e = open_pool(h, error);
     if (!e) e = timers_new(&h->timers, error);
     if (!e) h->accounts = accounts_new(config, h->timers, h->pool);
@@ -141,6 +142,7 @@ void hub_close(struct hub *h, int64_t grace_ms)
     work_stop(h->work);
     stack_stop(&h->stack, grace_ms);
     if (h->worker) worker_stop(h->worker, grace_ms);
+    pulls_stop(h->pulls);
     accounts_stop(h->accounts);
     rag_stop(h->rag);
     pool_free(h->pool); /* its jobs may still call the provider, which refuses */
@@ -153,6 +155,7 @@ void hub_close(struct hub *h, int64_t grace_ms)
     snapshot_free(h->health_view);
     snapshot_free(h->models_view);
     timers_free(h->timers);
+    pulls_free(h->pulls);
     models_free(h->models);
     accounts_free(h->accounts);
     free(h);

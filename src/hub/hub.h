@@ -12,6 +12,7 @@
 #include "engine/engine.h"
 #include "files/files.h"
 #include "hub/accounts.h"
+#include "hub/pulls.h"
 #include "hub/snapshot.h"
 #include "jobs/jobs.h"
 #include "models/models.h"
@@ -38,6 +39,7 @@ struct hub {
     struct files *files;       /* what people upload */
     struct jobs *jobs;         /* background work */
     struct work *work;         /* owns both, and keeps them going once hub_start was called */
+    struct pulls *pulls;       /* downloads of models */
     struct accounts *accounts; /* database and logins, opened when first needed */
     bool guarded;              /* every call needs a user, not only /api/v1 (HEARTH_AUTH) */
     int64_t started_wall_s;

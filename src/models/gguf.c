@@ -96,7 +96,7 @@ struct facts {
     int64_t file_type, alignment, pooling, split_no, split_count;
     int64_t n_ctx, n_embd, n_layer, n_vocab, vocab_size;
     int64_t n_params;
-    bool has_template, has_tools, has_classifier;
+    bool has_template, has_tools, has_thinking, has_classifier;
     bool arch_came_late; /* keys of the architecture stood before its name: read them again */
     uint64_t type_bytes[TENSOR_TYPES];
 };
@@ -179,6 +179,16 @@ static bool read_short_text(struct gguf_reader *r, const struct gguf_key *key, c
     return ok;
 }
 
+/* The marks and variables by which templates let their models think. */
+static bool thinks(const char *template)
+{
+    static const char *const marks[] = {"<think>", "enable_thinking", "reasoning_content",
+                                        "<|channel|>analysis", "[THINK]"};
+    for (size_t i = 0; i < COUNT(marks); i++)
+        if (strstr(template, marks[i])) return true;
+    return false;
+}
+
 static bool read_template(struct gguf_reader *r, const struct gguf_key *key, struct facts *f)
 {
     if (key->type != GGUF_STRING) return wrong_type(r, key, "string");
@@ -191,6 +201,7 @@ static bool read_template(struct gguf_reader *r, const struct gguf_key *key, str
     if (ok && len > 0) {
         f->has_template = true;
         f->has_tools = f->has_tools || strstr(buf_str(&text), "tools") != NULL;
+        f->has_thinking = f->has_thinking || thinks(buf_str(&text));
     }
     buf_free(&text);
     return ok;
@@ -463,6 +474,7 @@ static void describe(const struct facts *f, const struct gguf_reader *r, struct 
     out->kind = kind_of(f);
     out->has_chat_template = f->has_template;
     out->has_tools = f->has_tools;
+    out->has_thinking = f->has_thinking;
     out->file_bytes = r->file_size > INT64_MAX ? INT64_MAX : (int64_t)r->file_size;
     out->modified_s = r->modified_s;
     out->n_params = f->n_params;

@@ -193,7 +193,9 @@ static struct scan_entry *entry_for(const struct found *file, size_t root_len, b
         e->builtin = builtin;
         inspect_entry(e);
     }
-    if (!e->bad) sidecar_read(e->path, &e->sidecar);
+    if (e->bad) return e;
+    sidecar_read(e->path, &e->sidecar);
+    str_copy(e->info.catalog, sizeof(e->info.catalog), e->sidecar.catalog);
     return e;
 }
 

@@ -142,11 +142,21 @@ struct inputs {
     size_t *n_tokens;
 };
 
-static enum err tokenize_input(const struct sched_model *m, const char *query,
-                               const struct embed_input *in, size_t i, struct inputs *out,
-                               struct error *error)
+/* Of a text that is too long the beginning, and the last token, which ends every input of models
+ * that want one. */
+static void cut(int32_t *tokens, size_t *n, size_t most)
+{
+    if (*n <= most) return;
+    tokens[most - 1] = tokens[*n - 1];
+    *n = most;
+}
+
+static enum err tokenize_input(const struct sched_model *m, const struct embed_request *req,
+                               size_t i, struct inputs *out, struct error *error)
 {
     const struct engine_model *em = sched_engine_model(m);
+    const struct embed_input *in = &req->inputs[i];
+    const char *query = req->query;
     size_t most = (size_t)sched_model_ctx(m);
     enum err e = OK;
     if (in->tokens && !query) {
@@ -158,8 +168,10 @@ static enum err tokenize_input(const struct sched_model *m, const char *query,
         e = engine_tokenize_pair(em, query, in->text, in->text_len, most, &out->owned[i],
                                  &out->n_tokens[i], error);
     else
-        e = engine_tokenize(em, in->text, in->text_len, true, false, most, &out->owned[i],
-                            &out->n_tokens[i], error);
+        e = engine_tokenize(em, in->text, in->text_len, true, false,
+                            req->truncate ? INT32_MAX : most, &out->owned[i], &out->n_tokens[i],
+                            error);
+    if (!e && req->truncate) cut(out->owned[i], &out->n_tokens[i], most);
     if (e) return err_prefix(error, query ? "document %zu" : "input %zu", i);
     out->tokens[i] = out->owned[i];
     return OK;
@@ -172,7 +184,7 @@ static enum err embed(struct job *job, struct sched_model *m, struct inputs *in,
     if (!in->owned || !in->tokens || !in->n_tokens)
         return err_set(error, ERR_NOMEM, "no memory for %zu inputs", req->n_inputs);
     for (size_t i = 0; i < req->n_inputs; i++) {
-        enum err e = tokenize_input(m, req->query, &req->inputs[i], i, in, error);
+        enum err e = tokenize_input(m, req, i, in, error);
         if (e) return e;
     }
     struct sched_embed s = {.model = m,

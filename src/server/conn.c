@@ -290,6 +290,8 @@ static void conn_opened(struct server *s, struct MHD_Connection *mhd, void **con
     *context = c;
     metric_add(METRIC_http_connections, 1);
     read_address(c);
+    c->listener =
+        s->ollama_port && listen_port(fd) == s->ollama_port ? LISTENER_OLLAMA : LISTENER_MAIN;
     conn_watch(c, WATCH_HEAD);
     struct epoll_event event = {
         .events = EPOLLRDHUP | EPOLLET,

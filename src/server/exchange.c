@@ -316,6 +316,7 @@ struct exchange *exchange_new(struct server *s, struct conn *c, const char *targ
     x->http = (struct http_request){
         .path = "",
         .request_id = x->request_id,
+        .listener = c->listener,
         .remote = x->client,
         .body = "",
         .header = lookup_header,

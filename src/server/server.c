@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <malloc.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +27,7 @@
 /* Pool of memory of a connection beyond max_headers: libmicrohttpd's records of the fields, and the
  * head of the answer. */
 enum { POOL_EXTRA = 4 * 1024, READ_INCREMENT = 1024 };
-enum { EVENTS_PER_TURN = 256, BACKLOG = 4096 };
+enum { EVENTS_PER_TURN = 256 };
 /* Connections beyond max_connections that are let in only to be told so. */
 enum { CONNECTIONS_EXTRA = 64 };
 /* How long accepting rests when there is no descriptor left. */
@@ -133,6 +132,7 @@ static void rest_if_starved(struct server *s)
         s->starved_until_ms = 0;
         accept_again(s);
         listen_to_mhd(s, true);
+        listen_watch(s, true);
     }
     if (!s->starved) return;
     s->starved = false;
@@ -173,6 +173,7 @@ static void stop_accepting(struct server *s)
     int fd = MHD_quiesce_daemon(s->mhd);
     if (fd >= 0) close(fd);
     s->listen_fd = -1;
+    listen_close(s);
     list_each_safe(node, &s->conns)
     {
         struct conn *c = container_of(node, struct conn, node);
@@ -219,6 +220,8 @@ static void handle_events(struct server *s, const struct epoll_event *events, in
         uint64_t key = events[i].data.u64;
         if (key == KEY_WAKE) {
             clear_wake(s);
+        } else if (key == KEY_OLLAMA) {
+            listen_accept(s);
         } else if (key & KEY_LINGER) {
             conn_linger_event(s, key);
         } else if (key != KEY_MHD) {
@@ -291,87 +294,18 @@ static void raise_descriptor_limit(void)
         log_warn(http, "can't raise the limit of open files: %s", strerror(errno));
 }
 
-static enum err bind_error(struct error *error, const char *host, int port, int errnum)
+static enum err open_sockets(struct server *s, bool *local_only, struct error *error)
 {
-    switch (errnum) {
-    case EADDRINUSE:
-        return err_set(error, ERR_CONFLICT,
-                       "port %d on %s is in use, maybe by another hub; `ss -ltnp 'sport = :%d'` "
-                       "shows by whom, and --port (PORT) chooses another",
-                       port, host, port);
-    case EACCES:
-        return err_set(error, ERR_FORBIDDEN,
-                       "not allowed to listen on port %d of %s; choose a port above 1023 with "
-                       "--port (PORT)",
-                       port, host);
-    case EADDRNOTAVAIL:
-        return err_set(error, ERR_INVALID,
-                       "%s is not an address of this machine; choose one with --host (HOST), such "
-                       "as 127.0.0.1 (this machine only) or 0.0.0.0 (everyone who can reach it)",
-                       host);
-    default:
-        return err_set(error, ERR_IO, "listening on %s port %d: %s", host, port, strerror(errnum));
-    }
-}
-
-static bool is_loopback(const struct sockaddr *a)
-{
-    if (a->sa_family == AF_INET)
-        return ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24 == 127;
-    return a->sa_family == AF_INET6 &&
-           IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
-}
-
-static int open_listener(const struct addrinfo *a)
-{
-    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -1;
-    int on = 1, off = 0;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (a->ai_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off); /* "::" takes IPv4 too */
-    if (bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0) return fd;
-    int errnum = errno;
-    close(fd);
-    errno = errnum;
-    return -1;
-}
-
-static int port_of(int fd)
-{
-    struct sockaddr_storage a;
-    socklen_t len = sizeof a;
-    if (getsockname(fd, (struct sockaddr *)&a, &len) != 0) return 0;
-    return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
-                                         : ((struct sockaddr_in *)&a)->sin_port);
-}
-
-/* "localhost" is the IPv4 loopback address: browsers and curl try both. */
-static enum err open_socket(struct server *s, bool *local_only, struct error *error)
-{
-    const char *host = s->params.host;
-    const char *name = str_ieq(host, "localhost") ? "127.0.0.1" : host;
-    char port[16];
-    str_printf(port, sizeof port, "%d", s->params.port);
-    struct addrinfo hints = {
-        .ai_socktype = SOCK_STREAM,
-        .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-    };
-    struct addrinfo *found;
-    int rc = getaddrinfo(*name ? name : NULL, port, &hints, &found);
-    if (rc != 0)
-        return err_set(error, ERR_INVALID, "the host '%s' (HOST) is not known: %s", host,
-                       gai_strerror(rc));
-    int errnum = 0;
-    for (const struct addrinfo *a = found; a && s->listen_fd < 0; a = a->ai_next) {
-        s->listen_fd = open_listener(a);
-        if (s->listen_fd < 0 && errnum == 0) errnum = errno;
-        *local_only = is_loopback(a->ai_addr);
-    }
-    freeaddrinfo(found);
-    if (s->listen_fd < 0) return bind_error(error, host, s->params.port, errnum);
-    s->port = port_of(s->listen_fd);
-    return OK;
+    const struct server_params *p = &s->params;
+    bool also_local;
+    enum err err = listen_open(p->host, p->port, "--port (PORT)", &s->listen_fd, local_only, error);
+    if (err) return err;
+    s->port = listen_port(s->listen_fd);
+    if (!p->ollama) return OK;
+    err = listen_open(p->host, p->ollama_port, "--ollama-port (HEARTH_OLLAMA_PORT)", &s->ollama_fd,
+                      &also_local, error);
+    if (!err) s->ollama_port = listen_port(s->ollama_fd);
+    return err;
 }
 
 static size_t keep_escapes(void *cls, struct MHD_Connection *mhd, char *text)
@@ -409,6 +343,7 @@ static enum err open_loop(struct server *s, struct error *error)
     if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->wake_fd, &wake) != 0 ||
         epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->mhd_fd, &mhd) != 0)
         return err_set_errno(error, errno, "epoll_ctl");
+    listen_watch(s, true);
     return OK;
 }
 
@@ -416,7 +351,7 @@ static struct server *server_new(const struct server_params *params)
 {
     struct server *s = xcalloc(1, sizeof *s);
     s->params = *params;
-    s->listen_fd = s->mhd_fd = s->epoll_fd = s->wake_fd = -1;
+    s->listen_fd = s->mhd_fd = s->epoll_fd = s->wake_fd = s->ollama_fd = -1;
     s->now_ms = clock_mono_ms();
     list_init(&s->conns);
     for (int i = 0; i < WATCH_COUNT; i++) list_init(&s->watches[i]);
@@ -433,6 +368,7 @@ static struct server *server_new(const struct server_params *params)
 static void server_destroy(struct server *s)
 {
     if (s->listen_fd >= 0) close(s->listen_fd);
+    listen_close(s);
     if (s->epoll_fd >= 0) close(s->epoll_fd);
     if (s->wake_fd >= 0) close(s->wake_fd);
     policy_free(s->policy);
@@ -448,7 +384,7 @@ enum err server_start(const struct server_params *params, struct server **out, s
     struct server *s = server_new(params);
     bool local_only = false;
     raise_descriptor_limit();
-    enum err err = open_socket(s, &local_only, error);
+    enum err err = open_sockets(s, &local_only, error);
     if (!err) {
         s->policy = policy_new(params->allowed_origins, local_only);
         err =
@@ -472,6 +408,11 @@ enum err server_start(const struct server_params *params, struct server **out, s
 int server_port(const struct server *s)
 {
     return s->port;
+}
+
+int server_ollama_port(const struct server *s)
+{
+    return s->ollama_port;
 }
 
 /* ---- stop ------------------------------------------------------------------------------------ */

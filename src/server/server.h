@@ -14,6 +14,7 @@
 #ifndef HEARTH_SERVER_SERVER_H
 #define HEARTH_SERVER_SERVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,8 @@ struct server;
 struct server_params {
     const char *host;    /* "127.0.0.1", "::1", "0.0.0.0", "::", "localhost" (its IPv4 address) */
     int port;            /* 0: any free one */
+    bool ollama;         /* listen on a second port, too, for clients that look for Ollama there */
+    int ollama_port;     /* 0: any free one */
     int max_connections; /* further ones are told so (503) and closed */
     size_t max_body;     /* bytes; larger: 413, from Content-Length where there is one */
     size_t max_upload;   /* the same of a ROUTE_UPLOAD route, whose body is not held in memory */
@@ -52,6 +55,7 @@ struct server_params {
 HT_MUST_CHECK enum err server_start(const struct server_params *params, struct server **out,
                                     struct error *error);
 int server_port(const struct server *s);
+int server_ollama_port(const struct server *s); /* 0: it listens on one port only */
 
 /* Graceful stop in two steps. drain: closes the listening socket and idle connections, answers new
  * requests on open ones with 503, lets streams go on; returns when none is left or after grace_ms.

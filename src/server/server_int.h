@@ -52,6 +52,7 @@ struct conn {
     struct MHD_Connection *mhd;
     struct exchange *exchange; /* NULL between requests */
     int fd;
+    enum http_listener listener;
     uint32_t generation; /* tells this connection from an earlier one with the same fd */
     bool suspended;
     bool peer_gone; /* the kernel has seen its FIN or RST */
@@ -141,12 +142,13 @@ struct server {
     struct server_params params;
     struct policy *policy;
     struct proxies *proxies;
-    int port;
+    int port, ollama_port; /* ollama_port: 0 = there is no second one */
     pthread_t thread;
 
     /* Front thread only, once it runs. */
     struct MHD_Daemon *mhd;
     int listen_fd, mhd_fd, epoll_fd, wake_fd;
+    int ollama_fd;  /* the second listening socket, or -1; libmicrohttpd has only one */
     int64_t now_ms; /* of this turn of the loop */
     struct list_node conns;
     struct list_node watches[WATCH_COUNT];
@@ -175,6 +177,18 @@ struct server {
 /* Caller holds x->lock and x's state is not X_CLOSED by the server's end. Any thread. */
 void server_push_ready(struct server *s, struct exchange *x);
 
+/* ---- listen.c: listening sockets ------------------------------------------------------------- */
+
+/* A socket that listens on host and port. *local_only: nobody but this machine can reach it. */
+HT_MUST_CHECK enum err listen_open(const char *host, int port, const char *option, int *fd,
+                                   bool *local_only, struct error *error);
+int listen_port(int fd);
+/* The second socket has connections: libmicrohttpd gets them. Front thread. */
+void listen_accept(struct server *s);
+/* Whether its events are wanted. */
+void listen_watch(struct server *s, bool on);
+void listen_close(struct server *s);
+
 /* ---- conn.c ------------------------------------------------------------------------------ */
 
 /* libmicrohttpd's callback for connections that open and close. */
@@ -196,7 +210,7 @@ int conn_expire(struct server *s);
 void conn_linger_event(struct server *s, uint64_t key);
 void conn_linger_close_all(struct server *s);
 
-enum { KEY_WAKE = 1, KEY_MHD = 2 };
+enum { KEY_WAKE = 1, KEY_MHD = 2, KEY_OLLAMA = 3 };
 #define KEY_LINGER (UINT64_C(1) << 63)
 
 /* ---- exchange.c: the sink ---------------------------------------------------------------- */

@@ -129,6 +129,21 @@ struct gen_resume {
     enum finish_reason finish;
 };
 
+/* What the client said itself, where a model's own defaults (its Modelfile's) must not. */
+enum gen_said {
+    SAID_TEMPERATURE = 1 << 0,
+    SAID_TOP_K = 1 << 1,
+    SAID_TOP_P = 1 << 2,
+    SAID_MIN_P = 1 << 3,
+    SAID_REPEAT_PENALTY = 1 << 4,
+    SAID_REPEAT_LAST_N = 1 << 5,
+    SAID_FREQUENCY_PENALTY = 1 << 6,
+    SAID_PRESENCE_PENALTY = 1 << 7,
+    SAID_SEED = 1 << 8,
+    SAID_MAX_TOKENS = 1 << 9,
+    SAID_STOP = 1 << 10,
+};
+
 enum { GEN_N_MAX = 16, GEN_STOP_MAX = 16, GEN_TOP_LOGPROBS_MAX = 20, PRIORITY_DEFAULT = 50 };
 
 struct gen_request {
@@ -157,12 +172,14 @@ struct gen_request {
 
     enum reasoning_format reasoning_format;
     const char *template_kwargs; /* JSON object text, or NULL; chat_template_kwargs */
+    const char *chat_template;   /* Jinja, instead of the model's own; NULL = its own */
 
     struct sampling sampling;
     int32_t max_tokens; /* -1 = until the model ends or the context is full */
     int32_t n;          /* choices, 1..GEN_N_MAX */
     const char *const *stop;
     size_t n_stop;
+    uint32_t said; /* SAID_...: of the sampling, max_tokens and stop */
 
     int32_t priority;    /* 0 (first) .. 100 */
     int64_t deadline_ms; /* clock_mono_ms by which it must have started; 0 = none */
@@ -306,6 +323,7 @@ struct embed_request {
     size_t n_inputs;
     int32_t priority;
     int64_t keep_alive_ms;
+    bool truncate; /* what is longer than the context is cut, instead of refused */
     /* With a query this is a rerank: the inputs are documents, scored against it. */
     const char *query; /* NULL = embed */
 };

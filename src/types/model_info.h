@@ -18,10 +18,14 @@ struct model_info {
     char arch[32];             /* general.architecture */
     char quant[24];            /* "Q4_K_M", "F16", ...; from general.file_type */
     char path[MODEL_PATH_MAX]; /* never shown to API clients */
+    /* Of a derived model (models/derived.h): the one whose weights it has; "" = its own. */
+    char from[MODEL_ID_MAX];
+    char catalog[64]; /* the known name under which it was pulled, "" = none */
     enum model_kind kind;
     bool builtin;
     bool has_chat_template;
-    bool has_tools; /* the template mentions tools */
+    bool has_tools;    /* the template mentions tools */
+    bool has_thinking; /* and a way to think */
     int64_t file_bytes;
     int64_t modified_s; /* Unix time of the file */
     int64_t n_params;   /* sum over the tensors */

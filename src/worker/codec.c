@@ -135,7 +135,7 @@ static void visit_resumes(struct wire *w, struct gen_request *r)
     if (n != 0 && n != (size_t)r->n) wire_bad(w);
 }
 
-VISITED(struct gen_request, 360);
+VISITED(struct gen_request, 368);
 static void visit_request(struct wire *w, struct gen_request *r)
 {
     WIRE_ENUM(w, r->kind, GEN_RAW);
@@ -155,10 +155,12 @@ static void visit_request(struct wire *w, struct gen_request *r)
     wire_str(w, &r->grammar);
     WIRE_ENUM(w, r->reasoning_format, REASONING_NONE);
     wire_str(w, &r->template_kwargs);
+    wire_str(w, &r->chat_template);
     visit_sampling(w, &r->sampling);
     wire_i32(w, &r->max_tokens);
     wire_i32(w, &r->n);
     WIRE_LIST(w, const char *, r->stop, r->n_stop, visit_stop);
+    wire_u32(w, &r->said);
     wire_i32(w, &r->priority);
     wire_i64(w, &r->deadline_ms);
     wire_str(w, &r->adapter);
@@ -179,7 +181,7 @@ static void visit_input(struct wire *w, struct embed_input *in)
     wire_i32s(w, &in->tokens, &in->n_tokens);
 }
 
-VISITED(struct embed_request, 88);
+VISITED(struct embed_request, 96);
 static void visit_embed(struct wire *w, struct embed_request *r)
 {
     wire_str(w, &r->request_id);
@@ -188,6 +190,7 @@ static void visit_embed(struct wire *w, struct embed_request *r)
     WIRE_LIST(w, struct embed_input, r->inputs, r->n_inputs, visit_input);
     wire_i32(w, &r->priority);
     wire_i64(w, &r->keep_alive_ms);
+    wire_bool(w, &r->truncate);
     wire_str(w, &r->query);
 }
 

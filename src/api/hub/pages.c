@@ -7,6 +7,7 @@
 
 #include "api/assets.h"
 #include "api/hub/hub_int.h"
+#include "api/ollama/ollama.h"
 #include "api/openapi.h"
 #include "base/str.h"
 
@@ -103,7 +104,14 @@ static void send_page(struct sink *sink, const struct http_request *req, const c
 void hub_root(struct hub *hub, const struct http_request *req, struct sink *sink)
 {
     const char *accept = req->header(req, "Accept");
-    if (!accept || !strstr(accept, "text/html")) {
+    bool page = accept && strstr(accept, "text/html");
+    if (!page && ollama_is_client(req)) {
+        (void)sink_respond(sink, 200, "text/plain; charset=utf-8", NULL, 0, OLLAMA_RUNNING,
+                           strlen(OLLAMA_RUNNING));
+        sink_unref(sink);
+        return;
+    }
+    if (!page) {
         hub_health(hub, req, sink);
         return;
     }

@@ -1,0 +1,127 @@
+/* The bodies of POST /api/chat and /api/generate. Pure functions; any thread. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/ollama/ollama_int.h"
+#include "base/str.h"
+
+static bool thinks(const json_t *think)
+{
+    return think && !json_is_false(think);
+}
+
+static void describe(struct ollama_call *out, const struct ollama_gen_fields *f,
+                     const struct gen_request *req)
+{
+    *out = (struct ollama_call){.keep_alive_ms = req->keep_alive_ms,
+                                .wants_thinking = thinks(f->think),
+                                .has_suffix = f->suffix && *f->suffix};
+    str_copy(out->model, sizeof out->model, f->model);
+    out->call.stream = f->stream;
+}
+
+/* Ends every parser: the request becomes the call's, or goes. */
+static enum err finish(struct ollama_call *out, struct gen_request *req, enum err err)
+{
+    if (err)
+        arena_free(req->arena);
+    else
+        call_of(&out->call, req);
+    return err;
+}
+
+/* ---- chat ---------------------------------------------------------------------------------- */
+
+enum err ollama_chat_parse(const json_t *body, size_t text_len, const struct call_env *env,
+                           struct ollama_call *out, struct error *error)
+{
+    struct ollama_gen_fields f;
+    struct gen_request *req;
+    ollama_gen_fields_init(&f);
+    *out = (struct ollama_call){0};
+    enum err err = fields_read(ollama_chat_fields, body, "", &f, error);
+    if (!err) err = ollama_params(&f, env, arena_limit(text_len), &req, error);
+    if (err) return err;
+    describe(out, &f, req);
+    req->kind = GEN_CHAT;
+    err = ollama_messages_parse(f.messages, req, error);
+    if (!err) err = ollama_tools_parse(f.tools, req, error);
+    out->load_only = !err && req->n_messages == 0;
+    return finish(out, req, err);
+}
+
+/* ---- generate ------------------------------------------------------------------------------ */
+
+static enum err refuse_raw(const struct ollama_gen_fields *f, struct error *error)
+{
+    if (f->template_text || f->system || f->context)
+        return err_set(error, ERR_INVALID,
+                       "raw mode does not support template, system, or context");
+    return OK;
+}
+
+/* The prompt as the last message of a conversation: system, context, prompt. */
+static enum err converse(const struct ollama_gen_fields *f, struct gen_request *req,
+                         struct error *error)
+{
+    struct message *m;
+    size_t n = 0, front = f->system && *f->system ? 1 : 0;
+    struct message *history;
+    enum err err = ollama_context_read(f->context, req->arena, &history, &n, 2, error);
+    if (err) return err;
+    m = history;
+    /* A system prompt of the context is the last call's; this one's counts. */
+    if (front && n && m[0].role == ROLE_SYSTEM) {
+        m++;
+        n--;
+    }
+    if (front) {
+        struct message *all = arena_calloc(req->arena, n + 2, sizeof *all);
+        if (!all) return request_too_large(error);
+        memcpy(all + 1, m, n * sizeof *all);
+        all[0].role = ROLE_SYSTEM;
+        err = copy_text(req->arena, f->system, &all[0].content, error);
+        if (err) return err;
+        m = all;
+        n++;
+    }
+    m[n].role = ROLE_USER;
+    err = copy_text(req->arena, f->prompt ? f->prompt : "", &m[n].content, error);
+    if (!err) err = ollama_images_parse(f->images, "", req->arena, &m[n], error);
+    req->messages = m;
+    req->n_messages = n + 1;
+    return err;
+}
+
+static enum err fill_prompt(const struct ollama_gen_fields *f, struct gen_request *req,
+                            struct error *error)
+{
+    if (!f->raw) {
+        req->kind = GEN_CHAT;
+        if (f->template_text && *f->template_text) {
+            enum err err = ollama_template(f->template_text, req, error);
+            if (err) return err;
+        }
+        return converse(f, req, error);
+    }
+    req->kind = GEN_RAW;
+    enum err err = refuse_raw(f, error);
+    return err ? err : copy_text(req->arena, f->prompt ? f->prompt : "", &req->prompt, error);
+}
+
+enum err ollama_generate_parse(const json_t *body, size_t text_len, const struct call_env *env,
+                               struct ollama_call *out, struct error *error)
+{
+    struct ollama_gen_fields f;
+    struct gen_request *req;
+    ollama_gen_fields_init(&f);
+    *out = (struct ollama_call){0};
+    enum err err = fields_read(ollama_generate_fields, body, "", &f, error);
+    if (!err) err = ollama_params(&f, env, arena_limit(text_len), &req, error);
+    if (err) return err;
+    describe(out, &f, req);
+    err = fill_prompt(&f, req, error);
+    out->load_only =
+        !err && (!f.prompt || !*f.prompt) && !out->has_suffix && !json_array_size(f.images);
+    return finish(out, req, err);
+}
