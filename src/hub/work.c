@@ -16,6 +16,7 @@ struct work {
     struct files *files;
     struct jobs *jobs;
     struct watcher *watcher;
+    struct rag *rag; /* NULL: none */
 };
 
 /* On a thread of the runner's, until it works. What a crash left is put in order before any job. */
@@ -27,6 +28,7 @@ static enum err open_database(void *ctx, struct store **out, struct error *error
     enum err e = accounts_open(w->accounts, out, &auth, error);
     if (!e) e = files_sweep(w->files, *out, &swept, error);
     if (!e) watcher_use(w->watcher, *out);
+    if (!e && w->rag) index_begin(w->rag, *out);
     return e;
 }
 
@@ -43,6 +45,7 @@ static enum err may_store(void *ctx, struct store *s, const char *user_id, int64
 
 void work_use_rag(struct work *w, struct rag *rag)
 {
+    w->rag = rag;
     index_register(rag, w->jobs, w->files);
 }
 

@@ -400,7 +400,7 @@ static void cancelled(struct indexing *x)
                                     .total = -1,
                                     .n_chunks = -1,
                                     .n_pages = -1,
-                                    .error = "indexing was cancelled"};
+                                    .error = STORE_FILE_CANCELLED};
     enum err e = store_job_get(x->store, NULL, job_info(x->job)->id, x->arena, &job, &error);
     if (e || job.state != STORE_JOB_CANCELLED) return;
     struct store_file f;
@@ -530,6 +530,25 @@ static enum err embed_missing(struct job_ctx *job, void *ctx, struct error *erro
     return e;
 }
 
+void index_begin(struct rag *r, struct store *s)
+{
+    struct vectors *v; /* the first call looks, see index_look */
+    struct error error;
+    if (rag_vectors(r, s, &v, &error)) log_warn(store, "vectors: %s", error.msg);
+}
+
+/* Nothing was embedded yet: then a missing model is nobody's concern. */
+static bool has_sets(struct vectors *v)
+{
+    struct vectors_set *sets;
+    size_t n = 0;
+    struct error ignored; /* the same comes again at once, and is told */
+    struct arena *a = arena_new(1 << 20);
+    bool has = vectors_set_list(v, a, &sets, &n, &ignored) || n;
+    arena_free(a);
+    return has;
+}
+
 void index_look(struct rag *r, struct store *s, struct vectors *v)
 {
     struct rag_model models[1];
@@ -537,6 +556,7 @@ void index_look(struct rag *r, struct store *s, struct vectors *v)
     size_t n;
     bool old;
     char id[37], got[STORE_JOB_ID_MAX];
+    if (!has_sets(v)) return;
     enum err e = rag_models_searched(r, v, models, 1, &n, &old, &error);
     if (!e && !old) return;
     id_uuid4(id);

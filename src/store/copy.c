@@ -13,7 +13,7 @@
 #include "store/migrations.h"
 #include "store/store_int.h"
 
-enum { COLUMNS_MAX = 24, SQL_MAX = 4096 };
+enum { COLUMNS_MAX = 24, SQL_MAX = 4096, PIECE = 256 /* rows of PostgreSQL at a time */ };
 
 /* ---- backup -------------------------------------------------------------------------------- */
 
@@ -93,7 +93,7 @@ enum err store_check(struct store *s, struct error *error)
 
 /* Of a table in one direction; they live as long as the copy, as db_query wants it. */
 struct texts {
-    char select[SQL_MAX], insert[SQL_MAX], count[128];
+    char select[SQL_MAX], declare[SQL_MAX + 128], fetch[128], insert[SQL_MAX], count[128];
 };
 
 static void write_texts(const struct table *t, struct texts *out)
@@ -103,6 +103,9 @@ static void write_texts(const struct table *t, struct texts *out)
     ht_assert(n <= COLUMNS_MAX);
     str_printf(out->select, sizeof out->select, "SELECT %s FROM %s ORDER BY %s", t->columns,
                t->name, t->order);
+    str_printf(out->declare, sizeof out->declare, "DECLARE copy_%s NO SCROLL CURSOR FOR %s",
+               t->name, out->select);
+    str_printf(out->fetch, sizeof out->fetch, "FETCH FORWARD %d FROM copy_%s", PIECE, t->name);
     str_printf(out->count, sizeof out->count, "SELECT COUNT(*) FROM %s", t->name);
     buf_init_fixed(&b, out->insert, sizeof out->insert);
     buf_printf(&b, "INSERT INTO %s (%s) VALUES (", t->name, t->columns);
@@ -137,25 +140,49 @@ static enum err copy_row(struct db_rows *rows, struct db *to, const struct table
     return db_run(to, insert, values, n, NULL, error);
 }
 
+/* What `sql` gives; *n rows are added to the count. */
+static enum err copy_rows(struct db *from, struct db *to, const struct table *t, const char *sql,
+                          const char *insert, int64_t *n, struct error *error)
+{
+    struct db_rows *rows = NULL;
+    bool has = true;
+    enum err e = db_query(from, sql, DB_NO_ARGS, &rows, error);
+    while (!e && has) {
+        e = db_next(rows, &has, error);
+        if (e || !has) break;
+        e = copy_row(rows, to, t, insert, error);
+        ++*n;
+    }
+    db_rows_free(rows);
+    return e;
+}
+
+/* SQLite gives one row after the other. libpq would keep all rows of a result in memory, which for
+ * vectors may be more than there is: so a cursor, some rows at a time. */
+static enum err copy_pieces(struct db *from, struct db *to, const struct table *t,
+                            const struct texts *sql, int64_t *count, struct error *error)
+{
+    int64_t n = PIECE;
+    if (db_is_sqlite(from)) return copy_rows(from, to, t, sql->select, sql->insert, count, error);
+    enum err e = db_script(from, sql->declare, error);
+    while (!e && n >= PIECE) {
+        n = 0;
+        e = copy_rows(from, to, t, sql->fetch, sql->insert, &n, error);
+        *count += n;
+    }
+    return e;
+}
+
 static enum err copy_table(struct db *from, struct db *to, const struct table *t,
                            const struct texts *sql, int64_t *count, struct error *error)
 {
-    struct db_rows *rows = NULL;
     int64_t there;
-    bool has = true;
     enum err e = db_number(to, sql->count, DB_NO_ARGS, &there, error);
     if (!e && there)
         e = err_set(error, ERR_CONFLICT,
                     "the database to copy to has %lld rows in %s; it must be an empty one",
                     (long long)there, t->name);
-    if (!e) e = db_query(from, sql->select, DB_NO_ARGS, &rows, error);
-    while (!e && has) {
-        e = db_next(rows, &has, error);
-        if (e || !has) break;
-        e = copy_row(rows, to, t, sql->insert, error);
-        ++*count;
-    }
-    db_rows_free(rows);
+    if (!e) e = copy_pieces(from, to, t, sql, count, error);
     return e ? err_prefix(error, "copying %s", t->name) : OK;
 }
 

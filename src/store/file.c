@@ -435,6 +435,27 @@ enum err store_file_delete(struct store *s, const struct store_asker *who, const
     return e;
 }
 
+/* ---- following its job ----------------------------------------------------------------------- */
+
+/* See job_key. A file that is ready stays so, whatever becomes of a job that came too late. */
+#define OF_JOB                                                                                     \
+    " WHERE status <> 'ready' AND id = (SELECT substr(idempotency_key, 6) FROM jobs"               \
+    " WHERE id = $1 AND idempotency_key LIKE 'file:%')"
+
+enum err file_of_job_queued(struct db *db, const char *job_id, struct error *error)
+{
+    return db_run(db,
+                  "UPDATE files SET status = 'queued', done = 0, total = 0, error = NULL,"
+                  " updated_ms = $2" OF_JOB,
+                  DB_ARGS(db_text(job_id), db_int(clock_wall_ms())), NULL, error);
+}
+
+enum err file_of_job_failed(struct db *db, const char *job_id, const char *why, struct error *error)
+{
+    return db_run(db, "UPDATE files SET status = 'failed', error = $3, updated_ms = $2" OF_JOB,
+                  DB_ARGS(db_text(job_id), db_int(clock_wall_ms()), db_text(why)), NULL, error);
+}
+
 /* ---- bytes --------------------------------------------------------------------------------- */
 
 enum err store_file_references(struct store *s, const char *sha256, int64_t *n, struct error *error)

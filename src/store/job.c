@@ -1,6 +1,7 @@
 /* Durable jobs; see store_job.h. */
 #include "base/clock.h"
 #include "base/str.h"
+#include "store/store_file.h"
 #include "store/store_int.h"
 #include "store/store_job.h"
 
@@ -101,15 +102,37 @@ enum err store_job_add(struct store *s, const struct store_job *job, char id[STO
 
 /* ---- working ------------------------------------------------------------------------------- */
 
-/* A lease that ran out: its worker died, or was cut off. Jobs that may not be tried again fail. */
+/* A lease that ran out: its worker died, or was cut off. A job that may not be tried again fails.
+ */
+#define WORDLESS "its worker ended without a word, as often as it may be tried"
+
+static enum err fail_one(struct db *db, int64_t now, bool *found, struct error *error)
+{
+    char id[STORE_JOB_ID_MAX];
+    struct db_rows *rows;
+    enum err e = db_one(db,
+                        "SELECT id FROM jobs WHERE state = 'running' AND lease_until_ms <= $1"
+                        " AND attempts >= max_attempts LIMIT 1",
+                        DB_ARGS(db_int(now)), "job", &rows, error);
+    *found = !e;
+    if (e) return e == ERR_NOT_FOUND ? OK : e;
+    str_copy(id, sizeof id, db_get_text(rows, 0));
+    db_rows_free(rows);
+    e = db_begin(db, error);
+    if (e) return e;
+    e = db_run(db,
+               "UPDATE jobs SET state = 'failed', updated_ms = $2, lease_until_ms = NULL,"
+               " error = $3 WHERE id = $1 AND state = 'running' AND lease_until_ms <= $2",
+               DB_ARGS(db_text(id), db_int(now), db_text(WORDLESS)), NULL, error);
+    if (!e) e = file_of_job_failed(db, id, WORDLESS, error);
+    return db_end(db, e, error);
+}
+
 static enum err reclaim(struct db *db, int64_t now, struct error *error)
 {
-    enum err e = db_run(db,
-                        "UPDATE jobs SET state = 'failed', updated_ms = $1, lease_until_ms = NULL,"
-                        " error = 'its worker ended without a word, as often as it may be tried'"
-                        " WHERE state = 'running' AND lease_until_ms <= $1"
-                        " AND attempts >= max_attempts",
-                        DB_ARGS(db_int(now)), NULL, error);
+    bool found = true;
+    enum err e = OK;
+    while (!e && found) e = fail_one(db, now, &found, error);
     if (e) return e;
     return db_run(db,
                   "UPDATE jobs SET state = 'queued', updated_ms = $1, lease_until_ms = NULL,"
@@ -312,14 +335,26 @@ enum err store_job_next_ms(struct store *s, const char *kinds, int64_t *in_ms, s
 
 /* ---- from outside --------------------------------------------------------------------------- */
 
-/* Not found may mean: not in this state. */
+/* What one statement does to a job, and then to its file. Not found may mean: not in this state. */
 static enum err change_any(struct store *s, const char *user_id, const char *id, const char *sql,
-                           const char *otherwise, struct error *error)
+                           const char *file_failed, const char *otherwise, struct error *error)
 {
-    enum err e = store_write(
-        s, sql, DB_ARGS(db_text(id), db_text(user_id ? user_id : ""), db_int(clock_wall_ms())),
-        "job", error);
-    if (e != ERR_NOT_FOUND) return e;
+    struct db *db;
+    int64_t changed = 0;
+    enum err e = store_acquire(s, STORE_WRITE, &db, error);
+    if (e) return e;
+    e = db_begin(db, error);
+    if (!e) {
+        e = db_run(db, sql,
+                   DB_ARGS(db_text(id), db_text(user_id ? user_id : ""), db_int(clock_wall_ms())),
+                   &changed, error);
+        if (!e && changed)
+            e = file_failed ? file_of_job_failed(db, id, file_failed, error)
+                            : file_of_job_queued(db, id, error);
+        e = db_end(db, e, error);
+    }
+    store_release(s, db);
+    if (e || changed) return e;
     struct store_job job;
     struct arena *a = arena_new(1 << 20);
     e = store_job_get(s, user_id, id, a, &job, error);
@@ -334,16 +369,15 @@ enum err store_job_cancel(struct store *s, const char *user_id, const char *id, 
                       "UPDATE jobs SET state = 'cancelled', lease_until_ms = NULL, updated_ms = $3"
                       " WHERE id = $1 AND ($2 = '' OR user_id = $2)"
                       " AND state IN ('queued', 'running')",
-                      "only one that waits or runs can be cancelled", error);
+                      STORE_FILE_CANCELLED, "only one that waits or runs can be cancelled", error);
 }
 
 enum err store_job_retry(struct store *s, const char *user_id, const char *id, struct error *error)
 {
-    enum err e = change_any(s, user_id, id,
-                            "UPDATE jobs SET state = 'queued', attempts = 0, error = NULL,"
-                            " run_after_ms = $3, updated_ms = $3"
-                            " WHERE id = $1 AND ($2 = '' OR user_id = $2)"
-                            " AND state IN ('failed', 'cancelled')",
-                            "only one that failed or was cancelled can be tried again", error);
-    return e;
+    return change_any(s, user_id, id,
+                      "UPDATE jobs SET state = 'queued', attempts = 0, error = NULL,"
+                      " run_after_ms = $3, updated_ms = $3"
+                      " WHERE id = $1 AND ($2 = '' OR user_id = $2)"
+                      " AND state IN ('failed', 'cancelled')",
+                      NULL, "only one that failed or was cancelled can be tried again", error);
 }

@@ -5,6 +5,9 @@
  *      ^                       |             |             |
  *      |--store_file_requeue---+-------------+-------------+--> failed (error says why)
  *
+ * A job of a file that is cancelled or tried again by whoever looks after jobs (store_job.h) takes
+ * the file along: it has failed, or is queued. The same goes for one whose workers died.
+ *
  * A collection belongs to one user, or to nobody: then all users may search it and read its files,
  * and admins fill it. A file belongs to the owner of its collection, so that what is shared stays
  * when the account of who brought it goes.
@@ -25,6 +28,9 @@ enum {
     STORE_FILE_PAGE_MAX = 1000,
     STORE_COLLECTION_NAME_MAX = 128,
 };
+
+/* What a file says whose job was cancelled. */
+#define STORE_FILE_CANCELLED "indexing was cancelled"
 
 /* ---- collections --------------------------------------------------------------------------- */
 

@@ -32,6 +32,11 @@ HT_MUST_CHECK enum err store_write(struct store *s, const char *sql, const struc
 struct store_job;
 HT_MUST_CHECK enum err job_insert(struct db *db, const struct store_job *job, int64_t *added,
                                   struct error *error);
+/* file.c, in a transaction of the caller's: the files whose jobs these are (most jobs have none)
+ * wait again, or have failed with these words. */
+HT_MUST_CHECK enum err file_of_job_queued(struct db *db, const char *job_id, struct error *error);
+HT_MUST_CHECK enum err file_of_job_failed(struct db *db, const char *job_id, const char *why,
+                                          struct error *error);
 /* A number for good that fits a double; see store_file.h. */
 int64_t store_random_n(void);
 

@@ -32,6 +32,7 @@ static enum err open_it(void *ctx, struct store **out, struct error *error)
     (void)ctx;
     (void)error;
     *out = store;
+    index_begin(rag, store);
     return OK;
 }
 
@@ -466,8 +467,8 @@ static void test_another_model(void **state)
     stop();
     words_hold(&words, true);
     start("other-embed");
+    wait_until_held(); /* the job is at it, though nobody has searched yet */
     assert_int_equal(count_sets(), 1);
-    wait_until_held(); /* the job is at it */
     words_hold(&words, false);
     struct rag_query q = query_of(ada, "When is compost ready?");
     q.mode = RAG_VECTOR;

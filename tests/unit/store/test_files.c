@@ -149,6 +149,47 @@ static void test_progress(void **state)
     assert_int_equal(n, 1); /* that of the old bytes is cancelled */
 }
 
+static const struct store_file *file_now(const char *id)
+{
+    struct store_file *f = arena_calloc(arena, 1, sizeof *f);
+    assert_ok(store_file_by_id(store, id, arena, f, &why));
+    return f;
+}
+
+/* A job that waits is cancelled: nobody will ever work on its file, which must not look as if. */
+static void test_a_file_follows_its_job(void **state)
+{
+    (void)state;
+    const char *ada = both_user("ada"), *id = add(ada, default_of(ada), "a.txt", "aa");
+    struct store_job *jobs, job;
+    size_t n;
+    assert_ok(store_job_list(store, ada, STORE_JOB_QUEUED, 10, arena, &jobs, &n, &why));
+    assert_int_equal(n, 1);
+    assert_ok(store_job_cancel(store, ada, jobs[0].id, &why));
+    assert_int_equal(file_now(id)->status, STORE_FILE_FAILED);
+    assert_string_equal(file_now(id)->error, STORE_FILE_CANCELLED);
+    assert_int_equal(store_job_cancel(store, ada, jobs[0].id, &why), ERR_CONFLICT);
+    assert_ok(store_job_retry(store, ada, jobs[0].id, &why));
+    assert_int_equal(file_now(id)->status, STORE_FILE_QUEUED);
+    assert_null(file_now(id)->error);
+
+    /* Its workers died, one after the other. */
+    for (int i = 0; i < jobs[0].max_attempts; i++)
+        assert_ok(store_job_take(store, "dead", NULL, -1, arena, &job, &why));
+    struct store_file_progress p = {STORE_FILE_EXTRACTING, -1, -1, -1, -1, NULL, NULL};
+    assert_ok(store_file_progress(store, id, "aa", &p, &why));
+    assert_int_equal(store_job_take(store, "w", NULL, 1000, arena, &job, &why), ERR_NOT_FOUND);
+    assert_int_equal(file_now(id)->status, STORE_FILE_FAILED);
+    assert_ptr_not_equal(strstr(file_now(id)->error, "ended without a word"), NULL);
+
+    /* What is ready stays so. */
+    assert_ok(store_job_retry(store, ada, jobs[0].id, &why));
+    p.status = STORE_FILE_READY;
+    assert_ok(store_file_progress(store, id, "aa", &p, &why));
+    assert_ok(store_job_cancel(store, ada, jobs[0].id, &why));
+    assert_int_equal(file_now(id)->status, STORE_FILE_READY);
+}
+
 static void test_shared_files(void **state)
 {
     (void)state;
@@ -293,9 +334,10 @@ static void test_pinned_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH_TEST(test_collections),  BOTH_TEST(test_a_file),   BOTH_TEST(test_progress),
-        BOTH_TEST(test_shared_files), BOTH_TEST(test_the_list), BOTH_TEST(test_watched_folders),
-        BOTH_TEST(test_pinned_files),
+        BOTH_TEST(test_collections),     BOTH_TEST(test_a_file),
+        BOTH_TEST(test_progress),        BOTH_TEST(test_a_file_follows_its_job),
+        BOTH_TEST(test_shared_files),    BOTH_TEST(test_the_list),
+        BOTH_TEST(test_watched_folders), BOTH_TEST(test_pinned_files),
     };
     return both_run("files", tests, sizeof tests / sizeof *tests);
 }
