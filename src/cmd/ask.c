@@ -1,6 +1,7 @@
 /* Asking the running hub: see ask.h. */
 #include "cmd/ask.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -43,6 +44,39 @@ enum err ask(struct link *link, const char *path, const char *body, json_t **out
             err_set(error, ERR_UPSTREAM, "%s is no hub: %s gave no JSON object", link->where, path);
     }
     return err;
+}
+
+static enum err print_piece(const char *text, size_t len, bool tty)
+{
+    struct buf clean;
+    buf_init(&clean, 2 * (size_t)TEXT_MAX);
+    if (tty)
+        term_clean(&clean, text, len);
+    else
+        buf_append(&clean, text, len);
+    fwrite(buf_str(&clean), 1, clean.len, stdout);
+    buf_free(&clean);
+    return fflush(stdout) || ferror(stdout) ? ERR_CLOSED : OK;
+}
+
+enum err ask_stream(struct link *link, const char *path, const struct buf *body,
+                    struct reply *reply, struct reply_end *end, struct error *error)
+{
+    bool tty = isatty(STDOUT_FILENO), closed = false;
+    const char *text;
+    size_t len;
+    enum reply_wake wake;
+    enum err err = link_start(link, path, body->data, body->len, reply, error);
+    if (err) return err;
+    while ((wake = reply_next(reply, -1, &text, &len, end)) != REPLY_END) {
+        if (wake == REPLY_INTERRUPT) link_cancel(link);
+        if (wake != REPLY_TEXT || closed) continue;
+        closed = print_piece(text, len, tty) != OK;
+        if (closed) link_cancel(link);
+    }
+    if (!closed && (tty || end->error.code == OK)) (void)print_piece("\n", 1, tty);
+    if (end->error.code) *error = end->error;
+    return closed ? ERR_CLOSED : end->error.code;
 }
 
 bool ask_path(char *dst, size_t size, const char *before, const char *name, const char *behind)

@@ -24,6 +24,11 @@ HT_MUST_CHECK enum err ask_open(const struct cmd_call *call, struct link **out,
 /* GET when body is NULL, else POST. On OK the caller owns *out, an object. */
 HT_MUST_CHECK enum err ask(struct link *link, const char *path, const char *body, json_t **out,
                            struct error *error);
+/* Asks, and prints the text of the answer while it comes, with a newline behind it; thoughts are
+ * left out. *end is what is known then, as long as the reply. Ctrl-C ends it early (ERR_CANCELLED);
+ * ERR_CLOSED: standard output takes no more. */
+HT_MUST_CHECK enum err ask_stream(struct link *link, const char *path, const struct buf *body,
+                                  struct reply *reply, struct reply_end *end, struct error *error);
 /* "/v1/models/" + name + behind, with what a path can't hold percent-encoded. */
 bool ask_path(char *dst, size_t size, const char *before, const char *name, const char *behind);
 

@@ -10,12 +10,17 @@
 #include "cmd/cmd_int.h"
 #include "cmd/hubfile.h"
 
-enum { PROBE_CONNECT_MS = 300, PROBE_IDLE_MS = 1000, PROBE_BODY_MAX = 64 << 10 };
+enum {
+    PROBE_CONNECT_MS = 300,
+    PROBE_IDLE_MS = 1000,
+    PROBE_BODY_MAX = 64 << 10,
+    DELETED_MAX = 64 << 10
+};
 
 enum err link_start(struct link *link, const char *path, const char *body, size_t len,
                     struct reply *reply, struct error *error)
 {
-    return link->ops->start(link, path, body, len, reply, error);
+    return link->ops->start(link, body ? "POST" : "GET", path, body, len, reply, error);
 }
 
 void link_cancel(struct link *link)
@@ -28,11 +33,12 @@ void link_close(struct link *link)
     if (link) link->ops->close(link);
 }
 
-static enum err whole(struct link *link, const char *path, const char *body, struct buf *out,
-                      struct error *error)
+static enum err whole(struct link *link, const char *method, const char *path, const char *body,
+                      struct buf *out, struct error *error)
 {
     struct reply *reply = reply_new();
-    enum err err = link_start(link, path, body, body ? strlen(body) : 0, reply, error);
+    enum err err =
+        link->ops->start(link, method, path, body, body ? strlen(body) : 0, reply, error);
     if (err == OK) {
         struct reply_end end;
         const char *text;
@@ -53,13 +59,22 @@ static enum err whole(struct link *link, const char *path, const char *body, str
 
 enum err link_get(struct link *link, const char *path, struct buf *out, struct error *error)
 {
-    return whole(link, path, NULL, out, error);
+    return whole(link, "GET", path, NULL, out, error);
 }
 
 enum err link_post(struct link *link, const char *path, const char *body, struct buf *out,
                    struct error *error)
 {
-    return whole(link, path, body, out, error);
+    return whole(link, "POST", path, body, out, error);
+}
+
+enum err link_delete(struct link *link, const char *path, struct error *error)
+{
+    struct buf nothing;
+    buf_init(&nothing, DELETED_MAX);
+    enum err err = whole(link, "DELETE", path, NULL, &nothing, error);
+    buf_free(&nothing);
+    return err;
 }
 
 /* ---- which hub ------------------------------------------------------------------------------ */

@@ -19,10 +19,10 @@ struct link;
 
 struct link_ops {
     const char *name;
-    /* MUST. Asynchronous: on OK the reply's end comes exactly once, on any thread. body NULL: GET,
-     * else POST of JSON. body is copied. */
-    enum err (*start)(struct link *link, const char *path, const char *body, size_t len,
-                      struct reply *reply, struct error *error);
+    /* MUST. Asynchronous: on OK the reply's end comes exactly once, on any thread. body (JSON, may
+     * be NULL) is copied. */
+    enum err (*start)(struct link *link, const char *method, const char *path, const char *body,
+                      size_t len, struct reply *reply, struct error *error);
     /* MUST. Makes the end of the request under way come soon. */
     void (*cancel)(struct link *link);
     /* MUST. No request is under way. */
@@ -49,6 +49,7 @@ void link_authorize(struct link *link, const char *key);
 HT_MUST_CHECK enum err link_open_local(const struct config *config, struct link **out,
                                        struct error *error);
 
+/* A GET where body is NULL, else a POST. */
 HT_MUST_CHECK enum err link_start(struct link *link, const char *path, const char *body, size_t len,
                                   struct reply *reply, struct error *error);
 void link_cancel(struct link *link);
@@ -59,6 +60,8 @@ HT_MUST_CHECK enum err link_get(struct link *link, const char *path, struct buf 
                                 struct error *error);
 HT_MUST_CHECK enum err link_post(struct link *link, const char *path, const char *body,
                                  struct buf *out, struct error *error);
+
+HT_MUST_CHECK enum err link_delete(struct link *link, const char *path, struct error *error);
 
 /* ---- which hub ------------------------------------------------------------------------------ */
 

@@ -193,12 +193,19 @@ static void drop_current(struct local *local)
     local->current = NULL;
 }
 
-static enum err local_start(struct link *link, const char *path, const char *body, size_t len,
-                            struct reply *reply, struct error *error)
+static enum http_method method_of(const char *name)
+{
+    int m = HTTP_GET;
+    while (m < HTTP_OPTIONS && !str_eq(http_method_name((enum http_method)m), name)) m++;
+    return (enum http_method)m;
+}
+
+static enum err local_start(struct link *link, const char *name, const char *path, const char *body,
+                            size_t len, struct reply *reply, struct error *error)
 {
     struct local *local = (struct local *)link;
     drop_current(local);
-    enum http_method method = body ? HTTP_POST : HTTP_GET;
+    enum http_method method = method_of(name);
     struct exchange *x = exchange_new(method, path, body, len, reply);
     const struct route *route;
     char allow[64];

@@ -38,8 +38,8 @@ static void on_done(void *ctx, const struct httpc_response *r, const struct erro
     reply_push_end(remote->reply, error);
 }
 
-static enum err remote_start(struct link *link, const char *path, const char *body, size_t len,
-                             struct reply *reply, struct error *error)
+static enum err remote_start(struct link *link, const char *method, const char *path,
+                             const char *body, size_t len, struct reply *reply, struct error *error)
 {
     struct remote *remote = (struct remote *)link;
     const char *headers[2];
@@ -51,7 +51,7 @@ static enum err remote_start(struct link *link, const char *path, const char *bo
         return err_set(error, ERR_INVALID, "the URL %s%s is too long", remote->url, path);
     remote->reply = reply;
     struct httpc_request req = {
-        .method = body ? "POST" : "GET",
+        .method = method,
         .url = url,
         .headers = headers,
         .n_headers = n,

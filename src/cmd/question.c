@@ -12,6 +12,7 @@
 #include "base/id.h"
 #include "base/str.h"
 #include "cmd/ask.h"
+#include "cmd/interrupt.h"
 #include "files/files.h"
 #include "store/store_file.h"
 
@@ -59,7 +60,7 @@ static enum err make_key(struct call *c, struct error *error)
     str_printf(name, sizeof name, "hearth ask %d-%lld", (int)getpid(), (long long)clock_wall_ms());
     struct auth_key_new key = {.user_id = c->who.user_id,
                                .name = name,
-                               .scopes = "chat files",
+                               .scopes = "chat conversations files",
                                .expires_ms = clock_wall_ms() + KEY_MS};
     enum err e = auth_key_make(c->store, &key, &origin, c->key_id, secret, error);
     if (!e) link_authorize(c->link, secret);
@@ -139,9 +140,11 @@ static enum err add_files(struct call *c, const char *const *paths, size_t n, st
 {
     if (!n) return OK;
     enum err e = cmd_open_files(c->cmd->config, &c->files, error);
+    interrupt_release(); /* no request is under way */
     if (!e)
         e = cmd_add_paths(c->store, c->files, &c->who, cmd_opt(c->cmd->args, "collection"), paths,
                           n, c->arena, &c->ids, &c->n_ids, error);
+    interrupt_install();
     if (!e && !c->n_ids) e = err_set(error, ERR_NOT_FOUND, "there is no file in it to ask about");
     for (size_t i = 0; !e && i < c->n_ids; i++) e = wait_for(c, c->ids[i], error);
     return e;
@@ -150,14 +153,12 @@ static enum err add_files(struct call *c, const char *const *paths, size_t n, st
 /* ---- the question ------------------------------------------------------------------------------
  */
 
-static char *write_body(const struct call *c)
+static enum err write_body(const struct call *c, struct buf *out, struct error *error)
 {
-    struct buf out;
     struct jw w;
     const char *model = cmd_opt(c->cmd->args, "model"),
                *collection = cmd_opt(c->cmd->args, "collection");
-    buf_init(&out, TEXT_MAX);
-    jw_init(&w, &out);
+    jw_init(&w, out);
     jw_obj(&w);
     jw_kstr(&w, "message", c->question);
     jw_kbool(&w, "use_rag", true);
@@ -174,9 +175,7 @@ static char *write_body(const struct call *c)
         jw_arr_end(&w);
     }
     jw_obj_end(&w);
-    if (!out.err) return buf_take(&out);
-    buf_free(&out);
-    return NULL;
+    return out->err ? err_set(error, out->err, "the question is too long") : OK;
 }
 
 static void print_source(struct buf *out, const json_t *s)
@@ -191,49 +190,91 @@ static void print_source(struct buf *out, const json_t *s)
                (long long)ask_num(s, "end"));
 }
 
-static void print_answer(struct buf *out, const json_t *answer)
+static void print_sources(struct buf *out, const json_t *sources)
 {
-    const json_t *sources = json_object_get(answer, "sources");
-    buf_printf(out, "%s\n\n", ask_str(answer, "response"));
-    buf_puts(out, json_array_size(sources) ? "Sources:\n" : "Nothing about it was found.\n");
+    buf_puts(out, json_array_size(sources) ? "\nSources:\n" : "\nNothing about it was found.\n");
     for (size_t i = 0; i < json_array_size(sources); i++)
         print_source(out, json_array_get(sources, i));
 }
 
-static enum err put_question(struct call *c, struct buf *out, struct error *error)
+/* A question leaves no conversation behind, nor an answer that goes on without anybody. */
+static void forget(struct call *c, const char *conversation, const char *answer)
+{
+    char path[LINK_PATH_MAX];
+    struct error error;
+    struct buf nothing;
+    buf_init(&nothing, TEXT_MAX);
+    if (*answer && ask_path(path, sizeof path, "/api/v1/chat/", answer, "/stop") &&
+        link_post(c->link, path, "{}", &nothing, &error))
+        buf_clear(&nothing); /* it was over */
+    buf_free(&nothing);
+    if (*conversation && ask_path(path, sizeof path, "/api/v1/conversations/", conversation, "") &&
+        link_delete(c->link, path, &error)) {
+        err_prefix(&error, "the question stays among the conversations");
+        (void)cmd_fail(&error);
+    }
+}
+
+/* The hub's answer as it is. */
+static enum err put_whole(struct call *c, const struct buf *body, struct error *error)
 {
     json_t *answer;
-    char *body = write_body(c);
-    if (!body) return err_set(error, ERR_TOO_LARGE, "the question is too long");
-    enum err e = ask(c->link, "/api/v1/chat", body, &answer, error);
-    free(body);
+    struct buf out;
+    enum err e = ask(c->link, "/api/v1/chat", buf_str(body), &answer, error);
     if (e) return e;
-    if (cmd_flag(c->cmd->args, "json")) {
-        (void)json_dump(answer, out);
-        buf_putc(out, '\n');
-    } else {
-        print_answer(out, answer);
-    }
+    buf_init(&out, TEXT_MAX);
+    (void)json_dump(answer, &out);
+    buf_putc(&out, '\n');
+    forget(c, ask_str(answer, "conversation_id"), "");
     json_decref(answer);
-    return OK;
+    return ask_print(&out) == CMD_OK ? OK : ERR_CLOSED;
+}
+
+static json_t *parse(const char *text)
+{
+    json_t *root = NULL;
+    return json_parse(text, strlen(text), &root, NULL) ? NULL : root;
+}
+
+/* The answer while it comes, then its sources. */
+static enum err put_stream(struct call *c, const struct buf *body, struct error *error)
+{
+    struct reply_end end = {.meta = "", .sources = ""};
+    struct reply *reply = reply_new();
+    struct buf out;
+    enum err e = ask_stream(c->link, "/api/v1/chat/stream", body, reply, &end, error);
+    json_t *meta = parse(end.meta), *sources = parse(end.sources);
+    if (meta) forget(c, ask_str(meta, "conversation_id"), e ? ask_str(meta, "message_id") : "");
+    buf_init(&out, TEXT_MAX);
+    if (!e) print_sources(&out, json_object_get(sources, "sources"));
+    if (!e && ask_print(&out) != CMD_OK) e = ERR_CLOSED;
+    json_decref(meta);
+    json_decref(sources);
+    reply_free(reply);
+    return e;
 }
 
 static int run_ask(const struct cmd_call *call)
 {
     struct error error;
-    struct buf text;
+    struct buf body;
     const char *paths[PATHS_MAX];
     struct call c = {.cmd = call, .arena = arena_new(MEMORY)};
     size_t n = list_paths(call->args, paths);
     char *joined = n ? NULL : cmd_rest_joined(call->args);
-    buf_init(&text, TEXT_MAX);
+    buf_init(&body, TEXT_MAX);
     c.question = joined ? joined : call->args->rest[0];
+    interrupt_install();
     enum err e = open_all(&c, n > 0, &error);
     if (!e) e = add_files(&c, paths, n, &error);
-    if (!e) e = put_question(&c, &text, &error);
-    int status = e ? cmd_fail(&error) : ask_print(&text);
-    if (e) buf_free(&text);
+    if (!e) e = write_body(&c, &body, &error);
+    if (!e)
+        e = cmd_flag(call->args, "json") ? put_whole(&c, &body, &error)
+                                         : put_stream(&c, &body, &error);
+    int status = !e ? CMD_OK : e == ERR_CLOSED ? CMD_FAILED : cmd_fail(&error);
+    buf_free(&body);
     close_all(&c);
+    interrupt_release();
     free(joined);
     return status;
 }

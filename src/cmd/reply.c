@@ -32,7 +32,7 @@ struct reply {
     bool stream;         /* the body is an event stream: known from its first bytes */
     bool stream_done;    /* [DONE] came */
     struct error broken; /* why no more data is taken */
-    struct buf body;
+    struct buf body, meta, sources;
 
     int wake; /* eventfd */
     pthread_mutex_t lock;
@@ -57,6 +57,8 @@ struct reply *reply_new(void)
     buf_init(&r->pending, PENDING_MAX);
     buf_init(&r->taken, PENDING_MAX);
     buf_init(&r->body, BODY_MAX);
+    buf_init(&r->meta, EVENT_MAX);
+    buf_init(&r->sources, EVENT_MAX);
     return r;
 }
 
@@ -67,6 +69,8 @@ void reply_free(struct reply *r)
     buf_free(&r->pending);
     buf_free(&r->taken);
     buf_free(&r->body);
+    buf_free(&r->meta);
+    buf_free(&r->sources);
     pthread_mutex_destroy(&r->lock);
     close(r->wake);
     free(r);
@@ -104,14 +108,20 @@ static enum err code_of(const char *api_code)
     return ERR_UPSTREAM;
 }
 
-/* {"error": {"message", "code", ...}} or {"error": "..."} */
+/* {"message", "code", ...} or "..." */
+static void take_error(const json_t *e, struct error *out)
+{
+    const char *message = json_string_value(json_is_string(e) ? e : json_object_get(e, "message"));
+    const char *code = json_string_value(json_object_get(e, "code"));
+    err_set(out, code_of(code ? code : ""), "%s", message ? message : "the server gave no reason");
+}
+
+/* As the member "error". */
 static bool read_error(const json_t *root, struct error *out)
 {
     const json_t *e = json_object_get(root, "error");
     if (!e || json_is_null(e)) return false;
-    const char *message = json_string_value(json_is_string(e) ? e : json_object_get(e, "message"));
-    const char *code = json_string_value(json_object_get(e, "code"));
-    err_set(out, code_of(code ? code : ""), "%s", message ? message : "the server gave no reason");
+    take_error(e, out);
     return true;
 }
 
@@ -159,6 +169,29 @@ static bool read_chunk(struct reply *r, const json_t *root)
            (!text || push_piece(r, REPLY_TEXT, text));
 }
 
+static void keep_event(struct buf *b, const struct sse_event *ev)
+{
+    buf_clear(b);
+    buf_append(b, ev->data, ev->data_len);
+}
+
+/* An event of /api/v1/chat/stream (chat.h); those that are not known here are let pass. */
+static bool read_turn(struct reply *r, const struct sse_event *ev, const json_t *root)
+{
+    const char *name = ev->event, *text = json_string_value(json_object_get(root, "text"));
+    if (str_eq(name, "delta")) return !text || push_piece(r, REPLY_TEXT, text);
+    if (str_eq(name, "reasoning")) return !text || push_piece(r, REPLY_REASONING, text);
+    if (str_eq(name, "meta")) keep_event(&r->meta, ev);
+    if (str_eq(name, "sources")) keep_event(&r->sources, ev);
+    if (str_eq(name, "done")) {
+        read_finish(r, json_string_value(json_object_get(root, "finish_reason")));
+        r->stream_done = true;
+    }
+    if (!str_eq(name, "error")) return true;
+    take_error(root, &r->broken);
+    return false;
+}
+
 static bool on_event(void *ctx, const struct sse_event *ev)
 {
     struct reply *r = ctx;
@@ -171,7 +204,8 @@ static bool on_event(void *ctx, const struct sse_event *ev)
         err_prefix(&r->broken, "the server sent an event that is not JSON");
         return false;
     }
-    bool ok = !read_error(root, &r->broken) && read_chunk(r, root);
+    bool ok = str_eq(ev->event, "message") ? !read_error(root, &r->broken) && read_chunk(r, root)
+                                           : read_turn(r, ev, root);
     json_decref(root);
     return ok;
 }
@@ -227,6 +261,8 @@ void reply_push_end(struct reply *r, const struct error *error)
     r->end.status = r->status;
     r->end.body = buf_str(&r->body);
     r->end.body_len = r->body.len;
+    r->end.meta = buf_str(&r->meta);
+    r->end.sources = buf_str(&r->sources);
     r->ended = true;
     wake_owner(r); /* under the lock: the owner may free the reply once it sees `ended` */
     pthread_mutex_unlock(&r->lock);

@@ -49,6 +49,8 @@ struct reply_end {
     char model[MODEL_ID_MAX];
     const char *body; /* of an answer that is no event stream; valid as long as the reply */
     size_t body_len;
+    /* Of a stream of /api/v1/chat, as long as the reply: JSON of its events of these names; "". */
+    const char *meta, *sources;
 };
 
 /* Waits for the next piece. At REPLY_END *end is filled. */

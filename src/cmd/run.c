@@ -7,12 +7,10 @@
 
 #include "base/json.h"
 #include "base/str.h"
-#include "cmd/cmd_int.h"
+#include "cmd/ask.h"
 #include "cmd/interrupt.h"
-#include "cmd/link.h"
-#include "cmd/term.h"
 
-enum { PROMPT_MAX = 8 << 20, BODY_MAX = 64 << 20, SCREEN_MAX = 64 << 20 };
+enum { PROMPT_MAX = 8 << 20, BODY_MAX = 64 << 20 };
 
 static const struct cmd_option options[] = {
     {"model", 'm', "NAME", CMD_NO_KEY, NULL,
@@ -91,39 +89,11 @@ static void put_model(struct buf *body, const char *model)
     *body = with;
 }
 
-static enum err print_piece(const char *text, size_t len, bool tty)
-{
-    struct buf clean;
-    buf_init(&clean, SCREEN_MAX);
-    if (tty)
-        term_clean(&clean, text, len);
-    else
-        buf_append(&clean, text, len);
-    fwrite(buf_str(&clean), 1, clean.len, stdout);
-    buf_free(&clean);
-    return fflush(stdout) || ferror(stdout) ? ERR_CLOSED : OK;
-}
-
 static enum err complete(struct link *link, const struct buf *body, struct error *error)
 {
-    bool tty = isatty(STDOUT_FILENO), closed = false;
+    struct reply_end end;
     struct reply *reply = reply_new();
-    enum err err = link_start(link, "/v1/completions", body->data, body->len, reply, error);
-    if (err == OK) {
-        struct reply_end end;
-        const char *text;
-        size_t len;
-        enum reply_wake wake;
-        while ((wake = reply_next(reply, -1, &text, &len, &end)) != REPLY_END) {
-            if (wake == REPLY_INTERRUPT) link_cancel(link);
-            if (wake != REPLY_TEXT || closed) continue;
-            closed = print_piece(text, len, tty) != OK;
-            if (closed) link_cancel(link);
-        }
-        if (!closed && (tty || end.error.code == OK)) (void)print_piece("\n", 1, tty);
-        if (end.error.code) *error = end.error;
-        err = closed ? ERR_CLOSED : end.error.code;
-    }
+    enum err err = ask_stream(link, "/v1/completions", body, reply, &end, error);
     reply_free(reply);
     return err;
 }

@@ -131,19 +131,21 @@ static bool take_chunk(void *ctx, const struct split_chunk *chunk)
 {
     struct chunking *c = ctx;
     struct store_chunk *to = &c->batch[c->n];
-    *to = (struct store_chunk){.id = c->first + chunk->n,
-                               .n = chunk->n,
-                               .text = text_of(c, chunk),
-                               .heading = heading_of(c, chunk->heading),
-                               .page_from = chunk->page_from,
-                               .page_to = chunk->page_to,
-                               .start = (int64_t)chunk->start,
-                               .end = (int64_t)chunk->end,
-                               .tokens = chunk->tokens};
+    *to = (struct store_chunk){
+        .id = c->first + chunk->n,
+        .n = chunk->n,
+        .text = text_of(c, chunk),
+        .heading = heading_of(c, chunk->heading),
+        .page_from = chunk->page_from,
+        .page_to = chunk->page_to,
+        .start = (int64_t)chunk->start,
+        .end = (int64_t)chunk->end,
+    };
     if (!to->text || !to->heading) {
         err_set(&c->error, ERR_NOMEM, "no memory for the chunks of a file");
         return false;
     }
+    to->tokens = split_tokens(to->text, strlen(to->text));
     return ++c->n < INSERT_CHUNKS || flush(c) == OK;
 }
 

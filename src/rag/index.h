@@ -17,9 +17,9 @@
 
 /* Before jobs_start. files is borrowed. */
 void index_register(struct rag *r, struct jobs *jobs, struct files *files);
-/* When the database has been opened: whether another embedding model is to be used than the one that
- * files were embedded by. Then the job for it is added; else the first search would begin it. What
- * fails is logged, and tried again by that. */
+/* When the database has been opened: whether another embedding model is to be used than the one
+ * that files were embedded by. Then the job for it is added; else the first search would begin it.
+ * What fails is logged, and tried again by that. */
 void index_begin(struct rag *r, struct store *s);
 
 #endif

@@ -83,9 +83,8 @@ static size_t ahead_characters(const char *text, size_t from, size_t len, int32_
 
 static size_t ahead_tokens(const char *text, size_t from, size_t len, int32_t most)
 {
-    struct token_count t;
+    struct token_count t = {0};
     int32_t n = 0;
-    token_count_start(&t);
     for (size_t at = from; at < len; at++) {
         n += token_count_byte(&t, (unsigned char)text[at]);
         if (n > most) return at;
@@ -102,11 +101,10 @@ static size_t ahead(const struct splitter *s, size_t from, int32_t most)
 /* As far back from `end` as the overlap allows, not before `from`. */
 static size_t back(const struct splitter *s, size_t from, size_t end)
 {
-    struct token_count t;
+    struct token_count t = {0};
     int32_t n = 0;
     size_t at = end;
     bool tokens = s->params->unit == SPLIT_TOKENS;
-    token_count_start(&t);
     while (at > from) {
         n += tokens ? token_count_byte(&t, (unsigned char)s->text[at - 1])
                     : !is_inner(s->text[at - 1]);
@@ -288,7 +286,6 @@ static bool emit(struct splitter *s, struct split_chunk *c)
     c->heading = heading_path(s);
     c->page_from = page_of(s, c->start);
     c->page_to = page_of(s, c->end - 1);
-    c->tokens = split_tokens(c->prefix, c->prefix_len) + split_tokens(c->body, c->end - c->start);
     return s->fn(s->ctx, c);
 }
 

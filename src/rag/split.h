@@ -53,7 +53,6 @@ struct split_chunk {
     size_t start, end;          /* the body in the text */
     const char *heading;        /* "Chapter › Section": those above the body's first line; "" */
     int32_t page_from, page_to; /* 0: the text has no pages */
-    int32_t tokens;             /* of prefix and body, estimated */
 };
 
 /* False stops. */

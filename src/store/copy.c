@@ -197,6 +197,7 @@ static enum err copy_all(struct db *from, struct db *to, const struct texts *tex
     if (!e) e = db_begin(to, error);
     for (size_t i = 0; !e && i < n_tables; i++)
         e = copy_table(from, to, &tables[i], &texts[i], count, error);
+    if (!e && db_is_sqlite(to)) e = db_script(to, tables_then, error);
     if (to->in_transaction) e = db_end(to, e, error);
     db_rollback(from);
     return e;

@@ -4,6 +4,7 @@
  *
  * Statements are kept in a table by the address of their text. A result holds its statement until
  * it is freed; a second query with the same text meanwhile gets a statement of its own. */
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,8 +107,18 @@ static void load_extension(struct lite *l, const char *path)
     sqlite3_free(words);
 }
 
+/* Counting its memory, for which nobody asks, would take a lock that all connections share for each
+ * piece of memory. */
+static void count_no_memory(void)
+{
+    if (sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) != SQLITE_OK)
+        log_debug(store, "SQLite was in use already: it goes on counting its memory");
+}
+
 static enum err lite_open(const struct db_params *params, struct db **out, struct error *error)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, count_no_memory);
     struct lite *l = xcalloc(1, sizeof *l);
     l->db.driver = &db_sqlite;
     l->db.read_only = params->read_only;

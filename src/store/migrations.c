@@ -350,6 +350,13 @@ static const char chunks_down_pg[] = "DROP TABLE chunks; DROP TABLE chunk_spaces
 #define PINS_UP      PIN("users") PIN("api_keys") PIN("conversations") PIN("files")
 #define PINS_DOWN    UNPIN("files") UNPIN("conversations") UNPIN("api_keys") UNPIN("users")
 
+/* ---- 9: words of chunks ---------------------------------------------------------------------- */
+
+/* Whoever adds a chunk adds its words (chunk.c says why). */
+static const char chunk_words_down[] =
+    "CREATE TRIGGER chunks_text_add AFTER INSERT ON chunks BEGIN"
+    " INSERT INTO chunks_text (rowid, heading, text) VALUES (new.id, new.heading, new.text); END;";
+
 const struct migration migrations[] = {
     {.version = 1, .name = "accounts", .up = ACCOUNTS_UP, .down = ACCOUNTS_DOWN},
     {.version = 2,
@@ -384,6 +391,12 @@ const struct migration migrations[] = {
      .down = chunks_down,
      .down_pg = chunks_down_pg},
     {.version = 8, .name = "pins", .up = PINS_UP, .down = PINS_DOWN},
+    {.version = 9,
+     .name = "words of chunks",
+     .up = "DROP TRIGGER chunks_text_add;",
+     .up_pg = "SELECT 1;",
+     .down = chunk_words_down,
+     .down_pg = "SELECT 1;"},
 };
 
 const size_t n_migrations = sizeof migrations / sizeof *migrations;
@@ -432,5 +445,7 @@ const struct table tables[] = {
      "id, file_id, collection_n, n, page_from, page_to, start_at, end_at, tokens, heading, text",
      "itiiiiiiitt", "id"},
 };
+
+const char tables_then[] = "INSERT INTO chunks_text (chunks_text) VALUES ('rebuild');";
 
 const size_t n_tables = sizeof tables / sizeof *tables;

@@ -26,5 +26,7 @@ struct table {
 
 extern const struct table tables[];
 extern const size_t n_tables;
+/* SQLite, once they are filled: what is made of them. */
+extern const char tables_then[];
 
 #endif

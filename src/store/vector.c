@@ -432,10 +432,8 @@ enum err store_vector_files(struct store *s, const char *const *ids, size_t n_id
 
 /* ---- walking ------------------------------------------------------------------------------- */
 
-typedef enum err (*row_fn)(void *ctx, const struct store_vector_row *row, struct error *error);
-
-static enum err walk(struct db_rows *rows, int32_t dims, row_fn fn, void *ctx, int64_t *last,
-                     struct error *error)
+static enum err walk(struct db_rows *rows, int32_t dims, vector_row_fn fn, void *ctx, int64_t *last,
+                     size_t *n, struct error *error)
 {
     enum err e = OK;
     bool has = true;
@@ -450,27 +448,39 @@ static enum err walk(struct db_rows *rows, int32_t dims, row_fn fn, void *ctx, i
         if (!row.floats || len != (size_t)dims * sizeof(float))
             return err_set(error, ERR_DATABASE, "vector %lld is damaged", (long long)row.n);
         *last = row.n;
+        ++*n;
         e = fn(ctx, &row, error);
     }
     return e;
 }
 
-enum err store_vector_each(struct store *s, const struct store_vector_set *set, int64_t after,
-                           int32_t limit, row_fn fn, void *ctx, int64_t *last, struct error *error)
+enum err vector_page(struct db *db, int64_t set, int32_t dims, int64_t after, int32_t limit,
+                     vector_row_fn fn, void *ctx, int64_t *last, size_t *n, struct error *error)
 {
-    struct db *db;
     struct db_rows *rows;
     *last = after;
-    int64_t from = after ? after : store_vector_n(set->n, 0);
+    *n = 0;
+    int64_t from = after ? after : store_vector_n(set, 0);
+    enum err e = db_query(db,
+                          "SELECT n, collection_n, file_n, embedding FROM vectors WHERE n > $1"
+                          " AND n < $2 ORDER BY n LIMIT $3",
+                          DB_ARGS(db_int(from), db_int(store_vector_n(set + 1, 0)), db_int(limit)),
+                          &rows, error);
+    if (!e) e = walk(rows, dims, fn, ctx, last, n, error);
+    db_rows_free(rows);
+    return e;
+}
+
+enum err store_vector_each(struct store *s, const struct store_vector_set *set, int64_t after,
+                           int32_t limit, vector_row_fn fn, void *ctx, int64_t *last,
+                           struct error *error)
+{
+    struct db *db;
+    size_t n;
+    *last = after;
     enum err e = store_acquire(s, STORE_READ, &db, error);
     if (e) return e;
-    e = db_query(db,
-                 "SELECT n, collection_n, file_n, embedding FROM vectors WHERE n > $1 AND n < $2"
-                 " ORDER BY n LIMIT $3",
-                 DB_ARGS(db_int(from), db_int(store_vector_n(set->n + 1, 0)), db_int(limit)), &rows,
-                 error);
-    if (!e) e = walk(rows, set->dims, fn, ctx, last, error);
-    db_rows_free(rows);
+    e = vector_page(db, set->n, set->dims, after, limit, fn, ctx, last, &n, error);
     store_release(s, db);
     return e;
 }

@@ -27,6 +27,15 @@ HT_MUST_CHECK enum err vector_best_rows(struct vector_best *best, struct db_rows
 HT_MUST_CHECK enum err vector_unit(const struct store_vector_query *q, float **out,
                                    struct error *error);
 
+/* Calls fn for the vectors of a set behind number `after`, in the order of their numbers, `limit`
+ * at most; their floats are borrowed during the call. *last is the number of the last one, *n
+ * counts them. ERR_DATABASE: one has not `dims` numbers. fn may write to other tables. */
+typedef enum err (*vector_row_fn)(void *ctx, const struct store_vector_row *row,
+                                  struct error *error);
+HT_MUST_CHECK enum err vector_page(struct db *db, int64_t set, int32_t dims, int64_t after,
+                                   int32_t limit, vector_row_fn fn, void *ctx, int64_t *last,
+                                   size_t *n, struct error *error);
+
 size_t vector_bits_size(int32_t dims);
 void vector_signs(const float *v, int32_t dims, unsigned char *bits);
 /* SQLite: the signs of a vector, within a transaction. */

@@ -120,24 +120,10 @@ struct filling {
     const struct store_vector_set *set;
 };
 
-static enum err fill_rows(struct filling *f, struct db_rows *rows, int64_t *after, size_t *count,
-                          struct error *error)
+static enum err fill_one(void *ctx, const struct store_vector_row *row, struct error *error)
 {
-    enum err e;
-    bool has = true;
-    while (!(e = db_next(rows, &has, error)) && has) {
-        size_t len;
-        struct store_vector_row row = {.n = db_get_int(rows, 0),
-                                       .collection = db_get_int(rows, 1),
-                                       .file = db_get_int(rows, 2),
-                                       .floats = db_get_blob(rows, 3, &len)};
-        ++*count;
-        *after = row.n;
-        if (!row.floats || len != (size_t)f->set->dims * sizeof(float)) continue;
-        e = vector_pg_insert(f->s, f->db, f->set->n, &row, f->set->dims, error);
-        if (e) break;
-    }
-    return e;
+    struct filling *f = ctx;
+    return vector_pg_insert(f->s, f->db, f->set->n, row, f->set->dims, error);
 }
 
 /* What was added by a hub that did not use pgvector: at the end, since numbers only rise. */
@@ -151,17 +137,10 @@ static enum err fill(struct filling *f, struct error *error)
     enum err e =
         db_number(f->db, sql, DB_ARGS(db_int(store_vector_n(f->set->n, 0))), &after, error);
     while (!e && count >= PAGE) {
-        struct db_rows *rows = NULL;
-        count = 0;
         e = db_begin(f->db, error);
         if (e) break;
-        e = db_query(f->db,
-                     "SELECT n, collection_n, file_n, embedding FROM vectors"
-                     " WHERE n > $1 AND n < $2 ORDER BY n LIMIT $3",
-                     DB_ARGS(db_int(after), db_int(store_vector_n(f->set->n + 1, 0)), db_int(PAGE)),
-                     &rows, error);
-        if (!e) e = fill_rows(f, rows, &after, &count, error);
-        db_rows_free(rows);
+        e = vector_page(f->db, f->set->n, f->set->dims, after, PAGE, fill_one, f, &after, &count,
+                        error);
         e = db_end(f->db, e, error);
     }
     return e;

@@ -101,11 +101,6 @@ static enum err search_init(struct search *s, const struct store_vector_query *q
     return e;
 }
 
-static bool finds_nothing(const struct store_vector_query *q)
-{
-    return !q->n_collections || (q->by_file && !q->n_files);
-}
-
 /* ---- every vector -------------------------------------------------------------------------- */
 
 #define EXACT(in_collections, in_files)                                                            \
@@ -123,8 +118,9 @@ static const char *exact_sql(struct db *db, bool by_file)
                    : EXACT(VECTOR_IN_PG("collection_n", "$3"), " AND $4::text IS NOT NULL");
 }
 
-static enum err exact(struct db *db, struct search *s, struct error *error)
+static enum err exact(struct db *db, struct search *s, const struct buf *list, struct error *error)
 {
+    (void)list;
     int64_t last = store_vector_n(s->q->set, 0);
     for (;;) {
         struct db_rows *rows;
@@ -139,23 +135,34 @@ static enum err exact(struct db *db, struct search *s, struct error *error)
     }
 }
 
-enum err store_vector_exact(struct store *s, const struct store_vector_query *q,
-                            struct store_vector_hit *out, size_t *n, struct error *error)
+/* One way of searching with all that it needs; `list` is what only some need. */
+typedef enum err (*search_fn)(struct db *db, struct search *s, const struct buf *list,
+                              struct error *error);
+
+static enum err run(struct store *s, const struct store_vector_query *q, search_fn fn,
+                    const struct buf *list, struct store_vector_hit *out, size_t *n,
+                    struct error *error)
 {
     struct db *db;
     struct search search;
     *n = 0;
-    if (finds_nothing(q)) return OK;
+    if (!q->n_collections || (q->by_file && !q->n_files)) return OK;
     enum err e = search_init(&search, q, out, error);
     if (e) return e;
     e = store_acquire(s, STORE_READ, &db, error);
     if (!e) {
-        e = exact(db, &search, error);
+        e = fn(db, &search, list, error);
         store_release(s, db);
     }
     *n = e ? 0 : search.best.n;
     search_free(&search);
     return e;
+}
+
+enum err store_vector_exact(struct store *s, const struct store_vector_query *q,
+                            struct store_vector_hit *out, size_t *n, struct error *error)
+{
+    return run(s, q, exact, NULL, out, n, error);
 }
 
 /* ---- SQLite: signs first --------------------------------------------------------------------- */
@@ -167,8 +174,10 @@ enum err store_vector_exact(struct store *s, const struct store_vector_query *q,
         " SELECT v.n, v.chunk_id, v.file_n, v.embedding FROM near CROSS JOIN vectors v"            \
         " ON v.n = near.n"
 
-static enum err near(struct db *db, struct search *s, struct error *error)
+static enum err near(struct db *db, struct search *s, const struct buf *list, struct error *error)
 {
+    (void)list;
+    if (!db_is_sqlite(db)) return ERR_INTERNAL;
     unsigned char bits[STORE_VECTOR_DIMS_MAX / 8];
     struct db_rows *rows;
     int64_t last = 0;
@@ -207,25 +216,12 @@ static enum err search_check(struct store *s, struct error *error)
 enum err store_vector_search(struct store *s, const struct store_vector_query *q,
                              struct store_vector_hit *out, size_t *n, struct error *error)
 {
-    struct db *db;
-    struct search search;
-    *n = 0;
-    if (finds_nothing(q)) return OK;
-    enum err e = search_init(&search, q, out, error);
-    if (e) return e;
-    e = store_acquire(s, STORE_READ, &db, error);
-    if (!e) {
-        e = db_is_sqlite(db) ? near(db, &search, error) : ERR_INTERNAL;
-        store_release(s, db);
-    }
-    if (e == ERR_INTERNAL) { /* most likely there is no such function */
-        struct error other;
-        enum err c = search_check(s, &other);
-        if (c) e = err_set(error, c, "%s", other.msg);
-    }
-    *n = e ? 0 : search.best.n;
-    search_free(&search);
-    return e;
+    struct error other;
+    enum err e = run(s, q, near, NULL, out, n, error);
+    if (e != ERR_INTERNAL) return e;
+    /* Most likely there is no such function. */
+    enum err c = search_check(s, &other);
+    return c ? err_set(error, c, "%s", other.msg) : e;
 }
 
 /* ---- the vectors decide -----------------------------------------------------------------------
@@ -263,71 +259,53 @@ enum err store_vector_rescore(struct store *s, const struct store_vector_query *
                               const int64_t *candidates, size_t n_candidates,
                               struct store_vector_hit *out, size_t *n, struct error *error)
 {
-    struct db *db;
-    struct search search;
     struct buf list;
     *n = 0;
-    if (finds_nothing(q) || !n_candidates) return OK;
-    enum err e = search_init(&search, q, out, error);
-    if (e) return e;
-    e = vector_list(&list, candidates, n_candidates, error);
-    if (!e) e = store_acquire(s, STORE_READ, &db, error);
-    if (!e) {
-        e = these(db, &search, &list, error);
-        store_release(s, db);
-    }
-    *n = e ? 0 : search.best.n;
+    if (!n_candidates) return OK;
+    enum err e = vector_list(&list, candidates, n_candidates, error);
+    if (!e) e = run(s, q, these, &list, out, n, error);
     buf_free(&list);
-    search_free(&search);
     return e;
 }
 
 /* ---- signs that are missing --------------------------------------------------------------------
  */
 
-/* One page; reading and writing different tables of one connection at once is fine with SQLite. */
-static enum err mend_page(struct db *db, int64_t set, int64_t *after, size_t *count,
-                          struct error *error)
+struct mending {
+    struct db *db;
+    int64_t set;
+    int32_t dims;
+};
+
+/* Reading and writing different tables of one connection at once is fine with SQLite. */
+static enum err mend_one(void *ctx, const struct store_vector_row *row, struct error *error)
 {
-    struct db_rows *rows;
-    bool has = true;
-    enum err e =
-        db_query(db,
-                 "SELECT n, collection_n, file_n, embedding FROM vectors"
-                 " WHERE n > $1 AND n < $2 ORDER BY n LIMIT $3",
-                 DB_ARGS(db_int(*after), db_int(store_vector_n(set + 1, 0)), db_int(MEND_PAGE)),
-                 &rows, error);
-    if (e) return e;
-    while (!(e = db_next(rows, &has, error)) && has) {
-        size_t len;
-        struct store_vector_row row = {.n = db_get_int(rows, 0),
-                                       .collection = db_get_int(rows, 1),
-                                       .file = db_get_int(rows, 2),
-                                       .floats = db_get_blob(rows, 3, &len)};
-        ++*count;
-        *after = row.n;
-        e = vector_bits_insert(db, set, &row, (int32_t)(len / sizeof(float)), error);
-        if (e) break;
-    }
-    db_rows_free(rows);
-    return e;
+    struct mending *m = ctx;
+    return vector_bits_insert(m->db, m->set, row, m->dims, error);
 }
 
 /* Numbers rise, and whoever adds a vector adds its signs: what is missing is at the end. */
 enum err store_vector_mend(struct store *s, int64_t set, struct error *error)
 {
     struct db *db;
-    int64_t after = 0;
+    int64_t after = 0, dims = 0;
     size_t count = MEND_PAGE;
     if (!str_eq(store_kind(s), "sqlite")) return OK;
     enum err e = store_acquire(s, STORE_WRITE, &db, error);
     if (e) return e;
     e = db_number(db, "SELECT COALESCE(MAX(n), $2) FROM vector_bits WHERE set_n = $1",
                   DB_ARGS(db_int(set), db_int(store_vector_n(set, 0))), &after, error);
+    if (!e)
+        e = db_number(db, "SELECT dims FROM vector_sets WHERE n = $1", DB_ARGS(db_int(set)), &dims,
+                      error);
+    struct mending m = {db, set, (int32_t)dims};
     while (!e && count >= MEND_PAGE) {
-        count = 0;
         e = db_begin(db, error);
-        if (!e) e = db_end(db, mend_page(db, set, &after, &count, error), error);
+        if (!e)
+            e = db_end(
+                db,
+                vector_page(db, set, m.dims, after, MEND_PAGE, mend_one, &m, &after, &count, error),
+                error);
     }
     store_release(s, db);
     return e;

@@ -201,6 +201,9 @@ test('hearth ask', async () => {
   assert.match(answer.stdout, /^Sources:\n\[1\] lantern\.txt/m);
   const json = JSON.parse((await run(['ask', 'Who', 'leads', 'Project', 'Lantern?', '--collection', 'work', '--json'])).stdout);
   assert.equal(json.sources[0].file_name, 'lantern.txt');
+  await login('root');
+  const { json: left } = await api('root', 'GET', '/conversations');
+  assert.deepEqual(left.conversations, [], 'a question leaves no conversation behind');
   const keys = (await run(['users', 'audit'])).stdout;
   assert.match(keys, /revoke/i, 'the key of the call is gone');
   const refused = await run(['ask', 'Who?', '--files', folder, '--url', hub.url]);

@@ -130,23 +130,6 @@ static enum err put_one(struct v1_call *c, const char *id)
 
 /* ---- list ---------------------------------------------------------------------------------- */
 
-/* "<updated_ms>.<id>": where a page ended. */
-static enum err read_cursor(struct v1_call *c, struct store_conversation_page *page)
-{
-    const char *text = c->req->query(c->req, "cursor");
-    if (!text) return OK;
-    char number[24];
-    size_t len = strcspn(text, ".");
-    if (len < sizeof number && text[len]) {
-        memcpy(number, text, len);
-        number[len] = '\0';
-        page->before_id = text + len + 1;
-        if (str_to_i64(number, 0, INT64_MAX, &page->before_ms)) return OK;
-    }
-    return err_set_param(&c->error, ERR_INVALID, "cursor",
-                         "the cursor is not one of this list's (next_cursor)");
-}
-
 static enum err put_page(struct v1_call *c)
 {
     struct store_conversation *list;
@@ -156,7 +139,7 @@ static enum err put_page(struct v1_call *c)
     size_t n;
     if (page.search && !*page.search) page.search = NULL;
     enum err e = v1_query_int(c, "limit", 1, STORE_PAGE_MAX, &limit);
-    if (!e) e = read_cursor(c, &page);
+    if (!e) e = v1_read_cursor(c, &page.before_ms, &page.before_id);
     if (!e && archived && !str_to_bool(archived, &page.archived))
         e = err_set_param(&c->error, ERR_INVALID, "archived", "archived must be true or false");
     page.limit = (int32_t)limit;
@@ -169,12 +152,8 @@ static enum err put_page(struct v1_call *c)
     jw_arr(&c->w);
     for (size_t i = 0; i < n; i++) put_conversation(&c->w, &list[i]);
     jw_arr_end(&c->w);
-    char cursor[STORE_ID_MAX + 32];
     bool more = n == (size_t)limit;
-    if (more)
-        str_printf(cursor, sizeof cursor, "%lld.%s", (long long)list[n - 1].updated_ms,
-                   list[n - 1].id);
-    jw_kstr(&c->w, "next_cursor", more ? cursor : NULL);
+    v1_put_cursor(&c->w, more, more ? list[n - 1].updated_ms : 0, more ? list[n - 1].id : "");
     jw_obj_end(&c->w);
     return OK;
 }

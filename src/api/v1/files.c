@@ -113,23 +113,6 @@ static void upload(struct hub *hub, const struct http_request *req, struct sink 
 
 /* ---- list ---------------------------------------------------------------------------------- */
 
-/* "<created_ms>.<id>": where a page ended. */
-static enum err read_cursor(struct v1_call *c, struct store_file_page *page)
-{
-    const char *text = c->req->query(c->req, "cursor");
-    char number[24];
-    size_t len = text ? strcspn(text, ".") : 0;
-    if (!text) return OK;
-    if (len < sizeof number && text[len]) {
-        memcpy(number, text, len);
-        number[len] = '\0';
-        page->before_id = text + len + 1;
-        if (str_to_i64(number, 0, INT64_MAX, &page->before_ms)) return OK;
-    }
-    return err_set_param(&c->error, ERR_INVALID, "cursor",
-                         "the cursor is not one of this list's (next_cursor)");
-}
-
 static enum err read_page(struct v1_call *c, struct store_file_page *page)
 {
     const char *status = c->req->query(c->req, "status");
@@ -140,7 +123,7 @@ static enum err read_page(struct v1_call *c, struct store_file_page *page)
     if (page->search && !*page->search) page->search = NULL;
     enum err e = v1_query_int(c, "limit", 1, STORE_FILE_PAGE_MAX, &limit);
     page->limit = (int32_t)limit;
-    if (!e) e = read_cursor(c, page);
+    if (!e) e = v1_read_cursor(c, &page->before_ms, &page->before_id);
     if (!e && status && *status && (page->status = store_file_status_of(status)) < 0)
         e = err_set_param(&c->error, ERR_INVALID, "status",
                           "status must be queued, extracting, chunking, embedding, ready or "
@@ -166,12 +149,8 @@ static enum err put_page(struct v1_call *c)
     jw_arr(&c->w);
     for (size_t i = 0; i < n; i++) put_file(&c->w, &list[i]);
     jw_arr_end(&c->w);
-    char cursor[STORE_ID_MAX + 32];
     bool more = n == (size_t)page.limit;
-    if (more)
-        str_printf(cursor, sizeof cursor, "%lld.%s", (long long)list[n - 1].created_ms,
-                   list[n - 1].id);
-    jw_kstr(&c->w, "next_cursor", more ? cursor : NULL);
+    v1_put_cursor(&c->w, more, more ? list[n - 1].created_ms : 0, more ? list[n - 1].id : "");
     jw_obj_end(&c->w);
     return OK;
 }

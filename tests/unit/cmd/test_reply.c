@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "base/str.h"
 #include "cmd/interrupt.h"
 #include "cmd/reply.h"
 
@@ -83,6 +84,37 @@ static void test_chat_stream(void **state)
         assert_int_equal(g.end.usage.cached_tokens, 5);
         assert_int_equal(g.end.usage.completion_tokens, 3);
         assert_string_equal(g.end.model, "m");
+        drop(r, &g);
+    }
+}
+
+static void test_turn_of_a_conversation(void **state)
+{
+    (void)state;
+    static const char turn[] =
+        "id: 1-0\nevent: meta\ndata: {\"conversation_id\":\"c\"}\n\n"
+        "id: 2-0\nevent: sources\ndata: {\"sources\":[{\"n\":1}]}\n\n"
+        "id: 3-0\nevent: queued\ndata: {\"position\":1}\n\n"
+        "id: 4-3\nevent: reasoning\ndata: {\"text\":\"hmm\"}\n\n"
+        "id: 5-6\nevent: delta\ndata: {\"text\":\"Yes\"}\n\n"
+        "id: 6-7\nevent: delta\ndata: {\"text\":\".\"}\n\n";
+    static const char *const ends[] = {"event: done\ndata: {\"finish_reason\":\"length\"}\n\n",
+                                       "event: error\ndata: {\"code\":\"stopping\",\"message\":"
+                                       "\"the hub stops\"}\n\n",
+                                       ""};
+    static const enum err codes[] = {OK, ERR_STOPPING, ERR_NETWORK};
+    for (size_t i = 0; i < 3; i++) {
+        struct got g;
+        char text[sizeof turn + 128];
+        assert_true(str_printf(text, sizeof text, "%s%s", turn, ends[i]));
+        struct reply *r = pushed(200, text, 1 + 50 * i);
+        drain(r, &g);
+        assert_string_equal(buf_str(&g.text), "Yes.");
+        assert_string_equal(buf_str(&g.thoughts), "hmm");
+        assert_int_equal(g.end.error.code, codes[i]);
+        assert_string_equal(g.end.meta, "{\"conversation_id\":\"c\"}");
+        assert_string_equal(g.end.sources, "{\"sources\":[{\"n\":1}]}");
+        if (!i) assert_int_equal(g.end.finish, FINISH_LENGTH);
         drop(r, &g);
     }
 }
@@ -234,7 +266,8 @@ int main(void)
 {
     interrupt_install();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chat_stream),           cmocka_unit_test(test_completion_stream),
+        cmocka_unit_test(test_chat_stream),           cmocka_unit_test(test_turn_of_a_conversation),
+        cmocka_unit_test(test_completion_stream),
         cmocka_unit_test(test_error_answers),         cmocka_unit_test(test_error_inside_a_stream),
         cmocka_unit_test(test_broken_streams),        cmocka_unit_test(test_transport_error_wins),
         cmocka_unit_test(test_json_document),         cmocka_unit_test(test_other_thread_pushes),

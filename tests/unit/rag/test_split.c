@@ -37,10 +37,10 @@ static bool keep(void *ctx, const struct split_chunk *c)
                       .end = c->end,
                       .page_from = c->page_from,
                       .page_to = c->page_to,
-                      .tokens = c->tokens,
                       .prefix_len = c->prefix_len};
     str_printf(g->text, sizeof g->text, "%.*s%s%.*s", (int)c->prefix_len, c->prefix,
                c->prefix_len ? "\n" : "", (int)(c->end - c->start), c->body);
+    g->tokens = split_tokens(g->text, strlen(g->text));
     str_copy(g->heading, sizeof g->heading, c->heading);
     return true;
 }
