@@ -21,6 +21,8 @@ struct scope_row {
 static const struct scope_row rows[] = {
     {"/v1/chat/", "chat", true},
     {"/v1/completions", "chat", true},
+    {"/v1/messages/count_tokens", "chat", false},
+    {"/v1/messages", "chat", true},
     {"/v1/embeddings", "embed", true},
     {"/v1/rerank", "embed", true},
     {"/v2/rerank", "embed", true},

@@ -124,15 +124,24 @@ static size_t route_headers(const struct answer *a, struct sink_header headers[R
     return n;
 }
 
+/* Those of an answer that works: also the request's id, where the surface's clients look for it. */
+static size_t answer_headers(const struct answer *a, struct sink_header headers[ROUTE_HEADERS + 1])
+{
+    size_t n = route_headers(a, headers);
+    const char *name = a->writer->ops->errors->id_header;
+    if (name) headers[n++] = (struct sink_header){name, a->request_id};
+    return n;
+}
+
 static void begin(struct answer *a)
 {
-    struct sink_header headers[2 + ROUTE_HEADERS] = {
+    struct sink_header headers[2 + ROUTE_HEADERS + 1] = {
         {"Cache-Control", "no-cache"},
         {"X-Accel-Buffering", "no"}, /* nginx in front would collect the pieces */
     };
     if (a->begun) return;
     a->begun = true;
-    size_t n = 2 + route_headers(a, headers + 2);
+    size_t n = 2 + answer_headers(a, headers + 2);
     /* ERR_CLOSED shows again at the next write. */
     (void)sink_begin(a->sink, 200, a->writer->ops->stream_type, headers, n);
 }
@@ -212,8 +221,8 @@ static void complete(struct answer *a)
     } else {
         a->parts[0].bytes += a->out.len;
         tell_bytes(a);
-        struct sink_header headers[ROUTE_HEADERS];
-        size_t n = route_headers(a, headers);
+        struct sink_header headers[ROUTE_HEADERS + 1];
+        size_t n = answer_headers(a, headers);
         (void)sink_respond(a->sink, 200, "application/json", headers, n, a->out.data, a->out.len);
     }
 }

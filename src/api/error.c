@@ -80,6 +80,104 @@ static int status_v1(const struct error *error)
 
 const struct error_shape error_v1 = {.name = "v1", .write = write_v1, .status = status_v1};
 
+/* ---- Anthropic ----------------------------------------------------------------------------- */
+
+/* 503 is 529 there, "overloaded"; a wait that was too long is the gateway's 504; and what has no
+ * status of its own there is an invalid request. */
+static int status_anthropic(const struct error *error)
+{
+    int status = err_http_status(error->code);
+    switch (status) {
+    case 405:
+    case 409:
+    case 415:
+    case 431: return 400;
+    case 408: return 504;
+    case 503: return 529;
+    case 502:
+    case 507: return 500;
+    default: return status;
+    }
+}
+
+static const char *type_anthropic(int status)
+{
+    switch (status) {
+    case 401: return "authentication_error";
+    case 403: return "permission_error";
+    case 404: return "not_found_error";
+    case 413: return "request_too_large";
+    case 429: return "rate_limit_error";
+    case 504: return "timeout_error";
+    case 529: return "overloaded_error";
+    default: return status < 500 ? "invalid_request_error" : "api_error";
+    }
+}
+
+/* Its agents make room in a conversation when they read "prompt is too long". */
+static void write_anthropic(struct buf *out, const struct error *error, const char *request_id)
+{
+    char msg[ERROR_MSG_MAX + 32];
+    struct jw w;
+    str_printf(msg, sizeof msg, "%s%s", error->code == ERR_CONTEXT ? "prompt is too long: " : "",
+               error->msg);
+    jw_init(&w, out);
+    jw_obj(&w);
+    jw_kstr(&w, "type", "error");
+    jw_key(&w, "error");
+    jw_obj(&w);
+    jw_kstr(&w, "type", type_anthropic(status_anthropic(error)));
+    jw_kstr(&w, "message", msg);
+    jw_obj_end(&w);
+    jw_kstr(&w, "request_id", request_id);
+    jw_obj_end(&w);
+}
+
+const struct error_shape error_anthropic = {.name = "anthropic",
+                                            .write = write_anthropic,
+                                            .status = status_anthropic,
+                                            .id_header = "request-id"};
+
+/* ---- llama-server -------------------------------------------------------------------------- */
+
+static int status_llama(const struct error *error)
+{
+    return error->code == ERR_UNSUPPORTED ? 501 : err_http_status(error->code);
+}
+
+static const char *type_llama(const struct error *error)
+{
+    int status = status_llama(error);
+    if (error->code == ERR_CONTEXT) return "exceed_context_size_error";
+    switch (status) {
+    case 401: return "authentication_error";
+    case 403: return "permission_error";
+    case 404: return "not_found_error";
+    case 501: return "not_supported_error";
+    case 429:
+    case 503: return "unavailable_error";
+    default: return status < 500 ? "invalid_request_error" : "server_error";
+    }
+}
+
+static void write_llama(struct buf *out, const struct error *error, const char *request_id)
+{
+    struct jw w;
+    jw_init(&w, out);
+    jw_obj(&w);
+    jw_key(&w, "error");
+    jw_obj(&w);
+    jw_kint(&w, "code", status_llama(error));
+    jw_kstr(&w, "message", error->msg);
+    jw_kstr(&w, "type", type_llama(error));
+    jw_kstr(&w, "request_id", request_id);
+    jw_obj_end(&w);
+    jw_obj_end(&w);
+}
+
+const struct error_shape error_llama = {
+    .name = "llama", .write = write_llama, .status = status_llama};
+
 /* ---- any ----------------------------------------------------------------------------------- */
 
 /* The first one that fits: with `whole` the path itself, else its beginning. */
@@ -95,7 +193,7 @@ static const struct {
     {"/api/pull", true, &error_ollama},       {"/api/push", true, &error_ollama},
     {"/api/create", true, &error_ollama},     {"/api/copy", true, &error_ollama},
     {"/api/delete", true, &error_ollama},     {"/api/blobs/", false, &error_ollama},
-    {"/api/version", true, &error_ollama},
+    {"/api/version", true, &error_ollama},    {"/v1/messages", false, &error_anthropic},
 };
 
 const struct error_shape *error_shape_of(const char *path)
@@ -111,20 +209,22 @@ int error_status(const struct error_shape *shape, const struct error *error)
     return shape->status ? shape->status(error) : err_http_status(error->code);
 }
 
-enum { ERROR_HEADERS_MAX = 8 };
+enum { ERROR_HEADERS_MAX = 8, ERROR_HEADERS_OWN = 3 };
 
 void error_respond_with(struct sink *sink, const struct error_shape *shape,
                         const struct error *error, const char *request_id,
                         const struct sink_header *more, size_t n_more)
 {
-    struct sink_header headers[ERROR_HEADERS_MAX + 1];
+    struct sink_header headers[ERROR_HEADERS_MAX + ERROR_HEADERS_OWN];
     ht_assert(n_more <= ERROR_HEADERS_MAX);
     for (size_t i = 0; i < n_more; i++) headers[i] = more[i];
     size_t n = n_more;
     int status = error_status(shape, error);
     char seconds[16];
     if (status == 401) headers[n++] = (struct sink_header){"WWW-Authenticate", "Bearer"};
-    if (status == 429 || status == 503) {
+    if (shape->id_header && request_id)
+        headers[n++] = (struct sink_header){shape->id_header, request_id};
+    if (status == 429 || status == 503 || status == 529) {
         int usual = status == 429 ? RETRY_BUSY_S : RETRY_UNAVAILABLE_S;
         str_printf(seconds, sizeof seconds, "%d",
                    error->retry_after_s > 0 ? (int)error->retry_after_s : usual);

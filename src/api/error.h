@@ -12,11 +12,16 @@ struct error_shape {
     void (*write)(struct buf *out, const struct error *error, const char *request_id);
     /* MAY: where the status is another one than the code's. */
     int (*status)(const struct error *error);
+    /* MAY: the header in which the surface's clients look for the request's id, beside
+     * X-Request-Id; on answers that worked, too. */
+    const char *id_header;
 };
 
 extern const struct error_shape error_openai; /* {"error":{message,type,param,code,request_id}} */
 extern const struct error_shape error_v1;     /* {"error":{code,message,details,request_id}} */
 extern const struct error_shape error_ollama; /* {"error":"<words>"} */
+extern const struct error_shape error_anthropic; /* {"type":"error","error":{type,message}} */
+extern const struct error_shape error_llama;     /* {"error":{code (status),message,type}} */
 
 /* That of the surface that the path belongs to; OpenAI's for paths of none. */
 const struct error_shape *error_shape_of(const char *path);

@@ -29,8 +29,8 @@ enum err writer_event(struct writer *w, size_t part, const struct gen_event *ev,
     case GEN_EV_ROUTED:
     case GEN_EV_LOADING:
     case GEN_EV_QUEUED:
-    case GEN_EV_TOKENS:
     case GEN_EV_ERROR: return OK; /* no part of an answer */
+    case GEN_EV_TOKENS: return w->ops->tokens ? w->ops->tokens(w, part, ev) : OK;
     case GEN_EV_DONE: add_usage(w, ev); break;
     case GEN_EV_STARTED:
         /* Every piece of an answer names the same model: the first one settles it. */

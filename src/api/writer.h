@@ -22,6 +22,8 @@ struct writer_ops {
     /* MUST. An event of request number `part` of the call: STARTED, TEXT, REASONING, TOOL_CALL,
      * CHOICE_END or DONE. Appends the pieces that it makes; in a whole answer nothing. */
     enum err (*event)(struct writer *w, size_t part, const struct gen_event *ev, struct buf *out);
+    /* MAY. TOKENS of a request with want_tokens, in front of their text. */
+    enum err (*tokens)(struct writer *w, size_t part, const struct gen_event *ev);
     /* MUST. After the last event of all requests: the last pieces, or the whole body. */
     enum err (*finish)(struct writer *w, struct buf *out);
     /* MUST. The end of a stream that has begun and can't go on. */

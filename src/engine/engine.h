@@ -96,6 +96,11 @@ struct engine_model_facts {
     bool supports_tools, supports_thinking;
     int32_t n_embd_out; /* width of an embedding */
     uint64_t weight_bytes, n_params;
+    bool adds_bos; /* in front of every prompt */
+    /* Tokens of its vocabulary, -1 = it has none: the beginning and the end of a text, and those
+     * that a text with a gap is put together of (prefix, suffix, middle; repository, file). */
+    int32_t bos, eos, fim_prefix, fim_suffix, fim_middle, fim_repo, fim_file;
+    const char *chat_template; /* its source, the model's own; NULL = none */
 };
 void engine_model_facts(const struct engine_model *m, struct engine_model_facts *out);
 

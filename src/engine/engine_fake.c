@@ -21,6 +21,7 @@
  *   no_mix=N       rows of several adapters can't be in one batch: 1 = never, 2 = it turns out at
  *                  the first such batch (0)
  *   no_partial=1   engine_seq_remove can't remove a part of a sequence (a recurrent model)
+ *   fim=1          it has the five tokens of texts with a gap, behind the others
  *   endless=1      the reply is repeated without end
  *   reply=TEXT     what it says; must be the last option, TEXT goes to the end of the path and may
  *                  hold commas. Without it the reply is the last user message (GEN_RAW: the

@@ -253,7 +253,7 @@ static void check_batch(const struct fake_ctx *c, const struct engine_batch_toke
 {
     for (int32_t i = 0; i < n; i++) {
         ht_assert(tokens[i].seq >= 0 && tokens[i].seq < c->head.n_seq_max);
-        ht_assert(tokens[i].token >= 0 && tokens[i].token < FAKE_N_VOCAB);
+        ht_assert(tokens[i].token >= 0 && tokens[i].token < c->model->head.facts.n_vocab);
         /* libllama computes together only sequences that follow each other */
         ht_assert(c->head.shared_kv || i == 0 || tokens[i].seq >= tokens[i - 1].seq);
     }
@@ -416,7 +416,7 @@ void fake_sampler_free(struct engine_sampler *head)
 void fake_sampler_accept_prompt(struct engine_sampler *s, int32_t token)
 {
     (void)s;
-    ht_assert(token >= 0 && token < FAKE_N_VOCAB);
+    ht_assert(token >= 0 && token < FAKE_N_VOCAB_FIM);
 }
 
 static bool banned(const struct fake_sampler *sm, int32_t token)

@@ -13,14 +13,20 @@ enum { /* tokens 0..255 are bytes */
        FAKE_ASSISTANT,
        FAKE_TOOL,
        FAKE_BOS,
-       FAKE_N_VOCAB
+       FAKE_N_VOCAB, /* without fim=1 */
+       FAKE_FIM_PREFIX = FAKE_N_VOCAB,
+       FAKE_FIM_SUFFIX,
+       FAKE_FIM_MIDDLE,
+       FAKE_FIM_REPO,
+       FAKE_FIM_FILE,
+       FAKE_N_VOCAB_FIM
 };
 
 struct fake_model {
     struct engine_model head;
     int32_t ctx, ms, token_us, pair_us, load_ms, fail_decode, no_mix;
     int32_t weights, cell, compute; /* bytes, for engine_ctx_memory */
-    bool endless, fail_ctx, no_partial_remove, no_shift;
+    bool endless, fail_ctx, no_partial_remove, no_shift, fim;
     char *fail_load; /* NULL = loads */
     char *reply;     /* NULL = echoes */
 };

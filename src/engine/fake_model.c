@@ -17,6 +17,10 @@ static const struct {
     {"<|tool|>", FAKE_TOOL}, {"<|bos|>", FAKE_BOS},
 };
 
+/* Of models with fim=1; no text becomes one of them. */
+static const char *const fim_texts[] = {"<|prefix|>", "<|suffix|>", "<|middle|>", "<|repo|>",
+                                        "<|file|>"};
+
 enum { N_SPECIALS = sizeof specials / sizeof *specials };
 
 /* ---- loading ------------------------------------------------------------------------------ */
@@ -61,7 +65,8 @@ static bool set_option(struct fake_model *m, const char *name, const char *value
     } bools[] = {{"endless", &m->endless},
                  {"fail_ctx", &m->fail_ctx},
                  {"no_partial", &m->no_partial_remove},
-                 {"no_shift", &m->no_shift}};
+                 {"no_shift", &m->no_shift},
+                 {"fim", &m->fim}};
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
         if (str_eq(name, ints[i].name)) return set_int(value, ints[i].min, ints[i].max, ints[i].to);
     for (size_t i = 0; i < sizeof bools / sizeof *bools; i++)
@@ -135,7 +140,16 @@ enum err fake_model_load(struct engine *e, const struct engine_model_params *par
         fake_model_free(&m->head);
         return err;
     }
-    f->n_vocab = FAKE_N_VOCAB;
+    f->n_vocab = m->fim ? FAKE_N_VOCAB_FIM : FAKE_N_VOCAB;
+    f->adds_bos = true;
+    f->bos = FAKE_BOS;
+    f->eos = FAKE_END;
+    f->fim_prefix = m->fim ? FAKE_FIM_PREFIX : -1;
+    f->fim_suffix = m->fim ? FAKE_FIM_SUFFIX : -1;
+    f->fim_middle = m->fim ? FAKE_FIM_MIDDLE : -1;
+    f->fim_repo = m->fim ? FAKE_FIM_REPO : -1;
+    f->fim_file = m->fim ? FAKE_FIM_FILE : -1;
+    if (f->has_chat_template) f->chat_template = "<|bos|>{messages}<|assistant|>";
     f->n_ctx_train = m->ctx;
     f->n_layer = 1;
     f->n_embd_out = f->is_rerank ? 1 : f->n_embd;
@@ -215,5 +229,7 @@ enum err fake_token_text(const struct engine_model *m, int32_t token, bool speci
     if (token < 256) return buf_putc(out, (char)token);
     for (size_t i = 0; special && i < N_SPECIALS; i++)
         if (specials[i].token == token) return buf_puts(out, specials[i].text);
+    if (special && token >= FAKE_FIM_PREFIX && token < FAKE_N_VOCAB_FIM)
+        return buf_puts(out, fim_texts[token - FAKE_FIM_PREFIX]);
     return OK;
 }

@@ -77,6 +77,24 @@ static void read_facts(struct le_model *m)
     f->n_params = llama_model_n_params(m->model);
 }
 
+static int32_t token_or_none(llama_token token)
+{
+    return token == LLAMA_TOKEN_NULL ? -1 : token;
+}
+
+static void read_special_tokens(struct le_model *m)
+{
+    struct engine_model_facts *f = &m->head.facts;
+    f->adds_bos = llama_vocab_get_add_bos(m->vocab);
+    f->bos = token_or_none(llama_vocab_bos(m->vocab));
+    f->eos = token_or_none(llama_vocab_eos(m->vocab));
+    f->fim_prefix = token_or_none(llama_vocab_fim_pre(m->vocab));
+    f->fim_suffix = token_or_none(llama_vocab_fim_suf(m->vocab));
+    f->fim_middle = token_or_none(llama_vocab_fim_mid(m->vocab));
+    f->fim_repo = token_or_none(llama_vocab_fim_rep(m->vocab));
+    f->fim_file = token_or_none(llama_vocab_fim_sep(m->vocab));
+}
+
 /* Tokenisers that turn any text into tokens without dropping some of it. */
 static void read_token_sizes(struct le_model *m)
 {
@@ -103,6 +121,7 @@ static void read_templates(struct le_model *m)
         log_warn(engine, "no chat with this model: %s", m->no_chat);
     } else {
         f->has_chat_template = true;
+        f->chat_template = llama_model_chat_template(m->model, NULL);
         shim_templates_caps(m->templates, &f->supports_tools, &f->supports_thinking);
     }
 }
@@ -129,6 +148,7 @@ enum err le_model_open(struct engine *head, const struct engine_model_params *pa
     if (!params->measure_only) {
         if (hash_file(params->path, &m->head.fingerprint, NULL)) m->head.fingerprint = 0;
         read_token_sizes(m);
+        read_special_tokens(m);
         read_templates(m);
     }
     log_debug(engine, "loaded %s in %lld ms", params->path, (long long)(clock_mono_ms() - start));

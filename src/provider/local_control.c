@@ -148,6 +148,11 @@ static const control_verb_fn verbs[CONTROL_COUNT] = {
     [CONTROL_ADAPTERS] = control_adapters,
     [CONTROL_ADAPTER_LOAD] = control_adapter_load,
     [CONTROL_CACHE] = control_cache,
+    [CONTROL_TOKENIZE] = control_tokenize,
+    [CONTROL_DETOKENIZE] = control_detokenize,
+    [CONTROL_TEMPLATE] = control_template,
+    [CONTROL_INFILL] = control_infill,
+    [CONTROL_PROPS] = control_props,
 };
 
 enum err local_control(struct provider *p, enum control what, const char *args, control_fn fn,

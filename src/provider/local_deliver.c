@@ -224,7 +224,10 @@ static void on_choice_end(struct job *job, const struct note *n)
     c->pending_tokens += n->n_tokens;
     emit_tokens(job, n);
     deliver_text(job, n->choice, "", 0, true);
-    struct gen_event ev = {.type = GEN_EV_CHOICE_END, .choice = n->choice, .finish = n->finish};
+    struct gen_event ev = {.type = GEN_EV_CHOICE_END,
+                           .choice = n->choice,
+                           .finish = n->finish,
+                           .stop = n->text_len ? n->text : NULL};
     if (c->has_tools && n->finish == FINISH_STOP) ev.finish = FINISH_TOOL_CALLS;
     emit(job, &ev);
 }

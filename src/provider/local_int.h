@@ -4,6 +4,8 @@
  *   local_prepare.c  on the pool: prompt or inputs -> scheduler
  *   local_model.c    a job's model: from its name to a reference, perhaps through a load
  *   local_models.c   the verbs about models
+ *   local_text.c     the verbs about texts and tokens of a model
+ *   local_infill.c   texts with a gap to tokens
  *   local_notes.c    from the engine thread to the delivery thread: notes
  *   local_deliver.c  the delivery thread: parsing, reasoning and tools, calling the listener
  *   local_names.c    what a model's name stands for
@@ -152,7 +154,7 @@ struct note {
     struct note *joined, *joined_end; /* texts of the same choice that followed directly */
     const int32_t *tokens;            /* n_tokens of them behind the text, if they are wanted */
     size_t text_len;
-    char text[];
+    char text[]; /* of CHOICE_END: the stop string with its end, or nothing */
 };
 
 /* local_notes.c */
@@ -197,6 +199,18 @@ enum err control_unload(struct local *l, const json_t *args, control_fn fn, void
                         struct error *error);
 enum err control_plan(struct local *l, const json_t *args, control_fn fn, void *ctx,
                       struct error *error);
+
+/* local_text.c */
+enum err control_tokenize(struct local *l, const json_t *args, control_fn fn, void *ctx,
+                          struct error *error);
+enum err control_detokenize(struct local *l, const json_t *args, control_fn fn, void *ctx,
+                            struct error *error);
+enum err control_template(struct local *l, const json_t *args, control_fn fn, void *ctx,
+                          struct error *error);
+enum err control_infill(struct local *l, const json_t *args, control_fn fn, void *ctx,
+                        struct error *error);
+enum err control_props(struct local *l, const json_t *args, control_fn fn, void *ctx,
+                       struct error *error);
 
 /* local_deliver.c */
 void *deliver_main(void *local);

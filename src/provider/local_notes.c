@@ -13,15 +13,17 @@ static struct note *note_new(enum note_type type, struct job *job, size_t more)
     return n;
 }
 
-/* The tokens lie behind the text, aligned. */
+/* The tokens lie behind the text, or the stop string with its end, aligned. */
 static struct note *note_copy(struct job *job, const struct sched_event *ev)
 {
     bool wanted = ev->tokens && job->gen && job->gen->want_tokens;
     size_t bytes = wanted ? (size_t)ev->n_tokens * sizeof *ev->tokens : 0;
-    size_t at = (ev->text_len + sizeof *ev->tokens - 1) / sizeof *ev->tokens * sizeof *ev->tokens;
+    const char *text = ev->stop ? ev->stop : ev->text;
+    size_t len = ev->stop ? strlen(ev->stop) + 1 : ev->text_len;
+    size_t at = (len + sizeof *ev->tokens - 1) / sizeof *ev->tokens * sizeof *ev->tokens;
     struct note *n = note_new(NOTE_EVENT, job, at + bytes);
-    n->text_len = ev->text_len;
-    if (ev->text_len) memcpy(n->text, ev->text, ev->text_len);
+    n->text_len = len;
+    if (len) memcpy(n->text, text, len);
     if (!bytes) return n;
     memcpy(n->text + at, ev->tokens, bytes);
     n->tokens = (const int32_t *)(const void *)(n->text + at);

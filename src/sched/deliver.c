@@ -35,6 +35,7 @@ void choice_end(struct choice *c, enum finish_reason finish)
     struct sched_event ev = {.type = SCHED_EV_CHOICE_END,
                              .choice = c->index,
                              .finish = finish,
+                             .stop = finish == FINISH_STOP ? c->text.stop : NULL,
                              .tokens = last_tokens(c, c->text.n_tokens),
                              .n_tokens = c->text.n_tokens};
     request_emit(r, &ev);

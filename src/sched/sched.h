@@ -212,6 +212,7 @@ struct sched_event {
     size_t n_logprobs;
     int32_t n_tokens;          /* TEXT, CHOICE_END: tokens since the choice's event before */
     enum finish_reason finish; /* FINISH_STOP or FINISH_LENGTH */
+    const char *stop;          /* CHOICE_END: the request's stop string that ended it, or NULL */
     int32_t position;
     int64_t wait_ms;       /* QUEUED: estimated until it starts; -1 = unknown */
     const int32_t *tokens; /* TEXT, CHOICE_END: the n_tokens tokens, in the order they came */

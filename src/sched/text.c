@@ -60,6 +60,7 @@ enum err stops_init(struct stops *s, const char *const *a, size_t n_a, const cha
     if (!s->strings || !s->lens)
         e = err_set(error, ERR_NOMEM, "no memory for %zu stop strings", n_a + n_b);
     for (size_t i = 0; !e && i < n_a; i++) e = add_stop(s, a[i], error);
+    s->n_own = s->n;
     for (size_t i = 0; !e && i < n_b; i++) e = add_stop(s, b[i], error);
     if (e) stops_free(s);
     return e;
@@ -73,13 +74,15 @@ void stops_free(struct stops *s)
     *s = (struct stops){0};
 }
 
-/* The earliest stop string that begins at `from` or later; SIZE_MAX if none. */
-static size_t find_stop(const struct stops *s, const struct buf *b, size_t from)
+/* Where the earliest stop string begins, at `from` or later, and which it is; SIZE_MAX if none. */
+static size_t find_stop(const struct stops *s, const struct buf *b, size_t from, size_t *which)
 {
     size_t best = SIZE_MAX;
     for (size_t i = 0; i < s->n; i++) {
         const char *hit = memmem(b->data + from, b->len - from, s->strings[i], s->lens[i]);
-        if (hit && (size_t)(hit - b->data) < best) best = (size_t)(hit - b->data);
+        if (!hit || (size_t)(hit - b->data) >= best) continue;
+        best = (size_t)(hit - b->data);
+        *which = i;
     }
     return best;
 }
@@ -131,12 +134,13 @@ bool text_add(struct text *t, const char *bytes, size_t len)
     }
     t->added += len;
     if (!t->stops->n) return true;
-    size_t back = t->stops->longest - 1;
-    size_t at = find_stop(t->stops, &t->pending, before > back ? before - back : 0);
+    size_t back = t->stops->longest - 1, which = 0;
+    size_t at = find_stop(t->stops, &t->pending, before > back ? before - back : 0, &which);
     if (at == SIZE_MAX) return true;
     t->pending.len = at;
     t->pending.data[at] = '\0';
     t->stopped = true;
+    if (which < t->stops->n_own) t->stop = t->stops->strings[which];
     return false;
 }
 

@@ -25,6 +25,7 @@ struct stops {
     char **strings;
     size_t *lens;
     size_t n, longest;
+    size_t n_own; /* of them from the first list: those that the client knows */
 };
 
 /* Copies both lists; empty strings are left out. ERR_INVALID: one is too long. */
@@ -39,6 +40,7 @@ struct text {
     struct buf pending;             /* raw bytes not yet handed out */
     struct buf out;                 /* what text_take handed out */
     bool stopped;                   /* a stop string was found; pending ends before it */
+    const char *stop;               /* that one, if it is of the stops' first list; else NULL */
     uint64_t added, taken;          /* raw bytes since the start */
     int32_t n_tokens;               /* added since the last take */
     struct text_logprobs *logprobs; /* NULL until the first one is added */

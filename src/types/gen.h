@@ -265,7 +265,7 @@ enum gen_event_type {
     GEN_EV_TEXT,       /* text: whole UTF-8 characters; logprobs of the tokens that made it */
     GEN_EV_REASONING,  /* text; or signature alone, at the end of the reasoning */
     GEN_EV_TOOL_CALL,  /* tool: the first event of a call has id and name, the rest fragments */
-    GEN_EV_CHOICE_END, /* finish */
+    GEN_EV_CHOICE_END, /* finish; stop */
     GEN_EV_DONE,       /* usage, timings: the last event of a request that worked */
     GEN_EV_ERROR,      /* error: the last event of one that did not */
     GEN_EV_ROUTED,     /* route: who is asked now; again when another one is. Never the last */
@@ -287,6 +287,7 @@ struct gen_event {
         size_t arguments_len;
     } tool;
     enum finish_reason finish;
+    const char *stop;      /* CHOICE_END: the request's stop string that ended it, or NULL */
     float fraction;        /* LOADING: 0..1 */
     int32_t position;      /* QUEUED: 0 = next */
     int64_t wait_ms;       /* QUEUED: estimated until it starts; -1 = unknown */

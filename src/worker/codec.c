@@ -270,7 +270,7 @@ static void visit_tool_delta(struct wire *w, struct gen_event *e)
 }
 
 /* Which fields an event has is said by its type (types/gen.h); the others stay zero. */
-VISITED(struct gen_event, 248);
+VISITED(struct gen_event, 256);
 static void visit_event(struct wire *w, struct gen_event *e)
 {
     WIRE_ENUM(w, e->type, GEN_EV_ERROR);
@@ -296,7 +296,10 @@ static void visit_event(struct wire *w, struct gen_event *e)
         break;
     case GEN_EV_REASONING: wire_bytes(w, &e->text, &e->text_len); break;
     case GEN_EV_TOOL_CALL: visit_tool_delta(w, e); break;
-    case GEN_EV_CHOICE_END: WIRE_ENUM(w, e->finish, FINISH_CANCELLED); break;
+    case GEN_EV_CHOICE_END:
+        WIRE_ENUM(w, e->finish, FINISH_CANCELLED);
+        wire_str(w, &e->stop);
+        break;
     case GEN_EV_DONE:
     case GEN_EV_ERROR:
         visit_usage(w, &e->usage);

@@ -18,6 +18,8 @@ const rows = {
   'GET /metrics': ['admin', 'metrics'],
   'POST /v1/chat/completions': ['user', 'chat', { messages: [{ role: 'user', content: 'hi' }], max_tokens: 1 }],
   'POST /v1/completions': ['user', 'chat', { prompt: 'hi', max_tokens: 1 }],
+  'POST /v1/messages': ['user', 'chat', { model: '', max_tokens: 1, messages: [{ role: 'user', content: 'hi' }] }],
+  'POST /v1/messages/count_tokens': ['user', 'chat', { model: '', messages: [{ role: 'user', content: 'hi' }] }],
   'POST /v1/embeddings': ['user', 'embed', { input: 'hi' }],
   'POST /v1/rerank': ['user', 'embed', { query: 'hi', documents: ['a'] }],
   'POST /v2/rerank': ['user', 'embed', { query: 'hi', documents: ['a'] }],
@@ -184,7 +186,8 @@ function noLeak(r, what) {
     assert.ok(typeof r.json?.error === 'string' && r.headers.get('x-request-id'), `${what}: ${r.text}`);
     return;
   }
-  assert.ok(r.json?.error?.code && r.json.error.request_id, `${what}: ${r.text}`);
+  const error = r.json?.error; // Anthropic's names the class, and has the id outside
+  assert.ok((error?.code || error?.type) && (error.request_id || r.json.request_id), `${what}: ${r.text}`);
 }
 
 test('every route has a row, and says the same of itself', async () => {

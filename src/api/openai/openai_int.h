@@ -8,6 +8,7 @@
 #include "api/call.h"
 #include "api/fields.h"
 #include "api/http.h"
+#include "api/openai/openai.h"
 #include "types/gen.h"
 
 struct config;
@@ -126,13 +127,6 @@ HT_MUST_CHECK enum err tools_parse(const struct gen_fields *f, struct gen_reques
 HT_MUST_CHECK enum err tool_calls_parse(const json_t *calls, const char *ptr, struct arena *arena,
                                         struct message *message, struct error *error);
 
-/* The whole body -> *out; `body` may be freed afterwards. On failure nothing is left to free.
- * text_len is the length of the body's text and bounds the memory the request may take. */
-HT_MUST_CHECK enum err chat_parse(const json_t *body, size_t text_len, const struct call_env *env,
-                                  struct call *out, struct error *error);
-HT_MUST_CHECK enum err completion_parse(const json_t *body, size_t text_len,
-                                        const struct call_env *env, struct call *out,
-                                        struct error *error);
 
 struct embed_call {
     struct embed_request *request;

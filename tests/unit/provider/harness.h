@@ -46,6 +46,7 @@ struct client {
     } calls[CALLS_MAX];
     int n_calls;
     enum finish_reason finish[GEN_N_MAX];
+    char stop[64]; /* of the last choice that ended; "" = none */
     int64_t wait_ms; /* as told last */
     int n_loading, n_queued, n_started, n_ends, n_last, n_texts;
     char model[MODEL_ID_MAX], adapter[MODEL_ID_MAX];
@@ -152,6 +153,7 @@ static inline void client_listen(void *ctx, const struct gen_event *ev)
     case GEN_EV_CHOICE_END:
         c->n_ends++;
         c->finish[ev->choice] = ev->finish;
+        str_copy(c->stop, sizeof c->stop, ev->stop ? ev->stop : "");
         break;
     case GEN_EV_DONE:
         c->usage = ev->usage;

@@ -148,8 +148,31 @@ static void test_stop_string_inside_one_token_and_the_earliest_wins(void **state
     buf_init(&all, 100);
     assert_false(add(&t, "do it now or later", &all));
     assert_string_equal(all.data, "do it ");
+    assert_string_equal(t.stop, "now");
     text_free(&t);
     buf_free(&all);
+    stops_free(&stops);
+}
+
+static void test_only_the_first_list_s_stop_strings_are_named(void **state)
+{
+    (void)state;
+    const char *own[] = {"", "mine"}, *template[] = {"<end>"};
+    struct stops stops;
+    struct error error;
+    assert_int_equal(stops_init(&stops, own, 2, template, 1, &error), OK);
+    struct text t;
+    text_init(&t, &stops);
+    assert_true(text_add(&t, "a", 1));
+    assert_null(t.stop);
+    assert_false(text_add(&t, "<end>", 5));
+    assert_null(t.stop);
+    text_free(&t);
+    text_init(&t, &stops);
+    assert_true(text_add(&t, "mi", 2));
+    assert_false(text_add(&t, "ne", 2));
+    assert_string_equal(t.stop, "mine");
+    text_free(&t);
     stops_free(&stops);
 }
 
@@ -386,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_bytes_that_are_no_text_are_replaced),
         cmocka_unit_test(test_stop_string_across_tokens),
         cmocka_unit_test(test_stop_string_inside_one_token_and_the_earliest_wins),
+        cmocka_unit_test(test_only_the_first_list_s_stop_strings_are_named),
         cmocka_unit_test(test_stop_string_across_bytes_of_a_character),
         cmocka_unit_test(test_an_unfinished_stop_string_is_text_at_the_end),
         cmocka_unit_test(test_overlapping_partial_matches),

@@ -216,7 +216,10 @@ static inline struct gen_event any_event(struct arena *a, enum gen_event_type ty
         e.tool.arguments = any_text(a);
         e.tool.arguments_len = strlen(e.tool.arguments);
         break;
-    case GEN_EV_CHOICE_END: e.finish = dice(4); break;
+    case GEN_EV_CHOICE_END:
+        e.finish = dice(4);
+        e.stop = any_text_or_null(a);
+        break;
     case GEN_EV_ERROR: e.error = any_error(a); /* fall through */
     case GEN_EV_STARTED:
     case GEN_EV_DONE:
