@@ -52,6 +52,8 @@ static const struct scope_row rows[] = {
     {"/api/v1/search", "files", true},
     {"/api/v1/jobs", "jobs", false},
     {"/api/v1/models", "models", false},
+    {"/api/models", "models", false},
+    {"/api/chat/completions", "chat", true},
     {"/api/v1/stats/system", "admin", false},
     {"/api/v1/stats/", "account", false},
     {"/api/v1/auth/invitations", "admin", false},

@@ -24,23 +24,43 @@ static const char *error_type(int status)
     }
 }
 
+static void put_openai(struct jw *w, const struct error *error, const char *request_id)
+{
+    jw_key(w, "error");
+    jw_obj(w);
+    jw_kstr(w, "message", error->msg);
+    jw_kstr(w, "type", error_type(err_http_status(error->code)));
+    jw_kstr(w, "param", error->param[0] ? error->param : NULL);
+    jw_kstr(w, "code", err_api_code(error->code));
+    jw_kstr(w, "request_id", request_id);
+    jw_obj_end(w);
+}
+
 static void write_openai(struct buf *out, const struct error *error, const char *request_id)
 {
     struct jw w;
     jw_init(&w, out);
     jw_obj(&w);
-    jw_key(&w, "error");
-    jw_obj(&w);
-    jw_kstr(&w, "message", error->msg);
-    jw_kstr(&w, "type", error_type(err_http_status(error->code)));
-    jw_kstr(&w, "param", error->param[0] ? error->param : NULL);
-    jw_kstr(&w, "code", err_api_code(error->code));
-    jw_kstr(&w, "request_id", request_id);
-    jw_obj_end(&w);
+    put_openai(&w, error, request_id);
     jw_obj_end(&w);
 }
 
 const struct error_shape error_openai = {.name = "openai", .write = write_openai};
+
+/* ---- the model server under /api ----------------------------------------------------------- */
+
+/* Its clients look for "detail", as FastAPI has it. */
+static void write_models(struct buf *out, const struct error *error, const char *request_id)
+{
+    struct jw w;
+    jw_init(&w, out);
+    jw_obj(&w);
+    jw_kstr(&w, "detail", error->msg);
+    put_openai(&w, error, request_id);
+    jw_obj_end(&w);
+}
+
+const struct error_shape error_models = {.name = "models", .write = write_models};
 
 /* ---- /api/v1 ------------------------------------------------------------------------------- */
 
@@ -194,6 +214,7 @@ static const struct {
     {"/api/create", true, &error_ollama},     {"/api/copy", true, &error_ollama},
     {"/api/delete", true, &error_ollama},     {"/api/blobs/", false, &error_ollama},
     {"/api/version", true, &error_ollama},    {"/v1/messages", false, &error_anthropic},
+    {"/api/models", false, &error_models},    {"/api/chat/completions", false, &error_models},
 };
 
 const struct error_shape *error_shape_of(const char *path)

@@ -10,18 +10,16 @@
 
 #include "api/anthropic/anthropic.h"
 #include "api/hub/hub_int.h"
+#include "api/models/models.h"
 #include "api/ollama/ollama.h"
 #include "api/openai/openai.h"
 #include "api/v1/v1.h"
 #include "base/str.h"
 
-const struct route *const api_route_tables[] = {openai_routes,    ollama_routes,
-                                                anthropic_routes, hub_routes,
-                                                v1_auth_routes,   v1_conversation_routes,
-                                                v1_job_routes,    v1_chat_routes,
-                                                v1_user_routes,   v1_stats_routes,
-                                                v1_file_routes,   v1_collection_routes,
-                                                v1_search_routes, NULL};
+const struct route *const api_route_tables[] = {
+    openai_routes,          ollama_routes,        anthropic_routes, hub_routes,     v1_auth_routes,
+    v1_conversation_routes, v1_job_routes,        v1_chat_routes,   v1_user_routes, v1_stats_routes,
+    v1_file_routes,         v1_collection_routes, v1_search_routes, models_routes,  NULL};
 
 static int hex_digit(char c)
 {

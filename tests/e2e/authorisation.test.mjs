@@ -28,6 +28,12 @@ const rows = {
   'POST /v1/models/plan': ['user', 'models', { model: 'hearth-tiny' }],
   'POST /v1/models/{id}/load': ['admin', 'models', {}],
   'POST /v1/models/{id}/unload': ['admin', 'models', {}],
+  'GET /api/health': ['public'],
+  'GET /api/models': ['user', 'models'],
+  'POST /api/models/{id}/load': ['admin', 'models', {}],
+  'POST /api/models/{id}/unload': ['admin', 'models', {}],
+  'POST /api/chat/completions': ['user', 'chat', { messages: [{ role: 'user', content: 'hi' }], max_tokens: 1 }],
+  'POST /api/chat/completions/stream': ['user', 'chat', { messages: [{ role: 'user', content: 'hi' }], max_tokens: 1 }],
   'GET /adapters': ['user', 'models'],
   'POST /adapters/load': ['admin', 'models', { adapter_name: 'base' }],
   'GET /v1/queue': ['user', 'requests'],
@@ -157,6 +163,7 @@ before(async () => {
   Object.assign(objects, {
     '/v1/requests': 'req-private',
     '/v1/models': 'hearth-tiny',
+    '/api/models': 'hearth-tiny',
     '/assets': 'index.html',
     '/api/v1/conversations': made.json.conversation_id,
     '/api/v1/chat': made.json.message_id,
@@ -182,7 +189,7 @@ function noLeak(r, what) {
   for (const word of [marker, who.owner.id, 'owner', objects['/api/v1/conversations']]) {
     assert.ok(!r.text.includes(word), `${what} tells "${word}": ${r.text}`);
   }
-  if (/ \/api\/(?!v1\/)/.test(what)) { // Ollama's: words, the id is in the header
+  if (/ \/api\/(?!v1\/|models|chat\/completions)/.test(what)) { // Ollama's: words, the id is in the header
     assert.ok(typeof r.json?.error === 'string' && r.headers.get('x-request-id'), `${what}: ${r.text}`);
     return;
   }

@@ -6,6 +6,7 @@
 /* clang-format off */
 const struct route hub_routes[] = {
     {HTTP_GET, "/health", hub_health, ROUTE_INLINE | ROUTE_PUBLIC, "Hub", "Whether the hub is up, and what it does", NULL, "Health"},
+    {HTTP_GET, "/api/health", hub_health, ROUTE_INLINE | ROUTE_PUBLIC, "Model server", "The same as /health, where clients of model servers look for it", NULL, "Health"},
     {HTTP_GET, "/metrics", hub_metrics, ROUTE_INLINE | ROUTE_ADMIN, "Hub", "Metrics in Prometheus' text format", NULL, NULL},
     {HTTP_GET, "/v1/queue", hub_queue, 0, "Scheduling", "Who waits and who runs", NULL, "Queue"},
     {HTTP_GET, "/v1/requests", hub_requests, 0, "Scheduling", "The last requests, those under way first; ?limit=100", NULL, "RequestList"},

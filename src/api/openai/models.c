@@ -324,11 +324,16 @@ static void on_list(void *ctx, const struct error *error, const char *text, size
     free(a);
 }
 
+void openai_models_get(struct hub *hub, snapshot_fn fn, void *ctx)
+{
+    snapshot_get(hub->models_view, make_list, hub, fn, ctx);
+}
+
 void openai_models(struct hub *hub, const struct http_request *req, struct sink *sink)
 {
     struct asked *a = xmalloc(sizeof *a);
     *a = (struct asked){sink, xstrdup(req->request_id)};
-    snapshot_get(hub->models_view, make_list, hub, on_list, a);
+    openai_models_get(hub, on_list, a);
 }
 
 void openai_model(struct hub *hub, const struct http_request *req, struct sink *sink)

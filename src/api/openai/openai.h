@@ -5,6 +5,7 @@
 #include "api/call.h"
 #include "api/fields.h"
 #include "api/route.h"
+#include "hub/snapshot.h"
 
 extern const struct route openai_routes[];
 extern const struct schema openai_schemas[];
@@ -17,5 +18,8 @@ HT_MUST_CHECK enum err chat_parse(const json_t *body, size_t text_len, const str
 HT_MUST_CHECK enum err completion_parse(const json_t *body, size_t text_len,
                                         const struct call_env *env, struct call *out,
                                         struct error *error);
+
+/* The text of GET /v1/models; fn is called as by snapshot_get. Any thread; never waits. */
+void openai_models_get(struct hub *hub, snapshot_fn fn, void *ctx);
 
 #endif

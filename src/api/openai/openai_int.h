@@ -127,7 +127,6 @@ HT_MUST_CHECK enum err tools_parse(const struct gen_fields *f, struct gen_reques
 HT_MUST_CHECK enum err tool_calls_parse(const json_t *calls, const char *ptr, struct arena *arena,
                                         struct message *message, struct error *error);
 
-
 struct embed_call {
     struct embed_request *request;
     bool base64;
