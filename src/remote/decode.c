@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/id.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "httpc/sse.h"
@@ -11,7 +12,10 @@
 
 enum framing { FRAMING_SSE, FRAMING_LINES, FRAMING_WHOLE };
 
-enum { BYTES_PER_TOKEN = 4 }; /* of English; for servers that don't count */
+enum {
+    BYTES_PER_TOKEN = 4, /* of English; for servers that don't count */
+    TOOL_ID_MAX = 32,
+};
 
 struct decode_choice {
     bool ended, arguments; /* the newest call has some */
@@ -157,9 +161,11 @@ enum err decode_tool(struct decode *d, int64_t choice, int64_t index, const char
     end_tool(d, choice);
     c->n_tools++;
     c->arguments = false;
+    char made[TOOL_ID_MAX]; /* clients tell calls apart by their ids */
+    if (!id || !*id) id_make(made, sizeof made, "call_");
     struct gen_event ev = {.type = GEN_EV_TOOL_CALL, .choice = (int32_t)choice};
     ev.tool.index = (int32_t)index;
-    ev.tool.id = id ? id : "";
+    ev.tool.id = id && *id ? id : made;
     ev.tool.name = name;
     ev.tool.arguments = "";
     emit(d, &ev);

@@ -38,6 +38,7 @@ struct token {
     pthread_cond_t changed;
     struct list_node waiters;
     char *value; /* NULL = there is none */
+    char *old;   /* the one before, which may still stand in somebody's message */
     uint64_t number;
     int64_t good_until_ms;
     bool fetching;
@@ -121,8 +122,8 @@ static enum err refusal(const struct token *t, const json_t *body, struct error 
 {
     struct remote_failure f = {.status = t->status};
     failure_read(body, &f);
-    return err_set(error, ERR_UPSTREAM, "%s: signing in failed (HTTP %d%s%s)", t->name,
-                   t->status, f.message[0] ? ": " : "", f.message);
+    return err_set(error, ERR_UPSTREAM, "%s: signing in failed (HTTP %d%s%s)", t->name, t->status,
+                   f.message[0] ? ": " : "", f.message);
 }
 
 /* RFC 6749, 5.1. */
@@ -167,7 +168,8 @@ static void keep(struct token *t, char *value, int64_t life_ms)
 {
     int64_t margin = life_ms / 10;
     if (margin > MARGIN_MAX_MS) margin = MARGIN_MAX_MS;
-    free(t->value);
+    free(t->old);
+    t->old = t->value;
     t->value = value;
     t->number++;
     t->good_until_ms = clock_mono_ms() + life_ms - margin;
@@ -194,6 +196,7 @@ static void take_waiters(struct token *t, struct list_node *to)
 static void redact(const struct token *t, struct error *error)
 {
     remote_cut_out(error->msg, t->value);
+    remote_cut_out(error->msg, t->old);
     remote_cut_out(error->msg, t->password);
     remote_cut_out(error->msg, t->client_secret);
 }
@@ -366,7 +369,7 @@ void token_free(struct token *t)
     pthread_cond_destroy(&t->changed);
     pthread_mutex_destroy(&t->lock);
     char *const strings[] = {t->name,  t->client_id, t->client_secret, t->username, t->password,
-                             t->scope, t->proxy,     t->ca_file,       t->value};
+                             t->scope, t->proxy,     t->ca_file,       t->value,    t->old};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) free(strings[i]);
     free(t);
 }

@@ -187,7 +187,7 @@ static void calls_and_thoughts_are_read(void **state)
                "\"done_reason\":\"stop\",\"done\":true,\"prompt_eval_count\":169,\"eval_count\":"
                "15}",
                "start(qwen3 0/0) think:Okay, Tokyo. call0:call_1,get_weather={\"city\":\"Tokyo\"} "
-               "call1:,now={} call2:,then={\"a\":[1]} end:tool_calls done(169/0+15/0)");
+               "call1:?,now={} call2:?,then={\"a\":[1]} end:tool_calls done(169/0+15/0)");
 }
 
 static void raw_answers_and_log_probabilities(void **state)
