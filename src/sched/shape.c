@@ -46,6 +46,20 @@ void shape_saw_decode(struct shape *s, int32_t width, double ms)
     add_sample(s, width, ms);
 }
 
+/* What each further sequence costs beyond the widest that is known: as much as on the way there
+ * from the widest of at most half of it, but no more than the share that is taken where there is
+ * none: a width without a good kernel says nothing about wider ones, which would never be tried. */
+static double further_ms(const struct shape *s, int32_t widest)
+{
+    double high = (double)s->widths[widest].ms, most = high * UNSEEN_TOKEN;
+    int32_t low = widest / 2;
+    while (low > 0 && !s->widths[low].n) low--;
+    if (!low) return most;
+    double each = (high - (double)s->widths[low].ms) / (widest - low);
+    if (each > most) return most;
+    return each > 0 ? each : 0;
+}
+
 /* From the nearest widths that are known. */
 double shape_decode_ms(const struct shape *s, int32_t width)
 {
@@ -56,7 +70,7 @@ double shape_decode_ms(const struct shape *s, int32_t width)
     while (above <= SHAPE_WIDTH_MAX && !s->widths[above].n) above++;
     if (above > SHAPE_WIDTH_MAX) {
         if (below == 0) return UNSEEN_MS * (1 + UNSEEN_TOKEN * (width - 1));
-        return (double)s->widths[below].ms * (1 + UNSEEN_TOKEN * (width - below));
+        return (double)s->widths[below].ms + further_ms(s, below) * (width - below);
     }
     double high = (double)s->widths[above].ms;
     if (below == 0) return high * (UNSEEN_FIXED + (1 - UNSEEN_FIXED) * width / above);
@@ -95,18 +109,22 @@ double shape_split_ms(const struct shape *s, int32_t n)
     return cuts.cost[n];
 }
 
-static bool is_stale(const struct shape *s, int32_t width)
+static bool is_stale(const struct shape *s, int32_t width, double age_ms)
 {
     const struct shape_width *w = &s->widths[width];
-    return w->n < SHAPE_KNOWN || s->spent_ms - w->seen_ms > SHAPE_STALE_MS;
+    return w->n < SHAPE_KNOWN || s->spent_ms - w->seen_ms > age_ms;
 }
 
-/* A width that is worth trying and within what exploring may cost; 0 = none. */
+/* A width that is worth trying and within what exploring may cost; 0 = none. All of them together
+ * first, where they are cut: a cut whose parts were measured at another time than the whole may
+ * look better only because the machine had something else to do then. */
 static int32_t explore(struct shape *s, int32_t n, const struct cuts *cuts)
 {
     double left = SHAPE_EXPLORE * s->spent_ms - s->explored_ms;
-    for (int32_t w = 1; w <= n; w++) {
-        if (w == cuts->first[n] || !is_stale(s, w)) continue;
+    for (int32_t i = 0; i < n; i++) {
+        int32_t w = i ? i : n;
+        if (w == cuts->first[n] || !is_stale(s, w, w == n ? SHAPE_DOUBT_MS : SHAPE_STALE_MS))
+            continue;
         double more = shape_decode_ms(s, w) + cuts->cost[n - w] - cuts->cost[n];
         /* an estimate by neighbours may be wrong by as much as it says */
         if (!s->widths[w].n) more += 0.5 * shape_decode_ms(s, w);

@@ -30,6 +30,7 @@ enum { SHAPE_SAMPLES = 7, SHAPE_KNOWN = 2 /* samples that make a width known */ 
 
 #define SHAPE_EXPLORE     0.02 /* share of decoding time */
 #define SHAPE_STALE_MS    60e3 /* of decoding, until a width is tried again */
+#define SHAPE_DOUBT_MS    1e3  /* the same, of a width that is cut */
 #define SHAPE_WORTH       0.96 /* a cut must be this much better than one batch */
 #define SHAPE_GROWTH      4    /* largest next piece, in pieces tried */
 #define SHAPE_FORGET      0.95 /* weight of a prefill when the next one is seen */

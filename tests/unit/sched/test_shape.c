@@ -91,6 +91,49 @@ static void test_pairs_are_cut_after_being_alone(void **state)
     assert_int_equal(shape_split(&s, 1), 1);
 }
 
+/* Sequences that begin one after the other: a wider batch costs as much more as the last ones did,
+ * so nobody is cut off from trying it. */
+static void test_growing_crowds_stay_together(void **state)
+{
+    (void)state;
+    struct shape s;
+    shape_init(&s, NULL);
+    for (int32_t n = 1; n <= SHAPE_WIDTH_MAX; n += 3) {
+        assert_true(shape_split_ms(&s, n) == shape_decode_ms(&s, n));
+        for (int i = 0; i < 3; i++) shape_saw_decode(&s, n, 40 + 4 * n);
+    }
+}
+
+/* While a machine is busy with something else all 16 look slow; when it is not any more, that is
+ * found out soon, though the cut ones are quick by then. */
+static void test_a_slow_time_is_forgotten(void **state)
+{
+    (void)state;
+    struct shape s;
+    shape_init(&s, NULL);
+    for (int i = 0; i < SHAPE_SAMPLES; i++) {
+        shape_saw_decode(&s, 4, 46);
+        shape_saw_decode(&s, 12, 77);
+    }
+    for (int i = 0; i < SHAPE_SAMPLES; i++) shape_saw_decode(&s, 16, 140);
+    assert_int_not_equal(shape_split(&s, 16), 16);
+    double spent = 0;
+    int alone = 0;
+    while (spent < 10e3) {
+        int32_t n = 16;
+        while (n > 0) {
+            int32_t w = shape_split(&s, n);
+            double ms = w == 16 ? 95 : w == 12 ? 77 : w == 4 ? 46 : 40 + 4 * w;
+            shape_saw_decode(&s, w, ms);
+            spent += ms;
+            alone += w == 16;
+            n -= w;
+        }
+    }
+    assert_true(alone > 40); /* of about a hundred rounds */
+    assert_int_equal(shape_split(&s, 16), 16);
+}
+
 /* Not for a few percent, which are noise. */
 static void test_no_cut_for_little(void **state)
 {
@@ -208,6 +251,8 @@ int main(void)
         cmocka_unit_test(test_nothing_known_is_one_batch),
         cmocka_unit_test(test_best_cut_is_found),
         cmocka_unit_test(test_pairs_are_cut_after_being_alone),
+        cmocka_unit_test(test_growing_crowds_stay_together),
+        cmocka_unit_test(test_a_slow_time_is_forgotten),
         cmocka_unit_test(test_no_cut_for_little),
         cmocka_unit_test(test_outliers_and_changes),
         cmocka_unit_test(test_pieces_fit),
