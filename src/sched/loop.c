@@ -23,7 +23,7 @@ enum {
     CLEARLY_BETTER = 10, /* steps of priority */
 };
 
-static const double BACKGROUND_SHARE = 0.08;
+static const double BACKGROUND_SHARE = 0.05;
 
 /* ---- the batch under way ------------------------------------------------------------------- */
 

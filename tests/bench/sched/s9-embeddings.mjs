@@ -56,7 +56,7 @@ async function besideStreams(b) {
     const seconds = b.size(10, 1), rates = { alone: [], beside: [] };
     let embedded = 0, over = false, work = Promise.resolve();
     const embedAll = async () => {
-      for (; !over; embedded += 8) await embed(b, server, 8, 8, b.embedModel);
+      for (; !over; embedded++) await embed(b, server, 1, 1, b.embedModel);
     };
     for (let i = 0; i < b.rounds(3); i++) {
       for (const kind of ["alone", "beside"]) {
