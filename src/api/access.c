@@ -23,6 +23,7 @@ static const struct scope_row rows[] = {
     {"/v1/completions", "chat", true},
     {"/v1/messages/count_tokens", "chat", false},
     {"/v1/messages", "chat", true},
+    {"/v1/responses", "chat", true},
     {"/v1/embeddings", "embed", true},
     {"/v1/rerank", "embed", true},
     {"/v2/rerank", "embed", true},
@@ -80,7 +81,8 @@ const char *access_scope(const struct route *route)
 static bool is_counted(const struct route *route)
 {
     const struct scope_row *row = row_of(route);
-    return row && row->counted && route->method == HTTP_POST && !str_ends(route->path, "/stop");
+    return row && row->counted && route->method == HTTP_POST && !str_ends(route->path, "/stop") &&
+           !str_ends(route->path, "/cancel");
 }
 
 /* ---- the caller ---------------------------------------------------------------------------- */

@@ -9,7 +9,10 @@
  *   silent, begun --last event of the last request: complete()--> over
  *   silent, begun --ERROR of any request, a full buffer: fail()--> over
  *
- * In `over` further events only count down the references. */
+ * Where the writer keeps something (writer_ops.keep), complete() and fail() are put off until that
+ * was done, on the pool; `ending` is set meanwhile, and stays.
+ *
+ * In `over` and `ending` further events only count down the references. */
 #include "api/answer.h"
 
 #include <pthread.h>
@@ -59,8 +62,10 @@ struct answer {
     struct writer *writer;
     struct buf out;
     bool begun, over;
-    bool timed;    /* the timer was set */
-    char note[64]; /* says what is waited for */
+    bool ending;        /* the writer keeps what it has; then ... */
+    struct error fault; /* OK: complete(), else fail() with it */
+    bool timed;         /* the timer was set */
+    char note[64];      /* says what is waited for */
     struct routed route;
     struct timer timer;
     size_t left; /* requests without a last event, and one for answer_start itself */
@@ -157,7 +162,7 @@ static bool flush(struct answer *a, struct part *p)
     return err == OK;
 }
 
-static void fail(struct answer *a, const struct error *why)
+static void tell_failure(struct answer *a, const struct error *why)
 {
     struct error said = *why, *error = &said;
     a->over = true;
@@ -181,15 +186,14 @@ static void fail(struct answer *a, const struct error *why)
     sink_end(a->sink);
 }
 
-static void fail_writing(struct answer *a, enum err code)
+static const struct error *writing_failed(enum err code, struct error *error)
 {
-    struct error error;
     if (code == ERR_NOMEM)
-        err_set(&error, code, "not enough memory to write the answer; try again later");
+        err_set(error, code, "not enough memory to write the answer; try again later");
     else
-        err_set(&error, code, "the answer became too large to be kept (limit: %d MiB)",
+        err_set(error, code, "the answer became too large to be kept (limit: %d MiB)",
                 ANSWER_BYTES_MAX >> 20);
-    fail(a, &error);
+    return error;
 }
 
 static void log_done(const struct answer *a)
@@ -205,11 +209,12 @@ static void log_done(const struct answer *a)
              (long long)(clock_mono_ms() - a->started_ms));
 }
 
-static void complete(struct answer *a)
+static void tell_all(struct answer *a)
 {
     enum err err = writer_finish(a->writer, &a->out);
     if (err) {
-        fail_writing(a, err);
+        struct error error;
+        tell_failure(a, writing_failed(err, &error));
         return;
     }
     a->over = true;
@@ -227,6 +232,45 @@ static void complete(struct answer *a)
     }
 }
 
+/* On the pool: the writer is its own now, as no event reaches it any more. */
+static void keep_and_end(void *arg)
+{
+    struct answer *a = arg;
+    bool failed = a->fault.code != OK;
+    a->writer->ops->keep(a->writer, failed ? &a->fault : NULL);
+    pthread_mutex_lock(&a->lock);
+    if (failed)
+        tell_failure(a, &a->fault);
+    else
+        tell_all(a);
+    pthread_mutex_unlock(&a->lock);
+    answer_unref(a);
+}
+
+/* False: there is nothing to be kept, or nobody who could do it. */
+static bool keep_first(struct answer *a, const struct error *error)
+{
+    if (!a->writer->ops->keep) return false;
+    a->fault = error ? *error : (struct error){.code = OK};
+    a->ending = true;
+    atomic_fetch_add(&a->refs, 1);
+    if (pool_submit(a->hub->pool, keep_and_end, a) == OK) return true;
+    log_line(LOG_WARN, LOG_api, a->request_id, "%s: the answer is not kept: too much to do",
+             a->what);
+    atomic_fetch_sub(&a->refs, 1); /* never the last one: the caller has his */
+    return false;
+}
+
+static void complete(struct answer *a)
+{
+    if (!keep_first(a, NULL)) tell_all(a);
+}
+
+static void fail(struct answer *a, const struct error *error)
+{
+    if (!keep_first(a, error)) tell_failure(a, error);
+}
+
 /* The comment goes out, and the status before it. false: the client has gone. */
 static bool say_note(struct answer *a)
 {
@@ -240,7 +284,7 @@ static void on_silence(void *ctx)
 {
     struct answer *a = ctx;
     pthread_mutex_lock(&a->lock);
-    if (!a->over && !a->begun && a->note[0]) (void)say_note(a);
+    if (!a->over && !a->ending && !a->begun && a->note[0]) (void)say_note(a);
     pthread_mutex_unlock(&a->lock);
 }
 
@@ -279,7 +323,7 @@ static void keep_route(struct answer *a, const struct gen_event *ev)
 static enum canceller handle(struct part *p, const struct gen_event *ev)
 {
     struct answer *a = p->answer;
-    if (a->over) return CANCELLED_BY_NOBODY;
+    if (a->over || a->ending) return CANCELLED_BY_NOBODY;
     if (!a->begun) keep_route(a, ev);
     if (ev->type == GEN_EV_ERROR) {
         fail(a, ev->error);
@@ -289,7 +333,8 @@ static enum canceller handle(struct part *p, const struct gen_event *ev)
         return waiting(a, ev) ? CANCELLED_BY_NOBODY : CANCELLED_BY_CLIENT;
     enum err err = writer_event(a->writer, p->index, ev, &a->out);
     if (err) {
-        fail_writing(a, err);
+        struct error error;
+        fail(a, writing_failed(err, &error));
         return CANCELLED_BY_HUB;
     }
     if (!a->stream) return CANCELLED_BY_NOBODY;
@@ -304,7 +349,7 @@ static void on_event(void *ctx, const struct gen_event *ev)
     bool last = ev->type == GEN_EV_DONE || ev->type == GEN_EV_ERROR;
     pthread_mutex_lock(&a->lock);
     enum canceller cancel = handle(p, ev);
-    if (last && --a->left == 0 && !a->over) complete(a);
+    if (last && --a->left == 0 && !a->over && !a->ending) complete(a);
     pthread_mutex_unlock(&a->lock);
     if (cancel != CANCELLED_BY_NOBODY) cancel_all(a, cancel);
     if (last) answer_unref(a);
@@ -352,7 +397,7 @@ static bool submit(struct part *p, struct gen_request *request)
     }
     pthread_mutex_lock(&a->lock);
     a->left--;
-    if (!a->over) fail(a, &error);
+    if (!a->over && !a->ending) fail(a, &error);
     pthread_mutex_unlock(&a->lock);
     cancel_all(a, CANCELLED_BY_HUB);
     answer_unref(a);
@@ -376,8 +421,8 @@ void answer_start(struct hub *hub, struct sink *sink, struct call *call, struct 
     }
     call_free(call);
     pthread_mutex_lock(&a->lock);
-    if (!all) a->over = true; /* refused, or nobody is there to answer */
-    if (--a->left == 0 && !a->over) complete(a);
+    if (!all && !a->ending) a->over = true; /* refused, or nobody is there to answer */
+    if (--a->left == 0 && !a->over && !a->ending) complete(a);
     pthread_mutex_unlock(&a->lock);
     answer_unref(a);
 }

@@ -2,7 +2,9 @@
 #include "api/call.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "api/fields.h"
 #include "api/request.h"
 #include "auth/auth.h"
 #include "base/clock.h"
@@ -10,19 +12,26 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-enum err call_read(const struct config *config, const struct http_request *req,
-                   struct call_env *env, json_t **body, struct error *error)
+void call_env_init(const struct config *config, struct call_env *env)
 {
     *env = (struct call_env){
-        .request_id = req->request_id,
-        .priority = req->header(req, "X-Priority"),
-        .tenant = req->who ? req->who->user_id : "",
+        .request_id = "",
+        .tenant = "",
         .temperature = config_double(config, CONFIG_DEFAULT_TEMPERATURE),
         .top_p = config_double(config, CONFIG_DEFAULT_TOP_P),
         .max_tokens = config_int(config, CONFIG_DEFAULT_MAX_TOKENS),
         .default_priority = config_int(config, CONFIG_DEFAULT_PRIORITY),
         .now_ms = clock_mono_ms(),
     };
+}
+
+enum err call_read(const struct config *config, const struct http_request *req,
+                   struct call_env *env, json_t **body, struct error *error)
+{
+    call_env_init(config, env);
+    env->request_id = req->request_id;
+    env->priority = req->header(req, "X-Priority");
+    if (req->who) env->tenant = req->who->user_id;
     enum err err = request_check_type(req, error);
     if (!err) err = call_route_read(config, req, &env->routing, error);
     return err ? err : request_parse_object(req->body, req->body_len, body, error);
@@ -125,4 +134,75 @@ enum err call_request_new(const struct call_env *env, size_t arena_max, struct g
     else
         *out = req;
     return err;
+}
+
+bool call_tool_name_ok(const char *s)
+{
+    size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-");
+    return n >= 1 && n <= 64 && s[n] == '\0';
+}
+
+enum err call_arguments(struct arena *a, const char *text, const char *ptr, const char **out,
+                        struct error *error)
+{
+    json_t *value;
+    struct error why;
+    if (!text || text[0] == '\0') return copy_text(a, "{}", out, error);
+    if (json_parse(text, strlen(text), &value, &why) != OK)
+        return field_error(error, ptr, "arguments", "is not valid JSON: %.200s", why.msg);
+    bool object = json_is_object(value);
+    const char *kind = json_kind(value);
+    json_decref(value);
+    if (!object)
+        return field_error(error, ptr, "arguments", "must be the JSON text of an object, not of %s",
+                           kind);
+    return copy_text(a, text, out, error);
+}
+
+enum err call_reasoning(const char *effort, const json_t *template_kwargs, struct gen_request *req,
+                        struct error *error)
+{
+    if (!effort)
+        return template_kwargs
+                   ? copy_json(req->arena, template_kwargs, &req->template_kwargs, error)
+                   : OK;
+    json_t *kwargs = json_object();
+    int failed = !kwargs;
+    failed |= json_object_set_new(kwargs, "reasoning_effort", json_string(effort));
+    if (strcmp(effort, "none") == 0)
+        failed |= json_object_set_new(kwargs, "enable_thinking", json_false());
+    if (template_kwargs) failed |= json_object_update(kwargs, (json_t *)template_kwargs);
+    enum err err = failed ? err_set(error, ERR_NOMEM, "not enough memory for the request")
+                          : copy_json(req->arena, kwargs, &req->template_kwargs, error);
+    json_decref(kwargs);
+    return err ? err : copy_text(req->arena, effort, &req->reasoning_effort, error);
+}
+
+enum err call_metadata(const json_t *metadata, const char *ptr, char **out, struct error *error)
+{
+    const char *key;
+    json_t *value;
+    struct buf text;
+    if (json_object_size(metadata) > METADATA_MAX)
+        return err_set_param(error, ERR_INVALID, ptr, "%s: at most %d pairs, got %zu", ptr,
+                             METADATA_MAX, json_object_size(metadata));
+    json_object_foreach ((json_t *)metadata, key, value) {
+        if (strlen(key) > 4 * METADATA_KEY_MAX)
+            return err_set_param(error, ERR_INVALID, ptr, "%s: a key has at most %d letters", ptr,
+                                 METADATA_KEY_MAX);
+        if (!json_is_string(value) || json_string_length(value) > 4 * METADATA_VALUE_MAX)
+            return field_error(error, ptr, key, "must be a string of at most %d letters",
+                               METADATA_VALUE_MAX);
+    }
+    buf_init(&text, 1 << 20);
+    if (metadata)
+        json_dump(metadata, &text);
+    else
+        buf_puts(&text, "{}");
+    if (text.err) {
+        buf_free(&text);
+        return err_set_param(error, ERR_TOO_LARGE, ptr, "%s: is too large", ptr);
+    }
+    *out = buf_take(&text);
+    return OK;
 }

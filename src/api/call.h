@@ -15,7 +15,12 @@
 
 struct config;
 
-enum { COPIED_JSON_MAX = 64 * 1024 * 1024 }; /* one schema or argument object, as text */
+enum {
+    COPIED_JSON_MAX = 64 * 1024 * 1024, /* one schema or argument object, as text */
+    METADATA_MAX = 16,
+    METADATA_KEY_MAX = 64, /* letters */
+    METADATA_VALUE_MAX = 512,
+};
 
 /* Sampling of requests that say nothing, where the configuration has no setting: the values that
  * llama.cpp's own tools use. */
@@ -36,6 +41,8 @@ struct call_env {
     int64_t max_tokens, default_priority;
     int64_t now_ms; /* clock_mono_ms, from which deadlines count */
 };
+/* What the configuration says, of a call that nobody makes (a job's). */
+void call_env_init(const struct config *config, struct call_env *env);
 /* The body as a JSON object (the caller's to decref) and what of the call is not in it. Refuses a
  * body that is not JSON by its type or its text. */
 HT_MUST_CHECK enum err call_read(const struct config *config, const struct http_request *req,
@@ -72,6 +79,22 @@ HT_MUST_CHECK enum err copy_json(struct arena *a, const json_t *v, const char **
 enum err request_too_large(struct error *error);
 /* The body's value or FIELD_ABSENT, else the header's, else the configured one. */
 HT_MUST_CHECK enum err call_priority(int64_t body, const struct call_env *env, int32_t *out,
+                                     struct error *error);
+/* Whether a tool may have this name: what OpenAI allows (letters, digits, _ and -), and dots, which
+ * servers of the Model Context Protocol use. */
+bool call_tool_name_ok(const char *s);
+/* A call's arguments: the JSON text of an object. Nothing at all (NULL, "") is {}: models write
+ * that for tools without parameters, and clients send it back. ERR_INVALID at <ptr>/arguments. */
+HT_MUST_CHECK enum err call_arguments(struct arena *a, const char *text, const char *ptr,
+                                      const char **out, struct error *error);
+/* How much is thought (NULL = not said) reaches a local model as the variables that chat templates
+ * know: gpt-oss reads reasoning_effort, Qwen and its kin can only switch thinking off. What the
+ * client put into template_kwargs (an object, or NULL) itself wins. */
+HT_MUST_CHECK enum err call_reasoning(const char *effort, const json_t *template_kwargs,
+                                      struct gen_request *req, struct error *error);
+/* What clients keep with an object, as at OpenAI: at most METADATA_MAX pairs of strings. *out: its
+ * JSON text, "{}" for NULL; free it. */
+HT_MUST_CHECK enum err call_metadata(const json_t *metadata, const char *ptr, char **out,
                                      struct error *error);
 /* Any integer is a seed; -1 and FIELD_ABSENT ask for a random one, as in llama.cpp's tools. */
 uint32_t call_seed(int64_t seed);

@@ -13,23 +13,29 @@
 #include "api/models/models.h"
 #include "api/ollama/ollama.h"
 #include "api/openai/openai.h"
+#include "api/responses/responses.h"
 #include "api/v1/v1.h"
 #include "base/json.h"
 #include "base/str.h"
 
-const struct schema *const api_schema_tables[] = {openai_schemas,
-                                                  ollama_schemas,
-                                                  anthropic_schemas,
-                                                  hub_schemas,
-                                                  v1_schemas,
-                                                  v1_conversation_schemas,
-                                                  v1_chat_schemas,
-                                                  v1_user_schemas,
-                                                  v1_file_schemas,
-                                                  v1_collection_schemas,
-                                                  v1_search_schemas,
-                                                  models_schemas,
-                                                  NULL};
+/* A line for each, so that those who add one do not meet. */
+/* clang-format off */
+const struct schema *const api_schema_tables[] = {
+    openai_schemas,
+    response_schemas,
+    ollama_schemas,
+    anthropic_schemas,
+    hub_schemas,
+    v1_schemas,
+    v1_conversation_schemas,
+    v1_chat_schemas,
+    v1_user_schemas,
+    v1_file_schemas,
+    v1_collection_schemas,
+    v1_search_schemas,
+    models_schemas,
+    NULL};
+/* clang-format on */
 
 static const char description[] =
     "The API of a Hearth hub. Paths under /v1 are OpenAI's, so its clients work unchanged.\n\n"

@@ -1,6 +1,8 @@
 /* What the writers of all surfaces share: see writer.h. */
 #include "api/writer.h"
 
+#include <math.h>
+
 #include "base/str.h"
 
 void writer_init(struct writer *w, const struct writer_ops *ops, const struct call *call)
@@ -63,4 +65,43 @@ void write_sse_note(struct writer *w, const char *text, struct buf *out)
 {
     (void)w;
     buf_printf(out, ": %s\n\n", text);
+}
+
+/* ---- log probabilities --------------------------------------------------------------------- */
+
+void write_logprob(struct buf *out, float logprob)
+{
+    if (isfinite(logprob) && logprob > -9999)
+        buf_printf(out, "%.7g", (double)logprob);
+    else
+        buf_puts(out, "-9999");
+}
+
+/* "token":..,"logprob":..,"bytes":[..] */
+static void write_alternative(struct buf *out, const struct logprob_alt *alt)
+{
+    buf_puts(out, "\"token\":");
+    write_json_string(out, alt->text, alt->len);
+    buf_puts(out, ",\"logprob\":");
+    write_logprob(out, alt->logprob);
+    buf_puts(out, ",\"bytes\":[");
+    for (size_t i = 0; i < alt->len; i++)
+        buf_printf(out, i ? ",%u" : "%u", (unsigned)(unsigned char)alt->text[i]);
+    buf_putc(out, ']');
+}
+
+void write_logprobs(struct buf *out, const struct token_logprob *logprobs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (out->len && out->data[out->len - 1] == '}') buf_putc(out, ',');
+        buf_putc(out, '{');
+        write_alternative(out, &logprobs[i].chosen);
+        buf_puts(out, ",\"top_logprobs\":[");
+        for (size_t k = 0; k < logprobs[i].n_top; k++) {
+            buf_puts(out, k ? ",{" : "{");
+            write_alternative(out, &logprobs[i].top[k]);
+            buf_putc(out, '}');
+        }
+        buf_puts(out, "]}");
+    }
 }

@@ -31,6 +31,10 @@ struct writer_ops {
                  struct buf *out);
     /* MAY. Says an error in the surface's own words, before its status is chosen. */
     void (*reword)(const struct writer *w, struct error *error);
+    /* MAY. Keeps what must be there before the client is told of the end: on the pool, once, after
+     * the last event (error: why it can't go on, else NULL) and before finish or fail. It may wait;
+     * events and the others of these functions wait for it. */
+    void (*keep)(struct writer *w, const struct error *error);
     /* MAY. What a stream's client waits for ("queued position=3 wait_ms=120"), as something that
      * its parser skips. */
     void (*note)(struct writer *w, const char *text, struct buf *out);
@@ -58,6 +62,11 @@ void writer_free(struct writer *w);
 
 /* A JSON string of text, appended. */
 void write_json_string(struct buf *out, const char *s, size_t len);
+/* Log probabilities as OpenAI's surfaces write them, appended to a list of objects: `out` ends with
+ * its '[' or with one of them, or is empty. */
+void write_logprobs(struct buf *out, const struct token_logprob *logprobs, size_t n);
+/* A log probability: shortest decimal of a float; what JSON can't hold becomes -9999. */
+void write_logprob(struct buf *out, float logprob);
 /* ": text" and an empty line: a comment of an event stream, as writer_ops.note. */
 void write_sse_note(struct writer *w, const char *text, struct buf *out);
 

@@ -103,6 +103,10 @@
     X(FILES_DIR, "HEARTH_FILES", PATH, "", 0, 0, "", "files", "Folder of the uploaded files; empty is `files` in the data folder. Hubs that share a database must share it.") \
     X(WATCH, "HEARTH_WATCH", STRING, "", 0, 0, "", "files", "Folders whose files are kept searchable for the first admin, besides those of `hearth add --watch`: a comma-separated list.") \
     X(JOB_THREADS, "HEARTH_JOB_THREADS", INT, "2", 1, 64, "", "files", "Background jobs, such as the indexing of a file, that run at a time.") \
+    X(KEEP_ANSWERS, "HEARTH_KEEP_ANSWERS", MS, "30d", 0, 3153600000000, "ms", "kept", "How long responses and stored chat completions are kept; 0 is for good.") \
+    X(BACKGROUND_THREADS, "HEARTH_BACKGROUND", INT, "4", 1, 64, "", "kept", "Responses that are answered in the background at a time.") \
+    X(BATCH_LINES, "HEARTH_BATCH_LINES", INT, "4", 1, 64, "", "kept", "Requests of a batch that are answered at a time, while nobody else asks for anything.") \
+    X(BATCH_PRIORITY, "HEARTH_BATCH_PRIORITY", INT, "100", 0, 100, "", "kept", "Priority of the requests of batches.") \
     X(COLLECTION_NAME, "COLLECTION_NAME", STRING, "documents", 0, 0, "", "files", "Name of the collection that files go to when nothing else is said.") \
     X(HISTORY_DB_URL, "HALA_HISTORY_DB_URL", SECRET, "", 0, 0, "", "later", "Database of the session history: postgresql://...; empty is that of DATABASE_URL.") \
     X(ALEMBIC_DATABASE_URL, "ALEMBIC_DATABASE_URL", SECRET, "", 0, 0, "", "later", "Accepted and ignored: Hearth migrates its database itself.") \

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "api/access.h"
+#include "api/responses/responses.h"
 #include "api/upload.h"
 #include "base/fs.h"
 #include "base/log.h"
@@ -178,6 +179,7 @@ static enum err serve(const struct config *config, const char *data_dir, struct 
     if (err) return err;
     err = server_start(&params, out, error);
     if (err) return err;
+    responses_register(hub);
     err = hub_start(hub, error);
     if (err) return err;
     if (!hubfile_url(params.host, server_port(*out), url, sizeof(url)))

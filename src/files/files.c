@@ -143,7 +143,7 @@ static enum err place(struct files *f, struct spool *spool, struct error *error)
 }
 
 /* Bytes whose last record has gone, or never came. A database that is away now: the next sweep. */
-static void drop_unused(struct files *f, struct store *s, const char *sha256)
+void files_let_go(struct files *f, struct store *s, const char *sha256)
 {
     struct error error;
     char path[FS_PATH_MAX];
@@ -195,7 +195,7 @@ static enum err add_locked(struct files *f, struct store *s, const struct files_
     enum err e = place(f, spool, error);
     if (!e) e = store_file_add(s, &new->who, record, &job, id, added, error);
     close(lock);
-    if (e) drop_unused(f, s, spool_sha256(spool));
+    if (e) files_let_go(f, s, spool_sha256(spool));
     return e;
 }
 
@@ -230,6 +230,24 @@ enum err files_add(struct files *f, struct store *s, const struct files_new *new
     return e;
 }
 
+enum err files_keep(struct files *f, struct store *s, struct spool *const *spools, size_t n,
+                    files_record_fn add, void *ctx, struct error *error)
+{
+    enum err e = OK;
+    for (size_t i = 0; !e && i < n; i++)
+        if (spools[i]) e = spool_finish(spools[i], error);
+    int lock = e ? -1 : files_lock(f, LOCK_SH, error);
+    if (!e && lock < 0) e = error->code;
+    if (e) return e;
+    for (size_t i = 0; !e && i < n; i++)
+        if (spools[i]) e = place(f, spools[i], error);
+    if (!e) e = add(ctx, s, error);
+    close(lock);
+    for (size_t i = 0; e && i < n; i++)
+        if (spools[i]) files_let_go(f, s, spool_sha256(spools[i]));
+    return e;
+}
+
 enum err files_replace(struct files *f, struct store *s, const struct store_file *old,
                        const char *user_id, int64_t source_ms, struct spool *spool,
                        struct error *error)
@@ -250,7 +268,7 @@ enum err files_replace(struct files *f, struct store *s, const struct store_file
     e = place(f, spool, error);
     if (!e) e = store_file_requeue(s, old->id, &changed, &job, error);
     close(lock);
-    drop_unused(f, s, e ? spool_sha256(spool) : old->sha256);
+    files_let_go(f, s, e ? spool_sha256(spool) : old->sha256);
     if (!e) files_wake(f, true);
     return e;
 }
@@ -283,7 +301,7 @@ enum err files_delete(struct files *f, struct store *s, const struct store_asker
     if (!e && f->before_delete) e = f->before_delete(f->before_ctx, s, &file, error);
     if (!e) e = store_file_delete(s, who, id, error);
     if (!e) {
-        drop_unused(f, s, file.sha256);
+        files_let_go(f, s, file.sha256);
         if (f->jobs) jobs_recheck(f->jobs);
     }
     arena_free(a);

@@ -83,6 +83,13 @@ struct files_new {
 HT_MUST_CHECK enum err files_add(struct files *f, struct store *s, const struct files_new *new,
                                  struct spool *spool, struct arena *a, struct store_file *out,
                                  bool *added, struct error *error);
+/* Takes the bytes of finished spools (the caller's to free; NULL ones are skipped) for records that
+ * are not searchable files: `add` writes them, all or nothing. */
+typedef enum err (*files_record_fn)(void *ctx, struct store *s, struct error *error);
+HT_MUST_CHECK enum err files_keep(struct files *f, struct store *s, struct spool *const *spools,
+                                  size_t n, files_record_fn add, void *ctx, struct error *error);
+/* A record that had these bytes has gone: so do they, if it was the last one. */
+void files_let_go(struct files *f, struct store *s, const char *sha256);
 /* Other bytes for a file of a watched folder. */
 HT_MUST_CHECK enum err files_replace(struct files *f, struct store *s, const struct store_file *old,
                                      const char *user_id, int64_t source_ms, struct spool *spool,

@@ -9,7 +9,7 @@
 #include "hub/work.h"
 #include "provider/local.h"
 
-enum { POOL_QUEUE_MIN = 4096 };
+enum { POOL_QUEUE_MIN = 4096, FEED_MAX = 64 << 20 };
 /* How old an answer may be: what happens here expires it at once; this is for what happens
  * elsewhere (a model unloaded when its time was over, a file in the folder). And when one is slow:
  * a probe of the hub's health must not depend on its worker. */
@@ -81,6 +81,9 @@ static enum err open_common(const struct config *config, struct hub **out, struc
     if (!e) {
         h->files = work_files(h->work);
         h->jobs = work_jobs(h->work);
+        h->background = work_background(h->work);
+        h->batches = work_batches(h->work);
+        h->feeds = feeds_new(FEED_MAX);
     }
     if (e)
         hub_close(h, 0);
@@ -147,6 +150,7 @@ void hub_close(struct hub *h, int64_t grace_ms)
     rag_stop(h->rag);
     pool_free(h->pool); /* its jobs may still call the provider, which refuses */
     work_free(h->work); /* so may they, whom the provider's refusal ends */
+    feeds_free(h->feeds);
     rag_free(h->rag);
     chat_free(h->chat);
     stack_close(&h->stack);

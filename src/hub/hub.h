@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/config.h"
+#include "base/feed.h"
 #include "base/thread.h"
 #include "base/timer.h"
 #include "chat/chat.h"
@@ -38,8 +39,11 @@ struct hub {
     struct chat *chat;
     struct files *files;       /* what people upload */
     struct jobs *jobs;         /* background work */
-    struct work *work;         /* owns both, and keeps them going once hub_start was called */
     struct pulls *pulls;       /* downloads of models */
+    struct jobs *background;   /* answers that nobody waits for, several at a time */
+    struct jobs *batches;      /* many of them, when there is time */
+    struct feeds *feeds;       /* what those in the background have said so far */
+    struct work *work;         /* owns them, and keeps them going once hub_start was called */
     struct accounts *accounts; /* database and logins, opened when first needed */
     bool guarded;              /* every call needs a user, not only /api/v1 (HEARTH_AUTH) */
     int64_t started_wall_s;

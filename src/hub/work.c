@@ -10,11 +10,13 @@
 #include "base/str.h"
 #include "rag/index.h"
 
+enum { BATCHES_AT_ONCE = 2 };
+
 struct work {
     const struct config *config;
     struct accounts *accounts;
     struct files *files;
-    struct jobs *jobs;
+    struct jobs *jobs, *background, *batches;
     struct watcher *watcher;
     struct rag *rag; /* NULL: none */
 };
@@ -30,6 +32,14 @@ static enum err open_database(void *ctx, struct store **out, struct error *error
     if (!e) watcher_use(w->watcher, *out);
     if (!e && w->rag) index_begin(w->rag, *out);
     return e;
+}
+
+/* For the other runners: the same, without putting anything in order. */
+static enum err open_accounts(void *ctx, struct store **out, struct error *error)
+{
+    struct work *w = ctx;
+    struct auth *auth;
+    return accounts_open(w->accounts, out, &auth, error);
 }
 
 static enum err may_store(void *ctx, struct store *s, const char *user_id, int64_t more,
@@ -53,8 +63,11 @@ void work_use_rag(struct work *w, struct rag *rag)
 static void woken(void *ctx)
 {
     struct work *w = ctx;
-    jobs_wake(w->jobs);
-    jobs_recheck(w->jobs);
+    struct jobs *runners[] = {w->jobs, w->background, w->batches};
+    for (size_t i = 0; i < sizeof runners / sizeof *runners; i++) {
+        jobs_wake(runners[i]);
+        jobs_recheck(runners[i]);
+    }
 }
 
 enum err work_new(const struct config *config, struct accounts *accounts, struct work **out,
@@ -76,6 +89,11 @@ enum err work_new(const struct config *config, struct accounts *accounts, struct
     w->accounts = accounts;
     w->files = files_new(&files);
     w->jobs = jobs_new(&jobs);
+    jobs.open = open_accounts;
+    jobs.threads = (int32_t)config_int(config, CONFIG_BACKGROUND_THREADS);
+    w->background = jobs_new(&jobs);
+    jobs.threads = BATCHES_AT_ONCE;
+    w->batches = jobs_new(&jobs);
     files_set_jobs(w->files, w->jobs);
     struct watcher_params watcher = {
         .files = w->files, .folders = config_str(config, CONFIG_WATCH), .woken = woken, .ctx = w};
@@ -94,6 +112,16 @@ struct jobs *work_jobs(struct work *w)
     return w->jobs;
 }
 
+struct jobs *work_background(struct work *w)
+{
+    return w->background;
+}
+
+struct jobs *work_batches(struct work *w)
+{
+    return w->batches;
+}
+
 /* Whether somebody may have left work there. */
 static bool database_exists(const struct config *config)
 {
@@ -105,13 +133,18 @@ static bool database_exists(const struct config *config)
 enum err work_start(struct work *w, struct error *error)
 {
     enum err e = watcher_start(w->watcher, error);
-    return e ? e : jobs_start(w->jobs, database_exists(w->config), error);
+    bool look = database_exists(w->config);
+    if (!e) e = jobs_start(w->jobs, look, error);
+    if (!e) e = jobs_start(w->background, look, error);
+    return e ? e : jobs_start(w->batches, look, error);
 }
 
 void work_stop(struct work *w)
 {
     if (!w) return;
     jobs_stop(w->jobs);
+    jobs_stop(w->background);
+    jobs_stop(w->batches);
     watcher_stop(w->watcher);
 }
 
@@ -121,6 +154,8 @@ void work_free(struct work *w)
     work_stop(w);
     watcher_free(w->watcher);
     jobs_free(w->jobs);
+    jobs_free(w->background);
+    jobs_free(w->batches);
     files_free(w->files);
     free(w);
 }

@@ -19,6 +19,10 @@ HT_MUST_CHECK enum err work_new(const struct config *config, struct accounts *ac
                                 struct work **out, struct error *error);
 struct files *work_files(struct work *w);
 struct jobs *work_jobs(struct work *w);
+/* Runners of their own, since their jobs take long: those of answers in the background, and of
+ * batches. */
+struct jobs *work_background(struct work *w);
+struct jobs *work_batches(struct work *w);
 /* Registers what makes files searchable; before work_start. rag is borrowed. */
 void work_use_rag(struct work *w, struct rag *rag);
 /* After the kinds of jobs were registered. */

@@ -13,7 +13,7 @@
 #include "store/migrations.h"
 #include "store/store_int.h"
 
-enum { COLUMNS_MAX = 24, SQL_MAX = 4096, PIECE = 256 /* rows of PostgreSQL at a time */ };
+enum { COLUMNS_MAX = 32, SQL_MAX = 4096, PIECE = 256 /* rows of PostgreSQL at a time */ };
 
 /* ---- backup -------------------------------------------------------------------------------- */
 

@@ -463,8 +463,10 @@ enum err store_file_references(struct store *s, const char *sha256, int64_t *n, 
     struct db *db;
     enum err e = store_acquire(s, STORE_READ, &db, error);
     if (e) return e;
-    e = db_number(db, "SELECT COUNT(*) FROM files WHERE sha256 = $1", DB_ARGS(db_text(sha256)), n,
-                  error);
+    e = db_number(db,
+                  "SELECT (SELECT COUNT(*) FROM files WHERE sha256 = $1)"
+                  " + (SELECT COUNT(*) FROM api_files WHERE sha256 = $1)",
+                  DB_ARGS(db_text(sha256)), n, error);
     store_release(s, db);
     return e;
 }
@@ -476,7 +478,10 @@ enum err store_file_usage(struct store *s, const char *user_id, struct store_fil
     struct db_rows *rows = NULL;
     enum err e = store_acquire(s, STORE_READ, &db, error);
     if (e) return e;
-    e = db_one(db, "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM files WHERE user_id = $1",
+    e = db_one(db,
+               "SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM"
+               " (SELECT bytes FROM files WHERE user_id = $1"
+               " UNION ALL SELECT bytes FROM api_files WHERE user_id = $1) AS kept",
                DB_ARGS(db_text(user_id)), "user", &rows, error);
     if (!e) *out = (struct store_file_totals){db_get_int(rows, 0), db_get_int(rows, 1)};
     db_rows_free(rows);

@@ -357,6 +357,77 @@ static const char chunk_words_down[] =
     "CREATE TRIGGER chunks_text_add AFTER INSERT ON chunks BEGIN"
     " INSERT INTO chunks_text (rowid, heading, text) VALUES (new.id, new.heading, new.text); END;";
 
+/* ---- 10: answers and batches ---------------------------------------------------------------- */
+
+/* user_id NULL: of a hub that asks nobody who calls. A time of 0: it has not come to that. */
+#define ANSWERS_UP                                                                                 \
+    "CREATE TABLE answers ("                                                                       \
+    " id TEXT PRIMARY KEY,"                                                                        \
+    " user_id TEXT REFERENCES users (id) ON DELETE CASCADE,"                                       \
+    " kind TEXT NOT NULL CHECK (kind IN ('response', 'completion')),"                              \
+    " state TEXT NOT NULL CHECK (state IN"                                                         \
+    " ('queued', 'in_progress', 'completed', 'incomplete', 'failed', 'cancelled')),"               \
+    " previous_id TEXT,"                                                                           \
+    " job_id TEXT,"                                                                                \
+    " model TEXT NOT NULL,"                                                                        \
+    " metadata TEXT NOT NULL,"                                                                     \
+    " request TEXT,"                                                                               \
+    " input TEXT NOT NULL,"                                                                        \
+    " body TEXT NOT NULL,"                                                                         \
+    " events TEXT,"                                                                                \
+    " local_only BIGINT NOT NULL DEFAULT 0,"                                                       \
+    " created_ms BIGINT NOT NULL,"                                                                 \
+    " updated_ms BIGINT NOT NULL);"                                                                \
+    "CREATE INDEX answers_user ON answers (COALESCE(user_id, ''), kind, created_ms, id);"          \
+    "CREATE INDEX answers_created ON answers (created_ms);"                                        \
+    "CREATE TABLE api_files ("                                                                     \
+    " id TEXT PRIMARY KEY,"                                                                        \
+    " user_id TEXT REFERENCES users (id) ON DELETE CASCADE,"                                       \
+    " purpose TEXT NOT NULL,"                                                                      \
+    " name TEXT NOT NULL,"                                                                         \
+    " sha256 TEXT NOT NULL,"                                                                       \
+    " bytes BIGINT NOT NULL,"                                                                      \
+    " created_ms BIGINT NOT NULL,"                                                                 \
+    " expires_ms BIGINT NOT NULL DEFAULT 0);"                                                      \
+    "CREATE INDEX api_files_user ON api_files (COALESCE(user_id, ''), created_ms, id);"            \
+    "CREATE INDEX api_files_bytes ON api_files (sha256);"                                          \
+    "CREATE INDEX api_files_expiry ON api_files (expires_ms) WHERE expires_ms > 0;"                \
+    "CREATE TABLE batches ("                                                                       \
+    " id TEXT PRIMARY KEY,"                                                                        \
+    " user_id TEXT REFERENCES users (id) ON DELETE CASCADE,"                                       \
+    " job_id TEXT NOT NULL,"                                                                       \
+    " endpoint TEXT NOT NULL,"                                                                     \
+    " input_file_id TEXT NOT NULL,"                                                                \
+    " output_file_id TEXT,"                                                                        \
+    " error_file_id TEXT,"                                                                         \
+    " state TEXT NOT NULL CHECK (state IN ('validating', 'failed', 'in_progress', 'finalizing',"   \
+    " 'completed', 'expired', 'cancelling', 'cancelled')),"                                        \
+    " errors TEXT,"                                                                                \
+    " metadata TEXT NOT NULL,"                                                                     \
+    " model TEXT,"                                                                                 \
+    " usage TEXT,"                                                                                 \
+    " total BIGINT NOT NULL DEFAULT 0,"                                                            \
+    " completed BIGINT NOT NULL DEFAULT 0,"                                                        \
+    " failed BIGINT NOT NULL DEFAULT 0,"                                                           \
+    " local_only BIGINT NOT NULL DEFAULT 0,"                                                       \
+    " keep_output_s BIGINT NOT NULL DEFAULT 0,"                                                    \
+    " created_ms BIGINT NOT NULL,"                                                                 \
+    " expires_ms BIGINT NOT NULL,"                                                                 \
+    " in_progress_ms BIGINT NOT NULL DEFAULT 0,"                                                   \
+    " finalizing_ms BIGINT NOT NULL DEFAULT 0,"                                                    \
+    " completed_ms BIGINT NOT NULL DEFAULT 0,"                                                     \
+    " failed_ms BIGINT NOT NULL DEFAULT 0,"                                                        \
+    " expired_ms BIGINT NOT NULL DEFAULT 0,"                                                       \
+    " cancelling_ms BIGINT NOT NULL DEFAULT 0,"                                                    \
+    " cancelled_ms BIGINT NOT NULL DEFAULT 0);"                                                    \
+    "CREATE INDEX batches_user ON batches (COALESCE(user_id, ''), created_ms, id);"                \
+    "CREATE TABLE batch_lines ("                                                                   \
+    " batch_id TEXT NOT NULL REFERENCES batches (id) ON DELETE CASCADE,"                           \
+    " line BIGINT NOT NULL,"                                                                       \
+    " failed BIGINT NOT NULL,"                                                                     \
+    " text TEXT NOT NULL,"                                                                         \
+    " PRIMARY KEY (batch_id, line));"
+
 const struct migration migrations[] = {
     {.version = 1, .name = "accounts", .up = ACCOUNTS_UP, .down = ACCOUNTS_DOWN},
     {.version = 2,
@@ -397,6 +468,11 @@ const struct migration migrations[] = {
      .up_pg = "SELECT 1;",
      .down = chunk_words_down,
      .down_pg = "SELECT 1;"},
+    {.version = 10,
+     .name = "answers",
+     .up = ANSWERS_UP,
+     .down = "DROP TABLE batch_lines; DROP TABLE batches; DROP TABLE api_files;"
+             "DROP TABLE answers;"},
 };
 
 const size_t n_migrations = sizeof migrations / sizeof *migrations;
@@ -444,6 +520,19 @@ const struct table tables[] = {
     {"chunks",
      "id, file_id, collection_n, n, page_from, page_to, start_at, end_at, tokens, heading, text",
      "itiiiiiiitt", "id"},
+    {"answers",
+     "id, user_id, kind, state, previous_id, job_id, model, metadata, request, input, body, events,"
+     " local_only, created_ms, updated_ms",
+     "ttttttttttttiii", "created_ms, id"},
+    {"api_files", "id, user_id, purpose, name, sha256, bytes, created_ms, expires_ms", "tttttiii",
+     "created_ms, id"},
+    {"batches",
+     "id, user_id, job_id, endpoint, input_file_id, output_file_id, error_file_id, state, errors,"
+     " metadata, model, usage, total, completed, failed, local_only, keep_output_s, created_ms,"
+     " expires_ms, in_progress_ms, finalizing_ms, completed_ms, failed_ms, expired_ms,"
+     " cancelling_ms, cancelled_ms",
+     "ttttttttttttiiiiiiiiiiiiii", "created_ms, id"},
+    {"batch_lines", "batch_id, line, failed, text", "tiit", "batch_id, line"},
 };
 
 const char tables_then[] = "INSERT INTO chunks_text (chunks_text) VALUES ('rebuild');";

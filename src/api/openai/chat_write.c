@@ -42,38 +42,6 @@ static struct choice_state *choice_of(struct chat_writer *w, const struct gen_ev
     return &w->choices[ev->choice];
 }
 
-/* ---- log probabilities --------------------------------------------------------------------- */
-
-/* "token":..,"logprob":..,"bytes":[..] */
-static void write_alternative(struct buf *out, const struct logprob_alt *alt)
-{
-    buf_puts(out, "\"token\":");
-    write_json_string(out, alt->text, alt->len);
-    buf_puts(out, ",\"logprob\":");
-    write_logprob(out, alt->logprob);
-    buf_puts(out, ",\"bytes\":[");
-    for (size_t i = 0; i < alt->len; i++)
-        buf_printf(out, i ? ",%u" : "%u", (unsigned)(unsigned char)alt->text[i]);
-    buf_putc(out, ']');
-}
-
-/* Appends objects to a list: out ends with its '[' or with an object of it, or is empty. */
-static void write_logprobs(struct buf *out, const struct token_logprob *logprobs, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (out->len && out->data[out->len - 1] == '}') buf_putc(out, ',');
-        buf_putc(out, '{');
-        write_alternative(out, &logprobs[i].chosen);
-        buf_puts(out, ",\"top_logprobs\":[");
-        for (size_t k = 0; k < logprobs[i].n_top; k++) {
-            buf_puts(out, k ? ",{" : "{");
-            write_alternative(out, &logprobs[i].top[k]);
-            buf_putc(out, '}');
-        }
-        buf_puts(out, "]}");
-    }
-}
-
 /* ---- stream -------------------------------------------------------------------------------- */
 
 static void close_delta(struct chat_writer *w, struct buf *out)

@@ -212,28 +212,6 @@ static enum err read_reasoning_format(const char *s, enum reasoning_format *out,
     return OK;
 }
 
-/* OpenAI's reasoning_effort reaches the model as the variables that chat templates know: gpt-oss
- * reads reasoning_effort, Qwen and its kin can only switch thinking off. What the client put into
- * chat_template_kwargs itself wins. */
-static enum err read_template_kwargs(const struct gen_fields *f, struct gen_request *req,
-                                     struct error *error)
-{
-    if (!f->reasoning_effort)
-        return f->template_kwargs
-                   ? copy_json(req->arena, f->template_kwargs, &req->template_kwargs, error)
-                   : OK;
-    json_t *kwargs = json_object();
-    int failed = !kwargs;
-    failed |= json_object_set_new(kwargs, "reasoning_effort", json_string(f->reasoning_effort));
-    if (strcmp(f->reasoning_effort, "none") == 0)
-        failed |= json_object_set_new(kwargs, "enable_thinking", json_false());
-    if (f->template_kwargs) failed |= json_object_update(kwargs, (json_t *)f->template_kwargs);
-    enum err err = failed ? err_set(error, ERR_NOMEM, "not enough memory for the request")
-                          : copy_json(req->arena, kwargs, &req->template_kwargs, error);
-    json_decref(kwargs);
-    return err;
-}
-
 /* ---- all of it ----------------------------------------------------------------------------- */
 
 static enum err fill_request(const struct gen_fields *f, const struct call_env *env,
@@ -265,9 +243,7 @@ static enum err fill_request(const struct gen_fields *f, const struct call_env *
     if (!err) err = read_logit_bias(f->logit_bias, req, error);
     if (!err) err = read_format(f, req, error);
     if (!err) err = read_reasoning_format(f->reasoning_format, &req->reasoning_format, error);
-    if (!err) err = read_template_kwargs(f, req, error);
-    if (!err && f->reasoning_effort)
-        err = copy_text(req->arena, f->reasoning_effort, &req->reasoning_effort, error);
+    if (!err) err = call_reasoning(f->reasoning_effort, f->template_kwargs, req, error);
     return err;
 }
 

@@ -5,13 +5,6 @@
 #include "api/openai/openai_int.h"
 #include "base/str.h"
 
-/* OpenAI allows letters, digits, _ and -; servers of the Model Context Protocol also use dots. */
-static bool is_tool_name(const char *s)
-{
-    size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-");
-    return n >= 1 && n <= 64 && s[n] == '\0';
-}
-
 static enum err check_type(const char *type, const char *ptr, struct error *error)
 {
     if (!type || strcmp(type, "function") == 0) return OK;
@@ -26,7 +19,7 @@ static enum err parse_function(const json_t *obj, const char *ptr, struct arena 
     struct function_fields f = {0};
     enum err err = fields_read(function_fields, obj, ptr, &f, error);
     if (err) return err;
-    if (!is_tool_name(f.name))
+    if (!call_tool_name_ok(f.name))
         return field_error(error, ptr, "name",
                            "must be 1 to 64 letters, digits, _, . or -, got \"%.80s\"", f.name);
     tool->strict = f.strict;
@@ -136,24 +129,6 @@ enum err tools_parse(const struct gen_fields *f, struct gen_request *req, struct
 
 /* ---- calls of the history ------------------------------------------------------------------ */
 
-/* Models without parameters are known to write nothing at all, which OpenAI's clients send back. */
-static enum err copy_arguments(const char *text, const char *ptr, struct arena *arena,
-                               const char **out, struct error *error)
-{
-    if (!text || text[0] == '\0') return copy_text(arena, "{}", out, error);
-    json_t *value;
-    struct error why;
-    if (json_parse(text, strlen(text), &value, &why) != OK)
-        return field_error(error, ptr, "arguments", "is not valid JSON: %.200s", why.msg);
-    bool object = json_is_object(value);
-    const char *kind = json_kind(value);
-    json_decref(value);
-    if (!object)
-        return field_error(error, ptr, "arguments", "must be the JSON text of an object, not of %s",
-                           kind);
-    return copy_text(arena, text, out, error);
-}
-
 static enum err parse_call(const json_t *obj, const char *ptr, struct arena *arena,
                            struct tool_call *call, struct error *error)
 {
@@ -175,7 +150,7 @@ static enum err parse_call(const json_t *obj, const char *ptr, struct arena *are
     err = copy_text(arena, f.id ? f.id : "", &call->id, error);
     if (!err) err = copy_text(arena, function.name, &call->name, error);
     if (!err)
-        err = copy_arguments(function.arguments, function_ptr, arena, &call->arguments, error);
+        err = call_arguments(arena, function.arguments, function_ptr, &call->arguments, error);
     return err;
 }
 

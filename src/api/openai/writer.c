@@ -52,14 +52,6 @@ const char *finish_word(enum finish_reason reason)
     return "length";
 }
 
-void write_logprob(struct buf *out, float logprob)
-{
-    if (isfinite(logprob) && logprob > -9999)
-        buf_printf(out, "%.7g", (double)logprob);
-    else
-        buf_puts(out, "-9999");
-}
-
 /* {"id":...,"system_fingerprint":... without the closing brace. */
 static void write_head(struct openai_writer *w, struct jw *jw)
 {

@@ -44,7 +44,4 @@ void writer_whole_end(struct openai_writer *w, struct jw *jw);
 
 const char *finish_word(enum finish_reason reason);
 
-/* A log probability: shortest decimal of a float; what JSON can't hold becomes -9999. */
-void write_logprob(struct buf *out, float logprob);
-
 #endif
