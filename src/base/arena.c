@@ -5,6 +5,7 @@
 #include "base/arena.h"
 
 #include <stdalign.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -25,6 +26,8 @@ struct arena {
     struct block *blocks; /* the one being filled comes first */
     size_t max, used;
     size_t next_size;
+    struct arena *parent;
+    atomic_int refs; /* its owner's, and one of each child */
 };
 
 struct arena *arena_new(size_t max_bytes)
@@ -32,12 +35,22 @@ struct arena *arena_new(size_t max_bytes)
     struct arena *a = xcalloc(1, sizeof *a);
     a->max = max_bytes;
     a->next_size = BLOCK_MIN;
+    atomic_init(&a->refs, 1);
+    return a;
+}
+
+struct arena *arena_child(struct arena *parent, size_t max_bytes)
+{
+    struct arena *a = arena_new(max_bytes);
+    atomic_fetch_add(&parent->refs, 1);
+    a->parent = parent;
     return a;
 }
 
 void arena_free(struct arena *a)
 {
-    if (!a) return;
+    if (!a || atomic_fetch_sub(&a->refs, 1) != 1) return;
+    arena_free(a->parent);
     for (struct block *b = a->blocks, *next; b; b = next) {
         next = b->next;
         free(b);

@@ -9,7 +9,10 @@
 struct arena;
 
 struct arena *arena_new(size_t max_bytes); /* never NULL */
-void arena_free(struct arena *a);          /* NULL is fine */
+/* One whose allocations may point into `parent`: the parent's memory goes when it and all its
+ * children were freed, in any order, by any threads. Only the owner of each allocates in it. */
+struct arena *arena_child(struct arena *parent, size_t max_bytes); /* never NULL */
+void arena_free(struct arena *a);                                  /* NULL is fine */
 
 void *arena_alloc(struct arena *a, size_t size);            /* NULL when over the maximum */
 void *arena_calloc(struct arena *a, size_t n, size_t size); /* NULL also on overflow */

@@ -111,20 +111,37 @@
     X(HISTORY_DB_URL, "HALA_HISTORY_DB_URL", SECRET, "", 0, 0, "", "later", "Database of the session history: postgresql://...; empty is that of DATABASE_URL.") \
     X(ALEMBIC_DATABASE_URL, "ALEMBIC_DATABASE_URL", SECRET, "", 0, 0, "", "later", "Accepted and ignored: Hearth migrates its database itself.") \
     X(WS_URL, "HALA_WS_URL", STRING, "", 0, 0, "", "later", "Accepted and ignored: clients read it to find the hub.") \
-    X(DEFAULT_MODEL_SOURCE, "DEFAULT_MODEL_SOURCE", STRING, "local", 0, 0, "", "later", "Who answers requests that name no source.") \
-    X(LOCAL_DIRECT_LOADING, "LOCAL_DIRECT_LOADING", BOOL, "true", 0, 0, "", "later", "Try the hub's own models before other providers.") \
-    X(OLLAMA_URL, "EMBEDDINGS_BASEURL", STRING, "http://localhost:11434", 0, 0, "", "later", "Where Ollama listens.") \
-    X(OLLAMA_CHAT_MODEL, "OLLAMA_CHAT_MODEL", STRING, "llama3.2:latest", 0, 0, "", "later", "Chat model to use at Ollama.") \
-    X(OLLAMA_EMBED_MODEL, "OLLAMA_EMBED_MODEL", STRING, "nomic-embed-text:latest", 0, 0, "", "later", "Embedding model to use at Ollama.") \
-    X(OPENAI_API_KEY, "OPENAI_API_KEY", SECRET, "", 0, 0, "", "later", "Key for OpenAI; empty leaves it out of the fallbacks.") \
-    X(OPENAI_MODEL, "OPENAI_MODEL", STRING, "gpt-4", 0, 0, "", "later", "Model to use at OpenAI.") \
-    X(AIHUB_URL, "AIHUB_URL", STRING, "", 0, 0, "", "later", "Address of an AI Hub; empty leaves it out.") \
-    X(AIHUB_KEYCLOAK_HOST, "AIHUB_KEYCLOAK_HOST", STRING, "", 0, 0, "", "later", "Keycloak server that signs in to the AI Hub.") \
-    X(AIHUB_USERNAME, "AIHUB_USERNAME", STRING, "", 0, 0, "", "later", "User at the AI Hub.") \
-    X(AIHUB_PASSWORD, "AIHUB_PASSWORD", SECRET, "", 0, 0, "", "later", "Password of that user.") \
-    X(AIHUB_CLIENT_ID, "AIHUB_CLIENT_ID", STRING, "", 0, 0, "", "later", "Client id at that Keycloak server.") \
-    X(AIHUB_CLIENT_SECRET, "AIHUB_CLIENT_SECRET", SECRET, "", 0, 0, "", "later", "Client secret at that Keycloak server.") \
-    X(AIHUB_VERIFY_SSL, "AIHUB_VERIFY_SSL", BOOL, "true", 0, 0, "", "later", "Check the AI Hub's certificate. On by default, because a password is sent there; false only for a server of your own with a self-signed certificate.") \
+    X(PROVIDERS_FILE, "HEARTH_PROVIDERS", PATH, "", 0, 0, "", "providers", "File that names further providers and routes (docs/providers.md, docs/routing.md); empty is providers.json in the config folder, if it is there.") \
+    X(PRICES, "HEARTH_PRICES", PATH, "", 0, 0, "", "providers", "JSON file with prices of models, which replace or add to those that are built in (docs/routing.md).") \
+    X(OLLAMA_URL, "EMBEDDINGS_BASEURL", STRING, "http://localhost:11434", 0, 0, "", "providers", "Where Ollama listens. It is asked by itself once this or OLLAMA_CHAT_MODEL is set, and when it is named.") \
+    X(OLLAMA_CHAT_MODEL, "OLLAMA_CHAT_MODEL", STRING, "llama3.2:latest", 0, 0, "", "providers", "Chat model to use at Ollama.") \
+    X(OLLAMA_EMBED_MODEL, "OLLAMA_EMBED_MODEL", STRING, "nomic-embed-text:latest", 0, 0, "", "providers", "Embedding model to use at Ollama.") \
+    X(OPENAI_API_KEY, "OPENAI_API_KEY", SECRET, "", 0, 0, "", "providers", "Key for OpenAI; empty leaves it out.") \
+    X(OPENAI_BASE_URL, "OPENAI_BASE_URL", STRING, "", 0, 0, "", "providers", "Where OpenAI's API is; empty is https://api.openai.com/v1.") \
+    X(OPENAI_MODEL, "OPENAI_MODEL", STRING, "gpt-4", 0, 0, "", "providers", "Model to use at OpenAI, for hard questions where OPENAI_SMALL_MODEL does for others.") \
+    X(OPENAI_SMALL_MODEL, "OPENAI_SMALL_MODEL", STRING, "gpt-4o-mini", 0, 0, "", "providers", "Its small model; empty is OPENAI_MODEL.") \
+    X(ANTHROPIC_API_KEY, "ANTHROPIC_API_KEY", SECRET, "", 0, 0, "", "providers", "Key for Anthropic; empty leaves it out.") \
+    X(ANTHROPIC_BASE_URL, "ANTHROPIC_BASE_URL", STRING, "", 0, 0, "", "providers", "Where Anthropic's API is; empty is https://api.anthropic.com.") \
+    X(ANTHROPIC_MODEL, "ANTHROPIC_MODEL", STRING, "claude-sonnet-4-5", 0, 0, "", "providers", "Model to use at Anthropic.") \
+    X(ANTHROPIC_SMALL_MODEL, "ANTHROPIC_SMALL_MODEL", STRING, "claude-haiku-4-5", 0, 0, "", "providers", "Its small model; empty is ANTHROPIC_MODEL.") \
+    X(COHERE_API_KEY, "COHERE_API_KEY", SECRET, "", 0, 0, "", "providers", "Key for Cohere; empty leaves it out.") \
+    X(COHERE_BASE_URL, "COHERE_BASE_URL", STRING, "", 0, 0, "", "providers", "Where Cohere's API is; empty is https://api.cohere.com.") \
+    X(COHERE_MODEL, "COHERE_MODEL", STRING, "command-a-03-2025", 0, 0, "", "providers", "Model to use at Cohere.") \
+    X(COHERE_SMALL_MODEL, "COHERE_SMALL_MODEL", STRING, "command-r7b-12-2024", 0, 0, "", "providers", "Its small model; empty is COHERE_MODEL.") \
+    X(AIHUB_URL, "AIHUB_URL", STRING, "", 0, 0, "", "providers", "Address of an AI Hub; empty leaves it out.") \
+    X(AIHUB_MODEL, "AIHUB_MODEL", STRING, "", 0, 0, "", "providers", "Model to use there; empty is the hub's own default.") \
+    X(AIHUB_KEYCLOAK_HOST, "AIHUB_KEYCLOAK_HOST", STRING, "", 0, 0, "", "providers", "Keycloak server that signs in to the AI Hub.") \
+    X(AIHUB_KEYCLOAK_REALM, "AIHUB_KEYCLOAK_REALM", STRING, "aihub", 0, 0, "", "providers", "Realm at that server, where AIHUB_KEYCLOAK_HOST does not name it (https://.../realms/<realm>).") \
+    X(AIHUB_USERNAME, "AIHUB_USERNAME", STRING, "", 0, 0, "", "providers", "User at the AI Hub.") \
+    X(AIHUB_PASSWORD, "AIHUB_PASSWORD", SECRET, "", 0, 0, "", "providers", "Password of that user.") \
+    X(AIHUB_CLIENT_ID, "AIHUB_CLIENT_ID", STRING, "", 0, 0, "", "providers", "Client id at that Keycloak server.") \
+    X(AIHUB_CLIENT_SECRET, "AIHUB_CLIENT_SECRET", SECRET, "", 0, 0, "", "providers", "Client secret at that Keycloak server.") \
+    X(AIHUB_VERIFY_SSL, "AIHUB_VERIFY_SSL", BOOL, "true", 0, 0, "", "providers", "Check the AI Hub's certificate. On by default, because a password is sent there; false only for a server of your own with a self-signed certificate.") \
+    X(DEFAULT_MODEL_SOURCE, "DEFAULT_MODEL_SOURCE", STRING, "local", 0, 0, "", "routing", "Who is asked first when a request names no source: a provider's name.") \
+    X(LOCAL_DIRECT_LOADING, "LOCAL_DIRECT_LOADING", BOOL, "true", 0, 0, "", "routing", "Ask the hub's own models before Ollama; false asks Ollama first.") \
+    X(GOAL, "HEARTH_GOAL", STRING, "balanced", 0, 0, "", "routing", "What matters when a request names neither a model nor a goal: balanced goes by how complex it is, privacy keeps it on this machine, cost takes what costs least (and so what is here first), speed what answers soonest, quality the largest model.") \
+    X(COMPLEXITY_LOW, "HEARTH_COMPLEXITY_LOW", REAL, "0.3", 0, 1, "", "routing", "Requests whose complexity is below this get a small model.") \
+    X(COMPLEXITY_HIGH, "HEARTH_COMPLEXITY_HIGH", REAL, "0.7", 0, 1, "", "routing", "Above this they get a large one, between the two a middle one.") \
     X(CHUNK_SIZE, "CHUNK_SIZE", INT, "2000", 100, 1000000, "", "retrieval", "Longest piece that files are cut into for searching, in characters or as HEARTH_CHUNK_UNIT says.") \
     X(CHUNK_OVERLAP, "CHUNK_OVERLAP", INT, "400", 0, 500000, "", "retrieval", "How much neighbouring pieces may share; at most half of CHUNK_SIZE.") \
     X(CHUNK_UNIT, "HEARTH_CHUNK_UNIT", STRING, "characters", 0, 0, "", "retrieval", "What CHUNK_SIZE and CHUNK_OVERLAP count: characters, or tokens (estimated).") \
@@ -160,7 +177,8 @@
     Y("AI_PAL_MODEL_CACHE", MODELS_DIR)                                                            \
     Y("LLM_MODEL_PATH", DEFAULT_MODEL)                                                             \
     Y("EMBEDDING_MODEL_PATH", DEFAULT_EMBED_MODEL)                                                 \
-    Y("HEARTH_MODEL", DEFAULT_MODEL)
+    Y("HEARTH_MODEL", DEFAULT_MODEL)                                                               \
+    Y("CO_API_KEY", COHERE_API_KEY)
 
 /* Z(id, words): settings of which only these words are allowed (in any case). */
 #define CONFIG_CHOICES(Z)                                                                          \
@@ -173,6 +191,6 @@
     Z(AUTH, "auto, on, off")                                                                       \
     Z(REGISTRATION, "open, invited, closed")                                                       \
     Z(JWT_ALGORITHM, "HS256")                                                                      \
-    Z(DEFAULT_MODEL_SOURCE, "local, ollama, aihub, openai")
+    Z(GOAL, "balanced, privacy, cost, speed, quality")
 
 #endif

@@ -98,6 +98,9 @@ static const struct {
     {CONFIG_HF_ENDPOINT, is_http_url, "an address like https://huggingface.co"},
     {CONFIG_OLLAMA_URL, is_http_url, "an address like http://localhost:11434"},
     {CONFIG_KEEP_ALIVE, is_keep_alive, "forever, a time like 5m, or 0"},
+    {CONFIG_OPENAI_BASE_URL, is_http_url_or_empty, "an address like https://api.openai.com/v1"},
+    {CONFIG_ANTHROPIC_BASE_URL, is_http_url_or_empty, "an address like https://api.anthropic.com"},
+    {CONFIG_COHERE_BASE_URL, is_http_url_or_empty, "an address like https://api.cohere.com"},
     {CONFIG_AIHUB_URL, is_http_url_or_empty, "an address like https://aihub.example.org"},
 };
 

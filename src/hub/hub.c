@@ -44,19 +44,37 @@ static void models_changed(void *hub)
     snapshot_expire(h->models_view);
 }
 
+/* Everybody who may answer. Nothing goes out for it. */
+static enum err open_router(struct hub *h, struct error *error)
+{
+    struct router_params params = {.local = h->local, .timers = h->timers};
+    enum err e = routing_load(h->config, &params.routing, error);
+    if (!e) e = prices_load(config_str(h->config, CONFIG_PRICES), &params.prices, error);
+    if (!e) e = httpc_new(&h->httpc, error);
+    if (e) {
+        routing_free(params.routing);
+        prices_free(params.prices);
+        return e;
+    }
+    params.httpc = h->httpc;
+    return router_open(&params, &h->router, error);
+}
+
 /* What callers see of the provider. */
 static enum err open_face(struct hub *h, struct error *error)
 {
+    enum err e = open_router(h, error);
+    if (e) return e;
     h->health_view = snapshot_new(h->timers, HEALTH_AGE_MS, HEALTH_PATIENCE_MS);
     h->models_view = snapshot_new(h->timers, MODELS_AGE_MS, MODELS_PATIENCE_MS);
     size_t keep = (size_t)config_int(h->config, CONFIG_REQUESTS_KEPT);
-    h->recorder = recorder_new(h->local, keep, models_changed, h);
+    h->recorder = recorder_new(router_provider(h->router), keep, models_changed, h);
     h->provider = recorder_provider(h->recorder);
     struct recorder_meter meter = {accounts_meter_begin, accounts_meter_end, h->accounts};
     recorder_set_meter(h->recorder, &meter);
     if (str_eq(config_str(h->config, CONFIG_PRIVACY), "local")) recorder_pin(h->recorder);
     struct rag_params rag = {.config = h->config, .provider = h->provider, .models = h->models};
-    enum err e = rag_new(&rag, &h->rag, error);
+    e = rag_new(&rag, &h->rag, error);
     if (e) return e;
     work_use_rag(h->work, h->rag);
     struct chat_params chat = {.provider = h->provider, .pool = h->pool, .rag = h->rag};
@@ -142,10 +160,13 @@ enum err hub_open(const struct config *config, struct hub **out, struct error *e
 void hub_close(struct hub *h, int64_t grace_ms)
 {
     if (!h) return;
+    int64_t until_ms = clock_mono_ms() + grace_ms;
     work_stop(h->work);
+    router_stop(h->router); /* nothing goes on elsewhere because it ended here */
     stack_stop(&h->stack, grace_ms);
     if (h->worker) worker_stop(h->worker, grace_ms);
     pulls_stop(h->pulls);
+    router_close(h->router, until_ms - clock_mono_ms());
     accounts_stop(h->accounts);
     rag_stop(h->rag);
     pool_free(h->pool); /* its jobs may still call the provider, which refuses */
@@ -156,6 +177,8 @@ void hub_close(struct hub *h, int64_t grace_ms)
     stack_close(&h->stack);
     provider_close(h->worker, 0);
     recorder_free(h->recorder);
+    router_free(h->router);
+    httpc_free(h->httpc);
     snapshot_free(h->health_view);
     snapshot_free(h->models_view);
     timers_free(h->timers);

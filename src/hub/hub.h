@@ -12,6 +12,7 @@
 #include "chat/chat.h"
 #include "engine/engine.h"
 #include "files/files.h"
+#include "httpc/httpc.h"
 #include "hub/accounts.h"
 #include "hub/pulls.h"
 #include "hub/snapshot.h"
@@ -21,6 +22,7 @@
 #include "provider/recorder.h"
 #include "provider/stack.h"
 #include "rag/rag.h"
+#include "router/router.h"
 #include "worker/worker.h"
 
 struct hub {
@@ -29,6 +31,8 @@ struct hub {
     struct pool *pool;
     struct timers *timers;
     struct provider *local;    /* the worker's or the stack's */
+    struct httpc *httpc;       /* to providers elsewhere; not connected to anybody at first */
+    struct router *router;     /* the local one and those elsewhere */
     struct recorder *recorder; /* in front of it */
     struct provider *provider; /* the recorder's face: everything goes through it */
     struct snapshot *health_view, *models_view; /* of GET /health and GET /v1/models */

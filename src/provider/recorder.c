@@ -195,9 +195,20 @@ static void take_cache(struct record *rec, const struct gen_event *ev)
     if (ev->cache) rec->cache = *ev->cache;
 }
 
+static void take_route(struct record *rec, const struct gen_route *route)
+{
+    if (!route) return;
+    str_copy(rec->provider, sizeof rec->provider, route->provider);
+    if (route->remote) str_copy(rec->model, sizeof rec->model, route->model);
+    str_copy(rec->route_reason, sizeof rec->route_reason, route->reason);
+    rec->remote = rec->remote || route->remote;
+    rec->attempts = route->attempt + 1;
+}
+
 static void on_started(struct entry *e, const struct gen_event *ev)
 {
     struct record *rec = &e->rec;
+    take_route(rec, ev->route);
     if (!rec->started_ns) rec->started_ns = clock_mono_ns();
     if (ev->model) str_copy(rec->model, sizeof rec->model, ev->model);
     if (ev->adapter) str_copy(rec->adapter, sizeof rec->adapter, ev->adapter);
@@ -243,7 +254,7 @@ static void record_event(struct entry *e, const struct gen_event *ev)
 {
     take_cache(&e->rec, ev);
     switch (ev->type) {
-    case GEN_EV_ROUTED: break;
+    case GEN_EV_ROUTED: take_route(&e->rec, ev->route); break;
     case GEN_EV_LOADING:
         e->rec.load_fraction = ev->fraction;
         set_state(e, RECORD_LOADING);
@@ -289,6 +300,7 @@ static void listen_embed(void *ctx, const struct embed_result *result)
     struct entry *e = ctx;
     struct recorder *r = e->recorder;
     pthread_mutex_lock(&r->lock);
+    take_route(&e->rec, result->route);
     if (result->error) {
         finish_failed(e, result->error);
     } else {

@@ -59,7 +59,7 @@ const char *record_state_name(enum record_state state);
 const char *record_kind_name(enum record_kind kind);
 const char *canceller_name(enum canceller by);
 
-enum { RECORD_ID_MAX = 144, RECORD_NAME_MAX = 128, RECORD_ERROR_MAX = 320 };
+enum { RECORD_ID_MAX = 144, RECORD_NAME_MAX = 128, RECORD_ERROR_MAX = 320, RECORD_WHY_MAX = 200 };
 
 /* One request; a value. Times are of the monotonic clock, 0 = it has not come to that. */
 struct record {
@@ -68,8 +68,12 @@ struct record {
     char id[RECORD_ID_MAX];
     enum record_kind kind;
     enum record_state state;
-    char asked[RECORD_NAME_MAX]; /* the model as the client named it */
-    char model[RECORD_NAME_MAX]; /* which answers; "" until that is known */
+    char asked[RECORD_NAME_MAX];    /* the model as the client named it */
+    char model[RECORD_NAME_MAX];    /* which answers; "" until that is known */
+    char provider[RECORD_NAME_MAX]; /* whose it is; "" until that is known */
+    char route_reason[RECORD_WHY_MAX];
+    bool remote;      /* it left this machine */
+    int32_t attempts; /* providers that were asked, this one too */
     char adapter[RECORD_NAME_MAX];
     char tenant[RECORD_NAME_MAX];
     int32_t priority, n, n_inputs; /* n_inputs: of embeddings and reranks */

@@ -130,6 +130,10 @@ static void write_record(struct jw *w, const struct record *r)
     jw_kstr(w, "arrived", arrived);
     jw_kstr(w, "model", r->model[0] ? r->model : NULL);
     jw_kstr(w, "requested_model", r->asked);
+    jw_kstr(w, "provider", r->provider[0] ? r->provider : NULL);
+    jw_kbool(w, "remote", r->remote);
+    jw_kstr(w, "route_reason", r->route_reason[0] ? r->route_reason : NULL);
+    jw_kint(w, "attempts", r->attempts);
     jw_kstr(w, "adapter", r->adapter[0] ? r->adapter : NULL);
     jw_kstr(w, "tenant", r->tenant);
     jw_kint(w, "priority", r->priority);

@@ -74,6 +74,26 @@ static void test_strings(void **state)
     arena_free(a);
 }
 
+/* A child's owner may be the last to go, or the first. */
+static void test_children_keep_their_parent(void **state)
+{
+    (void)state;
+    for (int order = 0; order < 2; order++) {
+        struct arena *parent = arena_new(1000), *a = arena_child(parent, 100),
+                     *b = arena_child(parent, 100);
+        const char *text = arena_strdup(parent, "said once");
+        const char **borrowed = arena_alloc(a, sizeof *borrowed);
+        *borrowed = text;
+        assert_null(arena_alloc(b, 200)); /* a maximum of its own */
+        if (order == 0) arena_free(parent);
+        arena_free(b);
+        assert_string_equal(*borrowed, "said once");
+        arena_free(a);
+        if (order == 1) assert_string_equal(text, "said once");
+        if (order == 1) arena_free(parent);
+    }
+}
+
 static void test_failed_allocation_is_null(void **state)
 {
     (void)state;
@@ -99,6 +119,7 @@ int main(void)
         cmocka_unit_test(test_maximum_refuses_and_the_arena_stays_usable),
         cmocka_unit_test(test_exactly_the_maximum_fits),
         cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_children_keep_their_parent),
         cmocka_unit_test(test_failed_allocation_is_null),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

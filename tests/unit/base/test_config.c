@@ -184,7 +184,7 @@ static void test_wrong_values_say_what_is_allowed(void **state)
         {"HF_ENDPOINT", "huggingface.co", "an address like https://huggingface.co"},
         {"HF_ENDPOINT", "ftp://x", "an address like"},
         {"HF_ENDPOINT", "http:///x", "an address like"},
-        {"DEFAULT_MODEL_SOURCE", "cloud", "one of local, ollama, aihub, openai"},
+        {"HEARTH_GOAL", "fame", "one of balanced, privacy, cost, speed, quality"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         setenv(cases[i].name, cases[i].value, 1);
