@@ -65,7 +65,7 @@ enum err remote_embed(struct provider *provider, struct embed_request *req, embe
     e = rows_init(&c->embed.rows, r->name, req->n_inputs, req->query != NULL, error);
     if (!e) e = embed_write(c, error);
     if (!e) e = call_submit(c, id, error);
-    if (e) call_free(c);
+    if (e) remote_call_free(c);
     return e;
 }
 
@@ -139,6 +139,6 @@ enum err remote_control(struct provider *provider, enum control what, const char
     c->control.fn = fn;
     c->ctx = ctx;
     enum err e = call_submit(c, NULL, error);
-    if (e) call_free(c);
+    if (e) remote_call_free(c);
     return e;
 }

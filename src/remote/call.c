@@ -45,7 +45,7 @@ struct call *call_new(struct remote *r, enum call_kind kind, const char *request
     return c;
 }
 
-void call_free(struct call *c)
+void remote_call_free(struct call *c)
 {
     timer_clear(c->r->timers, &c->timer);
     if (c->kind == CALL_GENERATE) {
@@ -70,7 +70,7 @@ static void call_unref(struct call *c)
 {
     struct remote *r = c->r;
     if (atomic_fetch_sub(&c->refs, 1) != 1) return;
-    call_free(c);
+    remote_call_free(c);
     pthread_mutex_lock(&r->lock);
     r->n_alive--;
     pthread_cond_broadcast(&r->changed);

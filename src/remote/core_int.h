@@ -158,9 +158,9 @@ struct call {
     void *ctx;
 };
 
-/* call.c. Takes the call over if it returns OK; else call_free it. */
+/* call.c. Takes the call over if it returns OK; else remote_call_free it. */
 struct call *call_new(struct remote *r, enum call_kind kind, const char *request_id);
-void call_free(struct call *c);
+void remote_call_free(struct call *c);
 HT_MUST_CHECK enum err call_submit(struct call *c, uint64_t *id, struct error *error);
 void call_good(struct call *c); /* the breaker hears it before the listener does */
 void call_cancel(struct remote *r, uint64_t id);

@@ -226,7 +226,7 @@ static enum err remote_generate(struct provider *provider, struct gen_request *r
     c->ctx = ctx;
     enum err e = r->protocol->generate(&r->env, req, model, &c->http, error);
     if (!e) e = call_submit(c, id, error);
-    if (e) call_free(c);
+    if (e) remote_call_free(c);
     arena_free(req->arena);
     return e;
 }

@@ -85,7 +85,7 @@ bool ask_may_go_on(struct ask *a, const struct error *error)
 
 void ask_settle_error(struct ask *a, struct error *error)
 {
-    if (error->code == ERR_CANCELLED || error->code == ERR_STOPPING) return;
+    if (a->told || error->code == ERR_CANCELLED || error->code == ERR_STOPPING) return;
     if (a->record.attempts > 1) {
         *error = a->why;
         struct error plain = *error;

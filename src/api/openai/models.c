@@ -329,7 +329,7 @@ void openai_models_get(struct hub *hub, snapshot_fn fn, void *ctx)
     snapshot_get(hub->models_view, make_list, hub, fn, ctx);
 }
 
-void openai_models(struct hub *hub, const struct http_request *req, struct sink *sink)
+void openai_list_models(struct hub *hub, const struct http_request *req, struct sink *sink)
 {
     struct asked *a = xmalloc(sizeof *a);
     *a = (struct asked){sink, xstrdup(req->request_id)};
