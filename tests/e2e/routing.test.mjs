@@ -101,3 +101,11 @@ test('the name of a provider before the model asks that one alone', async () => 
   assert.equal((await r.json()).choices[0].message.content, 'Answer of the cloud.');
   assert.equal(cloud.requests.at(-1).body.model, 'huge-model');
 });
+
+test('what a client calls a model can not become a header of the answer', async () => {
+  const r = await chat({ model: 'x\r\nSet-Cookie: a=b\u001b[2Jü' });
+  assert.equal(r.status, 200);
+  assert.equal(r.headers.get('set-cookie'), null);
+  assert.match(r.headers.get('x-hearth-model'), /^x\?\?Set-Cookie: a=b\?\[2J\?\?$/);
+  await r.json();
+});
