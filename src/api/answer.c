@@ -317,6 +317,7 @@ static void keep_route(struct answer *a, const struct gen_event *ev)
     }
     if (ev->type == GEN_EV_STARTED && ev->model)
         str_copy(a->route.model, sizeof a->route.model, ev->model);
+    str_printable(a->route.model); /* a client's word, or another server's */
 }
 
 /* Under the lock. Not NOBODY: what is still running is to be cancelled, and why. */

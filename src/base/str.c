@@ -31,6 +31,12 @@ bool str_printf(char *dst, size_t size, const char *fmt, ...)
     return n >= 0 && (size_t)n < size;
 }
 
+void str_printable(char *s)
+{
+    for (; *s; s++)
+        if (*s < ' ' || *s > '~') *s = '?';
+}
+
 bool str_eq(const char *a, const char *b)
 {
     if (!a || !b) return a == b;

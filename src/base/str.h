@@ -12,6 +12,9 @@
 bool str_copy(char *dst, size_t size, const char *src);
 bool str_printf(char *dst, size_t size, const char *fmt, ...) HT_PRINTF(3, 4);
 
+/* Every byte that is not printable ASCII becomes '?': for headers. */
+void str_printable(char *s);
+
 bool str_eq(const char *a, const char *b);  /* NULL equals only NULL */
 bool str_ieq(const char *a, const char *b); /* ASCII case-insensitive */
 bool str_starts(const char *s, const char *prefix);

@@ -157,10 +157,11 @@ static void make_route(struct ask *a)
     struct router_record *rec = &a->record;
     str_printf(rec->reason, sizeof rec->reason, "%s: %s%s%.100s", p->name,
                plan_why_words(a->now.why), rec->tried[0] ? "; " : "", rec->tried);
-    for (char *c = rec->reason; *c; c++)
-        if (*c < ' ' || *c > '~') *c = '?'; /* it becomes a header */
+    str_copy(a->shown_model, sizeof a->shown_model, rec->model);
+    str_printable(a->shown_model);
+    str_printable(rec->reason);
     a->route = (struct gen_route){.provider = p->name,
-                                  .model = rec->model,
+                                  .model = a->shown_model,
                                   .reason = rec->reason,
                                   .remote = p->leaves,
                                   .attempt = rec->attempts - 1};

@@ -50,6 +50,7 @@ struct ask {
     struct usage held_usage;
     char held_model[ROUTER_NAME_MAX];
     struct gen_route route;
+    char shown_model[ROUTER_NAME_MAX];
     struct error why; /* the error to end with when nobody answers */
     int32_t why_rank;
     int64_t began_ns, attempt_ns, first_ns;

@@ -65,18 +65,9 @@ static ssize_t read_stream(void *cls, uint64_t position, char *dst, size_t max)
     return n;
 }
 
-enum { HEADER_MAX = 4096 };
-
-/* A value may hold what a client said (the name of a model): printable ASCII is passed on, anything
- * else becomes '?', since what stands in a header could begin another one. Longer ones are cut. */
 static void add(struct MHD_Response *r, const char *name, const char *value)
 {
-    char safe[HEADER_MAX];
-    size_t n = 0;
-    for (; value[n] && n < sizeof safe - 1; n++)
-        safe[n] = value[n] < ' ' || value[n] > '~' ? '?' : value[n];
-    safe[n] = '\0';
-    if (MHD_add_response_header(r, name, safe) != MHD_YES)
+    if (MHD_add_response_header(r, name, value) != MHD_YES)
         log_warn(http, "a header of an answer was dropped: %s", name);
 }
 

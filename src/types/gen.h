@@ -248,7 +248,7 @@ struct token_logprob {
     size_t n_top;
 };
 
-/* Who answers, and why. */
+/* Who answers, and why. All printable ASCII: headers are made of it. */
 struct gen_route {
     const char *provider; /* "local", "ollama", ... or an instance's name */
     const char *model;    /* as that provider is asked for it */

@@ -261,9 +261,18 @@ static void test_distance(void **state)
     assert_int_equal(str_distance(longest, longest), 0);
 }
 
+static void test_printable(void **state)
+{
+    (void)state;
+    char text[] = "a\r\nB: c\x1b\x7f\xc3\xbc~ ";
+    str_printable(text);
+    assert_string_equal(text, "a??B: c????~ ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_printable),
         cmocka_unit_test(test_copy_and_printf_tell_when_it_did_not_fit),
         cmocka_unit_test(test_comparisons),
         cmocka_unit_test(test_integers),
