@@ -151,14 +151,19 @@ static void forget(struct ask *a)
 
 /* ---- announcing ---------------------------------------------------------------------------- */
 
+static void show_model(struct ask *a)
+{
+    str_copy(a->shown_model, sizeof a->shown_model, a->record.model);
+    str_printable(a->shown_model);
+}
+
 static void make_route(struct ask *a)
 {
     const struct routing_provider *p = provider_of(a);
     struct router_record *rec = &a->record;
     str_printf(rec->reason, sizeof rec->reason, "%s: %s%s%.100s", p->name,
                plan_why_words(a->now.why), rec->tried[0] ? "; " : "", rec->tried);
-    str_copy(a->shown_model, sizeof a->shown_model, rec->model);
-    str_printable(a->shown_model);
+    show_model(a);
     str_printable(rec->reason);
     a->route = (struct gen_route){.provider = p->name,
                                   .model = a->shown_model,
@@ -196,6 +201,7 @@ static void on_started(struct ask *a, const struct gen_event *ev)
         return;
     }
     announce(a);
+    show_model(a);
     a->told = true;
     struct gen_event started = *ev;
     started.route = &a->route;
