@@ -36,7 +36,8 @@ struct chunk_words {
 /* The different words of the text, those that can be looked for. */
 void chunk_words_of(const char *text, struct chunk_words *out);
 /* Once df is known: the rarest first, those that no chunk has are dropped, and n_needed is such
- * that about `most` chunks are ranked. */
-void chunk_words_order(struct chunk_words *w, int64_t most);
+ * that about `most` chunks are ranked. Of the others, which only rank, a few stay that together are
+ * in no more than `beside` chunks. */
+void chunk_words_order(struct chunk_words *w, int64_t most, int64_t beside);
 
 #endif

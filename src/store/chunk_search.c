@@ -1,8 +1,10 @@
 /* Chunks by their words; see store_chunk.h and chunk_words.c.
  *
- * FTS5 has BM25. PostgreSQL has none, but its ts_rank of a single word is a known function of how
- * often the word is there (a sum of 1/i^2), which 0.6079/(1 - r) - 0.5 turns back within 5 %; with
- * the number of chunks that have the word, counted here, that makes BM25 with k1 = 1.2 and
+ * How many chunks have a word is counted up to a point, and estimated from there; so a search takes
+ * as long in a million chunks as in a hundred thousand. FTS5's BM25 would count them all, so SQLite
+ * ranks by fts_rank.h. PostgreSQL has no BM25, but its ts_rank of a single word is a known function
+ * of how often the word is there (a sum of 1/i^2), which 0.6079/(1 - r) - 0.5 turns back within 5
+ * %; with the number of chunks that have the word, counted here, that makes BM25 with k1 = 1.2 and
  * b = 0.75, as in FTS5. */
 #include <math.h>
 #include <stdlib.h>
@@ -12,14 +14,17 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "store/chunk_int.h"
+#include "store/fts_rank.h"
 #include "store/store_int.h"
 
 enum {
-    RANKED_SQLITE = 20000, /* about a microsecond each */
+    RANKED_SQLITE = 20000, /* about half a microsecond each */
     RANKED_PG = 3000,      /* and thirty */
+    COUNTED_SQLITE = 2000, /* more are estimated */
     COUNTED_PG = 20000,    /* more are as many as this */
     QUERY_MAX = 64 << 10,
-    RANGES_APART = 4, /* up to so many ranges are searched one by one */
+    RANKED_MOST = 10 * RANKED_SQLITE, /* where one word alone has more */
+    RANGES_APART = 4,                 /* up to so many ranges are searched one by one */
 };
 #define SCORE_UNIT 1e6
 
@@ -44,11 +49,14 @@ static enum err read_hits(struct db_rows *rows, size_t k, struct store_chunk_hit
     return e;
 }
 
-/* ---- SQLite -------------------------------------------------------------------------------- */
+/* Inverse document frequency; never negative. */
+static double idf(const struct chunk_word *w, int64_t total)
+{
+    double df = (double)w->df, all = total > w->df ? (double)total : df;
+    return log(1 + (all - df + 0.5) / (df + 0.5));
+}
 
-struct range {
-    int64_t from, to;
-};
+/* ---- SQLite -------------------------------------------------------------------------------- */
 
 static void quote(struct buf *out, const struct chunk_words *w, size_t n)
 {
@@ -63,29 +71,55 @@ static void quote(struct buf *out, const struct chunk_words *w, size_t n)
     buf_putc(out, ')');
 }
 
-static enum err count_sqlite(struct db *db, struct chunk_words *w, struct error *error)
+/* Ids are given in order, so where the first COUNTED_SQLITE chunks with a word end says how many
+ * have it in all, about. */
+static enum err estimate(struct db *db, int64_t last, int64_t *df, struct error *error)
 {
-    enum err e = OK;
+    struct db_rows *rows = NULL;
+    enum err e = db_one(db,
+                        "SELECT SUM(MIN(next, MAX(0, $1 + 1 - (space << 36)))), SUM(next)"
+                        " FROM chunk_spaces",
+                        DB_ARGS(db_int(last)), "sum", &rows, error);
+    if (e) return e;
+    double before = (double)db_get_int(rows, 0), all = (double)db_get_int(rows, 1);
+    db_rows_free(rows);
+    if (before > 0 && all > before) *df = (int64_t)((double)*df * all / before);
+    return OK;
+}
+
+static enum err count_sqlite(struct db *db, struct chunk_words *w, int64_t *total,
+                             struct error *error)
+{
+    enum err e =
+        db_number(db, "SELECT COALESCE(SUM(next), 0) FROM chunk_spaces", DB_NO_ARGS, total, error);
     for (size_t i = 0; !e && i < w->n; i++) {
         struct chunk_words one = {.list = {w->list[i]}, .n = 1};
         char text[2 * sizeof one.list[0].text + 8];
         struct buf b;
+        struct db_rows *rows = NULL;
         buf_init_fixed(&b, text, sizeof text);
         quote(&b, &one, 1);
-        e = db_number(db, "SELECT COUNT(*) FROM chunks_text WHERE chunks_text MATCH $1",
-                      DB_ARGS(db_text(text)), &w->list[i].df, error);
+        e = db_one(db,
+                   "SELECT COUNT(*), MAX(id) FROM (SELECT rowid AS id FROM chunks_text"
+                   " WHERE chunks_text MATCH $1 LIMIT $2)",
+                   DB_ARGS(db_text(text), db_int(COUNTED_SQLITE)), "count", &rows, error);
+        if (e) return e;
+        int64_t *df = &w->list[i].df, last = db_get_int(rows, 1);
+        *df = db_get_int(rows, 0);
+        db_rows_free(rows);
+        if (*df >= COUNTED_SQLITE) e = estimate(db, last, df, error);
     }
     return e;
 }
 
 static int by_from(const void *a, const void *b)
 {
-    const struct range *x = a, *y = b;
+    const struct fts_range *x = a, *y = b;
     return x->from < y->from ? -1 : x->from > y->from;
 }
 
 /* The ids of what is searched. `out` has room for all collections or files. */
-static enum err find_ranges(struct db *db, const struct store_scope *scope, struct range *out,
+static enum err find_ranges(struct db *db, const struct store_scope *scope, struct fts_range *out,
                             size_t *n, struct error *error)
 {
     static const char of_file[] = "SELECT MIN(id), MAX(id) FROM chunks WHERE file_id = $1";
@@ -101,7 +135,7 @@ static enum err find_ranges(struct db *db, const struct store_scope *scope, stru
         e = db_one(db, scope->n_files ? of_file : of_collection, DB_ARGS(key), "range", &rows,
                    error);
         if (!e && !db_is_null(rows, 0))
-            out[(*n)++] = (struct range){db_get_int(rows, 0), db_get_int(rows, 1)};
+            out[(*n)++] = (struct fts_range){db_get_int(rows, 0), db_get_int(rows, 1)};
         if (e == ERR_NOT_FOUND) e = OK; /* without chunks yet */
         db_rows_free(rows);
     }
@@ -109,46 +143,25 @@ static enum err find_ranges(struct db *db, const struct store_scope *scope, stru
     return e;
 }
 
-static enum err search_range(struct db *db, const char *match, const struct range *r, size_t k,
-                             struct store_chunk_hit *out, size_t *n, struct error *error)
+/* All rows that have a score; *out grows. */
+static enum err read_ranked(struct db_rows *rows, struct store_chunk_hit **out, size_t *n,
+                            size_t *room, struct error *error)
 {
-    struct db_rows *rows = NULL;
-    *n = 0;
-    enum err e = db_query(
-        db,
-        "SELECT rowid, CAST(-rank * 1000000.0 AS INTEGER) FROM chunks_text"
-        " WHERE chunks_text MATCH $1 AND rowid BETWEEN $2 AND $3"
-        " ORDER BY rank LIMIT $4",
-        DB_ARGS(db_text(match), db_int(r->from), db_int(r->to), db_int((int64_t)k)), &rows, error);
-    if (!e) e = read_hits(rows, k, out, n, error);
-    db_rows_free(rows);
-    return e;
-}
-
-/* From the first range to the last one, and what lies between is dropped. */
-static enum err search_hull(struct db *db, const char *match, const struct range *r, size_t n_r,
-                            size_t k, struct store_chunk_hit *out, size_t *n, struct error *error)
-{
-    struct db_rows *rows = NULL;
-    struct buf json;
-    *n = 0;
-    buf_init(&json, 64 * (n_r + 1));
-    for (size_t i = 0; i < n_r; i++)
-        buf_printf(&json, "%s[%lld,%lld]", i ? "," : "[", (long long)r[i].from, (long long)r[i].to);
-    buf_putc(&json, ']');
-    enum err e =
-        db_query(db,
-                 "SELECT rowid, CAST(-rank * 1000000.0 AS INTEGER) FROM chunks_text"
-                 " WHERE chunks_text MATCH $1 AND rowid BETWEEN $2 AND $3 AND EXISTS (SELECT 1 FROM"
-                 " json_each($5) j WHERE chunks_text.rowid BETWEEN j.value ->> 0 AND j.value ->> 1)"
-                 " ORDER BY rank LIMIT $4",
-                 DB_ARGS(db_text(match), db_int(r->from), db_int(r[n_r - 1].to), db_int((int64_t)k),
-                         db_text(buf_str(&json))),
-                 &rows, error);
-    if (!e) e = read_hits(rows, k, out, n, error);
-    db_rows_free(rows);
-    buf_free(&json);
-    return e;
+    bool has = true;
+    for (;;) {
+        enum err e = db_next(rows, &has, error);
+        if (e || !has) return e;
+        if (db_is_null(rows, 1)) continue;
+        if (*n == *room) {
+            size_t bigger = *room ? 2 * *room : 256;
+            struct store_chunk_hit *more = try_realloc(*out, bigger, sizeof *more);
+            if (!more) return err_set(error, ERR_NOMEM, "no memory for a search");
+            *out = more;
+            *room = bigger;
+        }
+        (*out)[(*n)++] = (struct store_chunk_hit){
+            .id = db_get_int(rows, 0), .score = (double)db_get_int(rows, 1) / FTS_RANK_UNIT};
+    }
 }
 
 static int by_score(const void *a, const void *b)
@@ -158,43 +171,85 @@ static int by_score(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static enum err search_ranges(struct db *db, const char *match, const struct range *r, size_t n_r,
-                              size_t k, struct store_chunk_hit *out, size_t *n, struct error *error)
+/* What a search on SQLite looks for. */
+struct asked {
+    struct buf match;
+    double weights[2 * STORE_CHUNK_WORDS_MAX]; /* of its words, as they stand there */
+    size_t n_weights, k;
+};
+
+/* In one range, or in several at once: then what lies between them is passed over. */
+static enum err search_range(struct db *db, const struct asked *a, const struct fts_range *r,
+                             size_t n_r, struct store_chunk_hit **out, size_t *n, size_t *room,
+                             struct error *error)
 {
-    if (n_r > RANGES_APART) return search_hull(db, match, r, n_r, k, out, n, error);
-    struct store_chunk_hit *all = try_calloc(n_r * k, sizeof *all);
-    if (!all) return err_set(error, ERR_NOMEM, "no memory for a search");
+    struct buf arg;
+    struct db_rows *rows = NULL;
+    buf_init(&arg, QUERY_MAX);
+    fts_rank_arg(&arg, a->k, a->weights, a->n_weights, r, n_r > 1 ? n_r : 0);
+    enum err e = arg.err
+                     ? err_set(error, arg.err, "the search is too long")
+                     : db_query(db,
+                                "SELECT rowid, words_rank(chunks_text, $2) FROM chunks_text"
+                                " WHERE chunks_text MATCH $1 AND rowid BETWEEN $3 AND $4 LIMIT $5",
+                                DB_ARGS(db_text(buf_str(&a->match)), db_blob(arg.data, arg.len),
+                                        db_int(r[0].from), db_int(r[n_r - 1].to),
+                                        db_int(n_r > 1 ? -1 : RANKED_MOST)),
+                                &rows, error);
+    if (!e) e = read_ranked(rows, out, n, room, error);
+    db_rows_free(rows);
+    buf_free(&arg);
+    return e;
+}
+
+static enum err search_ranges(struct db *db, const struct asked *a, const struct fts_range *r,
+                              size_t n_r, struct store_chunk_hit *out, size_t *n,
+                              struct error *error)
+{
+    struct store_chunk_hit *all = NULL;
+    size_t total = 0, room = 0, step = n_r > RANGES_APART ? n_r : 1;
     enum err e = OK;
-    size_t total = 0;
-    for (size_t i = 0, found; !e && i < n_r; i++, total += found)
-        e = search_range(db, match, &r[i], k, all + total, &found, error);
-    qsort(all, total, sizeof *all, by_score);
-    *n = total < k ? total : k;
-    memcpy(out, all, *n * sizeof *out);
+    for (size_t i = 0; !e && i < n_r; i += step)
+        e = search_range(db, a, r + i, step, &all, &total, &room, error);
+    if (!e && total) {
+        qsort(all, total, sizeof *all, by_score);
+        *n = total < a->k ? total : a->k;
+        memcpy(out, all, *n * sizeof *out);
+    }
     free(all);
     return e;
+}
+
+/* (needed OR ...), and where there are words that only rank: AND (all of them OR ...), since FTS5
+ * knows no words that need not be there. */
+static void write_match(struct asked *a, const struct chunk_words *w, int64_t total)
+{
+    quote(&a->match, w, w->n_needed);
+    for (size_t i = 0; i < w->n_needed; i++) a->weights[a->n_weights++] = idf(&w->list[i], total);
+    if (w->n == w->n_needed) return;
+    buf_puts(&a->match, " AND ");
+    quote(&a->match, w, w->n);
+    for (size_t i = 0; i < w->n; i++)
+        a->weights[a->n_weights++] = i < w->n_needed ? 0 : idf(&w->list[i], total);
 }
 
 static enum err search_sqlite(struct db *db, const struct store_scope *scope, struct chunk_words *w,
                               size_t k, struct store_chunk_hit *out, size_t *n, struct error *error)
 {
-    struct buf match;
+    struct asked a = {.k = k};
+    int64_t total;
     size_t n_r = 0;
-    enum err e = count_sqlite(db, w, error);
+    enum err e = count_sqlite(db, w, &total, error);
     if (e) return e;
-    chunk_words_order(w, RANKED_SQLITE);
+    chunk_words_order(w, RANKED_SQLITE, RANKED_SQLITE);
     if (!w->n) return OK;
-    struct range *r = xcalloc(scope->n_files + scope->n_collections, sizeof *r);
-    buf_init(&match, QUERY_MAX);
-    quote(&match, w, w->n_needed);
-    if (w->n > w->n_needed) {
-        buf_puts(&match, " AND ");
-        quote(&match, w, w->n);
-    }
-    e = match.err ? err_set(error, match.err, "the search is too long")
-                  : find_ranges(db, scope, r, &n_r, error);
-    if (!e && n_r) e = search_ranges(db, buf_str(&match), r, n_r, k, out, n, error);
-    buf_free(&match);
+    struct fts_range *r = xcalloc(scope->n_files + scope->n_collections, sizeof *r);
+    buf_init(&a.match, QUERY_MAX);
+    write_match(&a, w, total);
+    e = a.match.err ? err_set(error, a.match.err, "the search is too long")
+                    : find_ranges(db, scope, r, &n_r, error);
+    if (!e && n_r) e = search_ranges(db, &a, r, n_r, out, n, error);
+    buf_free(&a.match);
     free(r);
     return e;
 }
@@ -222,10 +277,9 @@ static void words_json(struct buf *out, const struct chunk_words *w, int64_t tot
     jw_init(&j, out);
     jw_arr(&j);
     for (size_t i = 0; i < w->n; i++) {
-        double df = (double)w->list[i].df, all = total > w->list[i].df ? (double)total : df;
         jw_arr(&j);
         jw_str(&j, w->list[i].text);
-        jw_double(&j, log(1 + (all - df + 0.5) / (df + 0.5)));
+        jw_double(&j, idf(&w->list[i], total));
         jw_int(&j, i < w->n_needed);
         jw_arr_end(&j);
     }
@@ -267,7 +321,7 @@ static enum err search_pg(struct db *db, const struct store_scope *scope, struct
     int64_t total;
     enum err e = count_pg(db, w, &total, error);
     if (e) return e;
-    chunk_words_order(w, RANKED_PG);
+    chunk_words_order(w, RANKED_PG, INT64_MAX);
     if (!w->n) return OK;
     buf_init(&words, QUERY_MAX);
     buf_init(&collections, QUERY_MAX);

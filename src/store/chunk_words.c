@@ -63,7 +63,7 @@ static int by_df(const void *a, const void *b)
     return strcmp(x->text, y->text);
 }
 
-void chunk_words_order(struct chunk_words *w, int64_t most)
+void chunk_words_order(struct chunk_words *w, int64_t most, int64_t beside)
 {
     int64_t sum = 0;
     size_t first = 0;
@@ -74,5 +74,10 @@ void chunk_words_order(struct chunk_words *w, int64_t most)
     w->n_needed = 0;
     while (w->n_needed < w->n && (!w->n_needed || sum + w->list[w->n_needed].df <= most))
         sum += w->list[w->n_needed++].df;
-    if (w->n > w->n_needed + RANK_ONLY_MAX) w->n = w->n_needed + RANK_ONLY_MAX;
+    size_t n = w->n_needed;
+    for (sum = 0; n < w->n && n < w->n_needed + RANK_ONLY_MAX; n++) {
+        if (w->list[n].df > beside - sum) break;
+        sum += w->list[n].df;
+    }
+    w->n = n;
 }

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/db_int.h"
+#include "store/fts_rank.h"
 
 enum { STATEMENTS_MAX = 256 /* a power of two */ };
 
@@ -129,6 +130,8 @@ static enum err lite_open(const struct db_params *params, struct db **out, struc
     enum err e = rc == SQLITE_OK ? OK : failed(l->handle, rc, "opening its file", error);
     if (!e) sqlite3_busy_timeout(l->handle, params->busy_ms);
     if (!e && params->extension) load_extension(l, params->extension);
+    if (!e && (rc = fts_rank_register(l->handle)) != SQLITE_OK)
+        e = failed(l->handle, rc, "full text search", error);
     if (!e) sqlite3_db_config(l->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     if (!e)
         e = lite_script(&l->db,

@@ -18,7 +18,7 @@
 struct words_provider {
     struct provider base;
     int32_t dims;
-    bool blank; /* every text gets the same vector: for measuring what is around it */
+    bool blank; /* vectors say nothing and cost nothing: for measuring what is around them */
     atomic_int calls, inputs;
     atomic_int pinned, open; /* calls that must stay on this machine, and others */
     atomic_int fail_at;      /* this call (1, 2, ...) fails; 0 = none */
@@ -46,6 +46,16 @@ static inline void words_vector(const char *text, size_t len, float *out, size_t
             at++;
     }
     if (!vec_normalise(out, dims, out)) out[0] = 1;
+}
+
+/* Any direction, the same for the same text. */
+static inline void words_blank(const char *text, size_t len, float *out, size_t dims)
+{
+    uint64_t state = hash64(text, len < 64 ? len : 64, 7) | 1;
+    for (size_t i = 0; i < dims; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        out[i] = (float)(int32_t)(state >> 32);
+    }
 }
 
 static inline void words_wait(struct words_provider *w)
@@ -97,7 +107,7 @@ static inline enum err words_embed(struct provider *p, struct embed_request *req
     for (size_t i = 0; i < req->n_inputs; i++) {
         const struct embed_input *in = &req->inputs[i];
         if (w->blank) {
-            v[i * dims + i % dims] = 1;
+            words_blank(in->text, in->text_len, v + i * dims, dims);
         } else if (req->query) {
             words_vector(in->text, in->text_len, q + full, full);
             v[i] = 10 * vec_dot(q, q + full, full) - 5;

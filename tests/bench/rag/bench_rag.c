@@ -201,7 +201,6 @@ static void bench_files(const struct buf *text, size_t n_files, int32_t dims, ch
         "%2zu files of %.1f MB, %4d numbers  %8.1f MB/s  (%.1f s, %d chunks; wanted: 8 or more)\n",
         n_files, (double)each / 1e6, dims, (double)(each * n_files) / 1e6 / s, s,
         atomic_load(&words.inputs));
-    words.blank = false;
     for (int mode = 0; mode < RAG_MODE_COUNT; mode++)
         bench_search(rag, user, (enum rag_mode)mode, list);
     jobs_stop(jobs);

@@ -317,6 +317,33 @@ static void test_ranking(void **state)
     assert_true(search(ada, "part", hits) >= 5); /* of the heading */
 }
 
+/* A word in more chunks than are counted: it is estimated, and says little. */
+static void test_common_words(void **state)
+{
+    (void)state;
+    enum { CHUNKS = 4000, RARE = 1234 };
+    struct store_chunk_hit hits[10];
+    struct store_chunk *chunks = arena_calloc(arena, CHUNKS, sizeof *chunks);
+    int64_t first, collection;
+    set_up_people();
+    const char *file = add_file(ada, &ada_docs, "a.txt");
+    assert_ok(store_chunk_begin(store, file, CHUNKS, &first, &collection, &why));
+    for (int64_t i = 0; i < CHUNKS; i++)
+        chunks[i] = (struct store_chunk){.id = first + i,
+                                         .n = i,
+                                         .text = i == RARE       ? "the town of Walrus"
+                                                 : i % 100 == 50 ? "the town, the town, the town"
+                                                                 : "the town by the sea",
+                                         .heading = "",
+                                         .tokens = 5};
+    assert_ok(store_chunk_add(store, file, collection, chunks, CHUNKS, &why));
+    set_state(file, STORE_FILE_READY, CHUNKS);
+    assert_true(search(ada, "What is the town of Walrus?", hits) >= 1);
+    assert_int_equal(hits[0].id, first + RARE);
+    assert_int_equal(search(ada, "the town", hits), 10);
+    for (size_t i = 0; i < 10; i++) assert_int_equal((hits[i].id - first) % 100, 50);
+}
+
 static void test_no_words(void **state)
 {
     struct store_chunk_hit hits[10];
@@ -409,11 +436,17 @@ static void test_copy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH_TEST(test_in_and_out), BOTH_TEST(test_again),
-        BOTH_TEST(test_scope),      BOTH_TEST(test_scope_of_collections_and_files),
-        BOTH_TEST(test_states),     BOTH_TEST(test_deleting_a_file_takes_chunks_and_vectors),
-        BOTH_TEST(test_missing),    BOTH_TEST(test_ranking),
-        BOTH_TEST(test_no_words),   BOTH_TEST(test_hostile_questions),
+        BOTH_TEST(test_in_and_out),
+        BOTH_TEST(test_again),
+        BOTH_TEST(test_scope),
+        BOTH_TEST(test_scope_of_collections_and_files),
+        BOTH_TEST(test_states),
+        BOTH_TEST(test_deleting_a_file_takes_chunks_and_vectors),
+        BOTH_TEST(test_missing),
+        BOTH_TEST(test_ranking),
+        BOTH_TEST(test_common_words),
+        BOTH_TEST(test_no_words),
+        BOTH_TEST(test_hostile_questions),
         BOTH_TEST(test_copy),
     };
     return both_run("chunks", tests, sizeof tests / sizeof *tests);
