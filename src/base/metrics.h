@@ -46,7 +46,9 @@
     X(models_loaded, gauge, "models in memory")                                                    \
     X(models_memory_bytes, gauge, "main memory that the models in memory take")                    \
     X(models_evicted_total, counter, "models that left because another one needed their room")     \
-    X(model_load_seconds, histogram, "time to load a model")
+    X(model_load_seconds, histogram, "time to load a model")                                       \
+    X(outgoing_connections_total, counter, "outgoing connections tried, to wherever")              \
+    X(outgoing_local_connections_total, counter, "of those, the ones that stay on this machine")
 
 enum metric {
 #define X(name, kind, help) METRIC_##name,

@@ -41,8 +41,13 @@ struct httpc_request {
     size_t body_len;
     const char *unix_socket;                     /* NULL = TCP */
     int64_t connect_timeout_ms, idle_timeout_ms; /* 0 = 10 s, 60 s; idle: no byte for that long */
-    int64_t range_from;                          /* > 0: Range: bytes=N- */
-    int max_redirects;                           /* 0 = 5, -1 = none: a 3xx is the final answer */
+    int64_t first_byte_timeout_ms; /* until the body's first byte, in place of idle; 0 = as idle */
+    int64_t total_timeout_ms;      /* for all of it, whatever comes; 0 = no limit */
+    const char *proxy;             /* NULL = as the environment says; "" = none */
+    const char *ca_file;           /* certificates to trust; NULL = the system's */
+    bool insecure_tls;             /* certificates are not checked */
+    int64_t range_from;            /* > 0: Range: bytes=N- */
+    int max_redirects;             /* 0 = 5, -1 = none: a 3xx is the final answer */
     /* Headers of the final answer, before its body. false = stop. May be NULL. */
     bool (*on_response)(void *ctx, const struct httpc_response *r);
     /* false = stop with ERR_CANCELLED. */
@@ -61,5 +66,23 @@ void httpc_cancel(struct httpc *h, uint64_t id); /* any thread; unknown ids are 
 /* Blocking: on_done of `req` must be NULL; the status comes in *status. Callbacks as above. */
 HT_MUST_CHECK enum err httpc_do(struct httpc *h, const struct httpc_request *req, int *status,
                                 struct error *error);
+
+/* ---- the connect log ------------------------------------------------------------------------
+ * Every outgoing connection of this process, of whichever httpc, is counted when it is tried: in
+ * the metrics outgoing_connections_total and outgoing_local_connections_total, and in a list of the
+ * newest ones. Any thread. */
+
+enum { HTTPC_CONNECTS_KEPT = 64 };
+
+struct httpc_connect {
+    char address[64]; /* "192.0.2.1:443", "[2001:db8::1]:443", "unix" */
+    bool local;       /* a loopback address, or a socket of this machine */
+    int64_t at_wall_ms;
+};
+
+/* All there were; `local`: those of the machine with itself. */
+void httpc_connects_count(uint64_t *all, uint64_t *local);
+/* The newest first; at most max of them. Returns how many. */
+size_t httpc_connects(struct httpc_connect *out, size_t max);
 
 #endif

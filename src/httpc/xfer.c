@@ -14,7 +14,7 @@
 #error "HEARTH_VERSION comes from the build"
 #endif
 
-/* ---- the answer's headers ---------------------------------------------------------------- */
+/* ---- the answer's headers ------------------------------------------------------------------ */
 
 static const char *field_in(const struct buf *fields, size_t from, size_t to, const char *name)
 {
@@ -143,6 +143,7 @@ static size_t on_body(char *data, size_t size, size_t n, void *ctx)
     struct xfer *x = ctx;
     size_t len = size * n;
     x->last_activity_ms = clock_mono_ms();
+    if (len) x->has_body = true;
     if (!announce(x)) return 0;
     if (!x->req.on_data || len == 0 || x->req.on_data(x->req.ctx, data, len)) return len;
     struct error why;
@@ -173,7 +174,7 @@ static int on_connected(void *ctx, char *remote_ip, char *local_ip, int remote_p
     return CURL_PREREQFUNC_OK;
 }
 
-/* ---- request -> handle ------------------------------------------------------------------- */
+/* ---- request -> handle --------------------------------------------------------------------- */
 
 static bool one_line(const char *s)
 {
@@ -270,12 +271,30 @@ static void set_limits(struct xfer *x, bool https)
     struct httpc_request *req = &x->req;
     if (req->connect_timeout_ms <= 0) req->connect_timeout_ms = HTTPC_CONNECT_TIMEOUT_MS;
     if (req->idle_timeout_ms <= 0) req->idle_timeout_ms = HTTPC_IDLE_TIMEOUT_MS;
+    if (req->first_byte_timeout_ms <= 0) req->first_byte_timeout_ms = req->idle_timeout_ms;
     if (req->max_redirects == 0) req->max_redirects = HTTPC_REDIRECTS;
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)req->connect_timeout_ms);
     curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, req->max_redirects > 0 ? 1L : 0L);
     curl_easy_setopt(c, CURLOPT_MAXREDIRS, (long)req->max_redirects);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, https ? "https" : "http,https");
+}
+
+static void set_route(struct xfer *x, const struct httpc_request *req)
+{
+    CURL *c = x->easy;
+    if (req->unix_socket) {
+        curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, req->unix_socket);
+        curl_easy_setopt(c, CURLOPT_PROXY, "");
+    } else if (req->proxy) {
+        curl_easy_setopt(c, CURLOPT_PROXY, req->proxy);
+    }
+    if (req->ca_file) curl_easy_setopt(c, CURLOPT_CAINFO, req->ca_file);
+    if (req->insecure_tls) {
+        curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
+    curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, connects_open);
 }
 
 static void set_callbacks(struct xfer *x)
@@ -309,10 +328,7 @@ static enum err configure(struct xfer *x, const struct httpc_request *req, struc
     curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(c, CURLOPT_BUFFERSIZE, 128L << 10);
-    if (req->unix_socket) {
-        curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, req->unix_socket);
-        curl_easy_setopt(c, CURLOPT_PROXY, "");
-    }
+    set_route(x, req);
     set_limits(x, https);
     set_callbacks(x);
     e = set_method(x, req, error);
@@ -325,6 +341,7 @@ enum err xfer_new(const struct httpc_request *req, struct xfer **out, struct err
 {
     struct xfer *x = xcalloc(1, sizeof(*x));
     list_init(&x->node);
+    list_init(&x->cancel);
     x->req = *req;
     x->answer = (struct httpc_response){
         .etag = "", .effective_url = "", .content_length = -1, .header = answer_header};
@@ -349,7 +366,43 @@ void xfer_free(struct xfer *x)
     free(x);
 }
 
-/* ---- result -> error --------------------------------------------------------------------- */
+/* ---- time-outs --------------------------------------------------------------------------------
+ */
+
+void xfer_begin(struct xfer *x, int64_t now_ms)
+{
+    x->begun_ms = x->last_activity_ms = now_ms;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* A limit that begins to count later than now can't be over before it would be if it began now. */
+int64_t xfer_late(const struct xfer *x, int64_t now_ms, struct error *why)
+{
+    const struct httpc_request *req = &x->req;
+    int64_t limit = x->has_body ? req->idle_timeout_ms : req->first_byte_timeout_ms;
+    int64_t next = now_ms + least(req->idle_timeout_ms, req->first_byte_timeout_ms);
+    if (req->total_timeout_ms > 0) {
+        int64_t end = x->begun_ms + req->total_timeout_ms;
+        if (end <= now_ms) {
+            err_set(why, ERR_TIMEOUT, "%s did not come to an end in %.1f s", x->host,
+                    (double)req->total_timeout_ms / 1000);
+            return end;
+        }
+        next = least(next, end);
+    }
+    if (!x->connected) return next; /* curl's connect time-out rules until then */
+    int64_t end = x->last_activity_ms + limit;
+    if (end <= now_ms)
+        err_set(why, ERR_TIMEOUT, "%s sent nothing for %.1f s; try again", x->host,
+                (double)limit / 1000);
+    return least(next, end);
+}
+
+/* ---- result -> error ----------------------------------------------------------------------- */
 
 static enum err connect_error(const struct xfer *x, struct error *e)
 {

@@ -33,7 +33,7 @@ static enum err headers(const struct remote_env *env, struct headers *out, struc
     return e ? e : headers_add(out, "anthropic-version", "", "2023-06-01", error);
 }
 
-/* ---- usage and errors ----------------------------------------------------------------------- */
+/* ---- usage and errors ---------------------------------------------------------------------- */
 
 static void keep_count(const json_t *usage, const char *name, int64_t *to)
 {

@@ -9,8 +9,7 @@
 
 enum { LIST_MAX = 16 << 20 };
 
-/* ---- embeddings
- * -------------------------------------------------------------------------------------- */
+/* ---- embeddings ---------------------------------------------------------------------------- */
 
 enum err embed_write(struct call *c, struct error *error)
 {
@@ -69,8 +68,7 @@ enum err remote_embed(struct provider *provider, struct embed_request *req, embe
     return e;
 }
 
-/* ---- models, health
- * ------------------------------------------------------------------------------------ */
+/* ---- models, health ------------------------------------------------------------------------ */
 
 void control_read(struct call *c, const json_t *body)
 {

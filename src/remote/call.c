@@ -77,8 +77,7 @@ static void call_unref(struct call *c)
     pthread_mutex_unlock(&r->lock);
 }
 
-/* ---- the queue; under the lock ------------------------------------------------------------------
- */
+/* ---- the queue; under the lock ------------------------------------------------------------- */
 
 static void enqueue(struct remote *r, struct call *c)
 {
@@ -124,8 +123,7 @@ static void wake(struct call *c, enum call_state state, int64_t delay_ms)
     timer_set(c->r->timers, &c->timer, delay_ms, on_timer, c);
 }
 
-/* ---- over
- * ---------------------------------------------------------------------------------------- */
+/* ---- over ---------------------------------------------------------------------------------- */
 
 static void send_call(struct call *c);
 
@@ -154,8 +152,7 @@ static void finish(struct call *c)
     call_unref(c);
 }
 
-/* ---- an attempt
- * ------------------------------------------------------------------------------------ */
+/* ---- an attempt ---------------------------------------------------------------------------- */
 
 /* The server works, and refuses this request. */
 static bool says_no(const struct call *c)
@@ -299,6 +296,11 @@ static enum err start_transfer(struct call *c, uint64_t *xfer, struct error *err
         .body_len = c->http.body.len,
         .connect_timeout_ms = r->params.connect_ms,
         .idle_timeout_ms = r->params.idle_ms,
+        .first_byte_timeout_ms = r->params.first_byte_ms,
+        .total_timeout_ms = r->params.total_ms,
+        .proxy = r->proxy,
+        .ca_file = r->ca_file,
+        .insecure_tls = r->params.insecure_tls,
         .max_redirects = -1,
         .on_response = on_response,
         .on_data = on_data,
@@ -404,8 +406,7 @@ static void send_call(struct call *c)
     if (!r->token || take_token(c)) transfer(c);
 }
 
-/* ---- clock thread
- * ---------------------------------------------------------------------------------- */
+/* ---- clock thread -------------------------------------------------------------------------- */
 
 static void on_timer(void *ctx)
 {
@@ -432,8 +433,7 @@ static void on_timer(void *ctx)
     if (end) finish(c);
 }
 
-/* ---- any thread
- * ------------------------------------------------------------------------------------ */
+/* ---- any thread ---------------------------------------------------------------------------- */
 
 static enum err refuse_open(const struct remote *r, int64_t wait_ms, struct error *error)
 {

@@ -11,8 +11,7 @@
 #include "remote/remote_int.h"
 #include "remote/token.h"
 
-/* ---- decode.c: pieces of a body -> events -----------------------------------------------------
- */
+/* ---- decode.c: pieces of a body -> events -------------------------------------------------- */
 
 /* Where the events go; timings of DONE are the caller's, so are ERROR and DONE themselves. */
 typedef void (*decode_emit_fn)(void *ctx, struct gen_event *ev);
@@ -32,8 +31,7 @@ const char *decode_model_name(const struct decode *d);
 /* As the server said; where it said nothing an estimate from the bytes. */
 void decode_usage_sum(const struct decode *d, size_t request_bytes, struct usage *out);
 
-/* ---- rows.c: embeddings, lists of models ------------------------------------------------------
- */
+/* ---- rows.c: embeddings, lists of models --------------------------------------------------- */
 
 struct embed_rows {
     const char *name; /* of the instance */
@@ -63,8 +61,7 @@ struct model_list {
     size_t n;
 };
 
-/* ---- the instance -----------------------------------------------------------------------------
- */
+/* ---- the instance -------------------------------------------------------------------------- */
 
 struct remote {
     struct provider base;

@@ -38,7 +38,7 @@ struct decode_int {
     struct decode_choice choices[GEN_N_MAX];
 };
 
-/* ---- what protocols say ---------------------------------------------------------------------- */
+/* ---- what protocols say -------------------------------------------------------------------- */
 
 static enum err bad(const struct decode *d, struct error *error, const char *what)
 {
@@ -230,7 +230,7 @@ enum err decode_object(struct decode *d, const char *data, size_t len, json_t **
     return OK;
 }
 
-/* ---- pieces ---------------------------------------------------------------------------------- */
+/* ---- pieces -------------------------------------------------------------------------------- */
 
 static enum err give(struct decode *d, const char *event, const char *data, size_t len)
 {
@@ -328,7 +328,7 @@ enum err decode_end(struct decode *d, struct error *error)
     return in->failed.code;
 }
 
-/* ---- life ------------------------------------------------------------------------------------ */
+/* ---- life ---------------------------------------------------------------------------------- */
 
 void decode_init(struct decode *d, const struct protocol *protocol, const char *name,
                  enum gen_kind kind, int32_t n, const char *model, decode_emit_fn emit_fn,

@@ -8,8 +8,7 @@
 #include "base/str.h"
 #include "remote/core_int.h"
 
-/* ---- the listener's events
- * ------------------------------------------------------------------------- */
+/* ---- the listener's events ----------------------------------------------------------------- */
 
 static void on_decoded(void *ctx, struct gen_event *ev)
 {
@@ -92,8 +91,7 @@ void call_tell_end(struct call *c)
     c->told = true;
 }
 
-/* ---- the answer as it comes
- * ------------------------------------------------------------------------ */
+/* ---- the answer as it comes ---------------------------------------------------------------- */
 
 static bool is_good(const struct call *c)
 {
@@ -129,8 +127,7 @@ bool call_on_data(struct call *c, const char *data, size_t len)
     return false;
 }
 
-/* ---- what it came to
- * --------------------------------------------------------------------------------- */
+/* ---- what it came to ----------------------------------------------------------------------- */
 
 static void judge_status(struct call *c)
 {

@@ -6,8 +6,7 @@
 #include "base/str.h"
 #include "remote/core_int.h"
 
-/* ---- reading
- * --------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------- */
 
 static void take(const json_t *obj, const char *name, char *dst, size_t size)
 {
@@ -53,8 +52,7 @@ int64_t retry_after_ms(const struct httpc_response *r)
     return 0;
 }
 
-/* ---- judging
- * ---------------------------------------------------------------------------------------- */
+/* ---- judging ------------------------------------------------------------------------------- */
 
 static bool says(const struct remote_failure *f, const char *word)
 {

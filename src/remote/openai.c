@@ -33,8 +33,7 @@ enum err openai_headers(const struct remote_env *env, struct headers *out, struc
     return headers_add(out, "Authorization", "Bearer ", env->key, error);
 }
 
-/* ---- messages
- * ------------------------------------------------------------------------------------------ */
+/* ---- messages ------------------------------------------------------------------------------ */
 
 static void write_content(struct jw *w, const struct message *m)
 {
@@ -106,8 +105,7 @@ static void write_messages(struct jw *w, const struct gen_request *req)
     jw_arr_end(w);
 }
 
-/* ---- tools, format
- * --------------------------------------------------------------------------------------- */
+/* ---- tools, format ------------------------------------------------------------------------- */
 
 static void write_tools(struct jw *w, const struct gen_request *req)
 {
@@ -193,8 +191,7 @@ static void write_format(struct jw *w, const struct gen_request *req)
     jw_obj_end(w);
 }
 
-/* ---- sampling
- * ---------------------------------------------------------------------------------------------- */
+/* ---- sampling ------------------------------------------------------------------------------ */
 
 static void write_biases(struct jw *w, const struct sampling *s)
 {
@@ -311,8 +308,7 @@ enum err openai_generate(const struct remote_env *env, const struct gen_request 
     return remote_body_end(out, &w, error);
 }
 
-/* ---- embeddings
- * ---------------------------------------------------------------------------------------------- */
+/* ---- embeddings ---------------------------------------------------------------------------- */
 
 enum err openai_embed(const struct remote_env *env, const struct embed_request *req, size_t from,
                       size_t n, const char *model, struct remote_http *out, struct error *error)

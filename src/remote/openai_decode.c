@@ -30,8 +30,7 @@ static void read_usage(struct decode *d, const json_t *usage)
     decode_usage(d, &u);
 }
 
-/* ---- a choice
- * ---------------------------------------------------------------------------------------------- */
+/* ---- a choice ------------------------------------------------------------------------------ */
 
 static enum err read_tool(struct decode *d, int64_t choice, const json_t *call, size_t nth,
                           struct error *error)

@@ -48,8 +48,7 @@ const char *const *remote_protocols(void)
     return names;
 }
 
-/* ---- secrets
- * ------------------------------------------------------------------------------------------- */
+/* ---- secrets ------------------------------------------------------------------------------- */
 
 void remote_cut_out(char *text, const char *secret)
 {
@@ -74,8 +73,7 @@ void remote_redact(const struct remote *r, struct error *error)
     }
 }
 
-/* ---- addresses
- * ------------------------------------------------------------------------------------------ */
+/* ---- addresses ----------------------------------------------------------------------------- */
 
 static void trim_slashes(char *url)
 {
@@ -111,8 +109,7 @@ static enum err set_url(struct remote *r, const char *given, struct error *error
     return OK;
 }
 
-/* ---- parameters
- * ------------------------------------------------------------------------------------------ */
+/* ---- parameters ---------------------------------------------------------------------------- */
 
 static int64_t ms_or(int64_t given, int64_t usual)
 {
@@ -188,8 +185,7 @@ static enum err set_params(struct remote *r, const struct remote_params *p, stru
     return e ? e : set_headers(r, p, error);
 }
 
-/* ---- the provider
- * ------------------------------------------------------------------------------------------ */
+/* ---- the provider -------------------------------------------------------------------------- */
 
 static void remote_free(struct remote *r)
 {

@@ -130,7 +130,7 @@ struct piece {
     bool whole; /* the server did not stream: this is the whole body */
 };
 
-/* ---- embeddings, lists, errors, tokens ------------------------------------------------------- */
+/* ---- embeddings, lists, errors, tokens ----------------------------------------------------- */
 
 struct embed_rows;
 /* The vector of input `index` (of this request, from 0), any length but the same for all; or, of a
@@ -167,7 +167,7 @@ enum err remote_fail(const char *name, const struct remote_failure *f, struct er
  * {"detail": ...}: what most servers say. */
 void failure_read(const json_t *body, struct remote_failure *out);
 
-/* ---- the plug ------------------------------------------------------------------------------- */
+/* ---- the plug ------------------------------------------------------------------------------ */
 
 struct protocol {
     const char *name;

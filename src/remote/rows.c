@@ -10,8 +10,7 @@
 
 enum { DIMS_MAX = 65536 };
 
-/* ---- vectors and scores ------------------------------------------------------------------------
- */
+/* ---- vectors and scores -------------------------------------------------------------------- */
 
 enum err rows_init(struct embed_rows *rows, const char *name, size_t n, bool scores,
                    struct error *error)
@@ -107,8 +106,7 @@ enum err rows_complete(struct embed_rows *rows, struct error *error)
     return OK;
 }
 
-/* ---- lists of models
- * ------------------------------------------------------------------------------ */
+/* ---- lists of models ----------------------------------------------------------------------- */
 
 static void some(struct jw *w, const char *name, const char *value)
 {

@@ -25,6 +25,7 @@ enum {
     LIFE_UNKNOWN_S = 60,
     LIFE_MAX_S = 30 * 86400,
     IDLE_MS = 15000,
+    TOTAL_MS = 60000,
 };
 
 struct token {
@@ -246,6 +247,10 @@ static enum err fetch(struct token *t, struct error *error)
                                 .body_len = form.len,
                                 .connect_timeout_ms = t->connect_ms,
                                 .idle_timeout_ms = IDLE_MS,
+                                .total_timeout_ms = TOTAL_MS,
+                                .proxy = t->proxy,
+                                .ca_file = t->ca_file,
+                                .insecure_tls = t->insecure_tls,
                                 .max_redirects = -1,
                                 .on_response = on_response,
                                 .on_data = on_data,

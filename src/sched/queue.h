@@ -38,7 +38,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
-#include "sched/expiry.h"
+#include "base/expiry.h"
 
 enum {
     QUEUE_LEVELS = 101,           /* priorities 0 .. 100 */

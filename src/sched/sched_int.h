@@ -23,7 +23,7 @@
  *   ledger.c evict.c   what they take, and who leaves for whom
  *   adapters.c LoRA adapters of the models, their thread
  *   cache*.c   states of sequences in memory and on disk
- *   queue.c expiry.c rates.c text.c prefix.c   pure data structures
+ *   queue.c rates.c text.c prefix.c   pure data structures
  *
  * A request's life (the function that makes the transition):
  *

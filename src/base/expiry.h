@@ -2,8 +2,8 @@
  * adding is O(1), removing (also from the middle) O(log n) amortised, and nothing is allocated. One
  * owner, no locks. (Two-pass merging: Fredman, Sedgewick, Sleator, Tarjan: The pairing heap,
  * Algorithmica 1, 1986.) */
-#ifndef HEARTH_SCHED_EXPIRY_H
-#define HEARTH_SCHED_EXPIRY_H
+#ifndef HEARTH_BASE_EXPIRY_H
+#define HEARTH_BASE_EXPIRY_H
 
 #include <stdbool.h>
 #include <stdint.h>

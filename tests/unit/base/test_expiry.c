@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "sched/expiry.h"
+#include "base/expiry.h"
 
 enum { N = 2000 };
 static struct expiry_node nodes[N];

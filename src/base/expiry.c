@@ -1,5 +1,5 @@
 /* What expires next; see expiry.h. */
-#include "sched/expiry.h"
+#include "base/expiry.h"
 
 #include <stddef.h>
 
