@@ -45,6 +45,7 @@ struct httpc {
     int epoll, wakeup; /* -1: not there yet */
     /* net thread */
     struct expiry late; /* running transfers by when they are to be looked at */
+    bool again;         /* a callback has left something to do */
     int64_t curl_at_ms; /* when curl wants to be called; INT64_MAX = it does not */
 };
 
@@ -220,6 +221,7 @@ static int wait_ms(const struct httpc *h)
 {
     const struct expiry_node *late = expiry_first(&h->late);
     int64_t at = h->curl_at_ms;
+    if (h->again) return 0;
     if (late && late->at_ms < at) at = late->at_ms;
     if (at == INT64_MAX) return -1;
     int64_t left = at - clock_mono_ms();
@@ -249,6 +251,7 @@ static void *net_main(void *arg)
 {
     struct httpc *h = arg;
     while (!is_stopping(h)) {
+        h->again = false;
         take_queued(h);
         end_cancelled(h);
         act_on_time(h);
@@ -261,10 +264,15 @@ static void *net_main(void *arg)
     return NULL;
 }
 
+/* A callback that starts or cancels something on the net thread must not find it asleep, either:
+ * it may be called right before the wait. */
 static void wake(struct httpc *h)
 {
     uint64_t one = 1;
-    if (!pthread_equal(pthread_self(), h->thread)) (void)!write(h->wakeup, &one, sizeof one);
+    if (pthread_equal(pthread_self(), h->thread))
+        h->again = true;
+    else
+        (void)!write(h->wakeup, &one, sizeof one);
 }
 
 /* ---- any thread ---------------------------------------------------------------------------- */

@@ -515,6 +515,135 @@ static void unix_sockets_are_spoken(void **state)
     rmdir(dir);
 }
 
+static void the_first_byte_has_a_limit_of_its_own(void **state)
+{
+    (void)state;
+    struct script *server = script_start(stall, NULL);
+    struct seen s;
+    seen_init(&s);
+    struct httpc_request req = request_to(&s, server->url);
+    req.idle_timeout_ms = 200;
+    req.first_byte_timeout_ms = 20000; /* the first bytes come at once: idle counts then */
+    assert_int_equal(get(&s, &req), ERR_TIMEOUT);
+    assert_non_null(strstr(s.message, "0.2 s"));
+    req.idle_timeout_ms = 20000;
+    req.total_timeout_ms = 300;
+    assert_int_equal(get(&s, &req), ERR_TIMEOUT);
+    assert_non_null(strstr(s.message, "0.3 s"));
+    buf_free(&s.body);
+    script_stop(server);
+}
+
+static bool silent(struct script *s, struct script_request *req)
+{
+    (void)s;
+    char byte;
+    return recv(req->fd, &byte, 1, 0) > 0;
+}
+
+static void a_server_that_says_nothing_is_left(void **state)
+{
+    (void)state;
+    struct script *server = script_start(silent, NULL);
+    struct seen s;
+    seen_init(&s);
+    struct httpc_request req = request_to(&s, server->url);
+    req.idle_timeout_ms = 20000;
+    req.first_byte_timeout_ms = 300;
+    int64_t before = clock_mono_ms();
+    assert_int_equal(get(&s, &req), ERR_TIMEOUT);
+    assert_in_range(clock_mono_ms() - before, 290, 15000);
+    assert_non_null(strstr(s.message, "0.3 s"));
+    script_stop(server);
+}
+
+/* A callback of the net thread starts the next one, in whichever part of its loop it is. */
+struct relay {
+    struct seen seen;
+    struct httpc *h;
+    const char *url;
+    atomic_int left;
+};
+
+static void relay_done(void *ctx, const struct httpc_response *r, const struct error *error)
+{
+    struct relay *relay = ctx;
+    struct httpc_request req = {.url = relay->url, .on_done = relay_done, .ctx = relay};
+    if (error || atomic_fetch_sub(&relay->left, 1) <= 1 ||
+        httpc_start(relay->h, &req, NULL, NULL) != OK)
+        on_done(&relay->seen, r, error);
+}
+
+static void callbacks_can_start_the_next_one(void **state)
+{
+    (void)state;
+    struct script *server = script_start(echo, NULL);
+    struct relay relay = {.h = new_httpc(), .url = server->url};
+    seen_init(&relay.seen);
+    atomic_store(&relay.left, 300);
+    struct httpc_request req = {.url = server->url, .on_done = relay_done, .ctx = &relay};
+    assert_int_equal(httpc_start(relay.h, &req, NULL, NULL), OK);
+    seen_wait(&relay.seen);
+    assert_int_equal(relay.seen.code, OK);
+    assert_int_equal(server->requests, 300);
+    httpc_free(relay.h);
+    script_stop(server);
+}
+
+/* A proxy gets the whole URL. */
+static void a_proxy_is_asked_if_there_is_one(void **state)
+{
+    (void)state;
+    struct script *proxy = script_start(echo, NULL);
+    struct seen s;
+    seen_init(&s);
+    struct httpc_request req = request_to(&s, "http://no-such-host.invalid/x");
+    req.proxy = proxy->url;
+    assert_int_equal(get(&s, &req), OK);
+    assert_non_null(strstr(buf_str(&s.body), "GET http://no-such-host.invalid/x HTTP/1.1\r\n"));
+    buf_clear(&s.body);
+    setenv("http_proxy", proxy->url, 1);
+    req.proxy = NULL;
+    assert_int_equal(get(&s, &req), OK);
+    req.proxy = "";
+    assert_int_equal(get(&s, &req), ERR_NETWORK); /* none, whatever the environment says */
+    unsetenv("http_proxy");
+    buf_free(&s.body);
+    script_stop(proxy);
+}
+
+static void every_connection_is_in_the_log(void **state)
+{
+    (void)state;
+    struct script *server = script_start(echo, NULL);
+    struct httpc_connect last[2];
+    uint64_t all, local, all_then, local_then;
+    struct seen s;
+    char address[64];
+    seen_init(&s);
+    httpc_connects_count(&all, &local);
+    struct httpc_request req = request_to(&s, server->url);
+    assert_int_equal(get(&s, &req), OK);
+    httpc_connects_count(&all_then, &local_then);
+    assert_int_equal(all_then, all + 1);
+    assert_int_equal(local_then, local + 1);
+    str_printf(address, sizeof(address), "127.0.0.1:%d", server->port);
+    assert_true(httpc_connects(last, 2) >= 1);
+    assert_string_equal(last[0].address, address);
+    assert_true(last[0].local);
+    req.url = "http://192.0.2.1:9/"; /* TEST-NET-1: nobody is there */
+    req.connect_timeout_ms = 50;
+    assert_int_not_equal(get(&s, &req), OK);
+    assert_int_equal(httpc_connects(last, 1), 1);
+    assert_string_equal(last[0].address, "192.0.2.1:9");
+    assert_false(last[0].local);
+    httpc_connects_count(&all_then, &local_then);
+    assert_int_equal(all_then, all + 2);
+    assert_int_equal(local_then, local + 1);
+    buf_free(&s.body);
+    script_stop(server);
+}
+
 enum { THREADS = 4, EACH = 25 };
 
 struct crowd {
@@ -571,6 +700,11 @@ int main(void)
         cmocka_unit_test(cancel_ends_a_running_transfer),
         cmocka_unit_test(free_ends_what_runs),
         cmocka_unit_test(unix_sockets_are_spoken),
+        cmocka_unit_test(the_first_byte_has_a_limit_of_its_own),
+        cmocka_unit_test(a_server_that_says_nothing_is_left),
+        cmocka_unit_test(callbacks_can_start_the_next_one),
+        cmocka_unit_test(a_proxy_is_asked_if_there_is_one),
+        cmocka_unit_test(every_connection_is_in_the_log),
         cmocka_unit_test(many_threads_share_one_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
