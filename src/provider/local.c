@@ -234,7 +234,7 @@ static void local_close(struct provider *p, int64_t grace_ms)
 
 static const struct provider_ops local_ops = {
     .name = "local",
-    .caps = PROVIDER_GENERATE | PROVIDER_EMBED | PROVIDER_TOOLS,
+    .caps = PROVIDER_GENERATE | PROVIDER_EMBED | PROVIDER_TOOLS | PROVIDER_RERANK,
     .generate = local_generate,
     .cancel = local_cancel,
     .embed = local_embed,

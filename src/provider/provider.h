@@ -61,6 +61,7 @@ enum provider_caps {
     PROVIDER_EMBED = 1 << 1,
     PROVIDER_TOOLS = 1 << 2,
     PROVIDER_IMAGES = 1 << 3,
+    PROVIDER_RERANK = 1 << 4, /* embed_request.query */
 };
 
 /* One instance per file. Callers use the wrappers below, which check and count. */

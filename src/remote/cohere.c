@@ -6,12 +6,15 @@
  *
  * The plan that a model writes before it calls tools is told as its reasoning, and goes back as its
  * plan. Citations belong to documents, which are not sent, and are skipped. */
+#include <math.h>
 #include <string.h>
 
 #include "base/str.h"
 #include "remote/body.h"
 #include "remote/member.h"
 #include "remote/remote_int.h"
+
+#define RELEVANCE_MIN 1e-7
 
 enum {
     EMBED_MAX = 96, /* texts in one request */
@@ -380,6 +383,16 @@ static enum err rerank(const struct remote_env *env, const struct embed_request 
     return remote_body_end(out, &w, error);
 }
 
+/* A score is the logit of its model everywhere here (the API makes 0 to 1 of it); this API's is
+ * that already. */
+static double logit(double relevance)
+{
+    double p = relevance < RELEVANCE_MIN       ? RELEVANCE_MIN
+               : relevance > 1 - RELEVANCE_MIN ? 1 - RELEVANCE_MIN
+                                               : relevance;
+    return log(p / (1 - p));
+}
+
 static enum err reranked(const json_t *body, struct embed_rows *rows, struct error *error)
 {
     const json_t *list = json_object_get(body, "results");
@@ -390,7 +403,7 @@ static enum err reranked(const json_t *body, struct embed_rows *rows, struct err
         const json_t *score = json_object_get(item, "relevance_score");
         if (!json_is_integer(index) || !json_is_number(score))
             return err_set(error, ERR_UPSTREAM, "a result has no index or no relevance_score");
-        e = rows_score(rows, json_integer_value(index), json_number_value(score), error);
+        e = rows_score(rows, json_integer_value(index), logit(json_number_value(score)), error);
     }
     rows_usage(rows, "", 0);
     return e;
@@ -422,7 +435,7 @@ static enum err models(const json_t *body, struct model_list *list, struct error
 
 const struct protocol remote_cohere = {
     .name = "cohere",
-    .caps = PROVIDER_GENERATE | PROVIDER_EMBED | PROVIDER_TOOLS | PROVIDER_IMAGES,
+    .caps = PROVIDER_GENERATE | PROVIDER_EMBED | PROVIDER_TOOLS | PROVIDER_IMAGES | PROVIDER_RERANK,
     .base_url = "https://api.cohere.com",
     .drop_path = "/v2",
     .state_size = sizeof(struct state),

@@ -19,7 +19,8 @@
 /* How to get the token that is sent as a key (RFC 6749: by password if there is a user, else by
  * client credentials). */
 struct remote_oauth {
-    const char *token_url; /* NULL or "": none is needed */
+    const char *token_url; /* or a Keycloak server, or a realm of one; NULL or "": none is needed */
+    const char *realm;     /* at a Keycloak server whose address names none; NULL or "" = "aihub" */
     const char *client_id, *client_secret;
     const char *username, *password; /* NULL or "" = client credentials */
     const char *scope;               /* may be NULL */

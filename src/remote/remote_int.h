@@ -105,7 +105,8 @@ HT_MUST_CHECK enum err decode_signature(struct decode *d, int64_t choice, const 
                                         struct error *error);
 /* Is there a tool call of this index already? */
 bool decode_has_tool(const struct decode *d, int64_t choice, int64_t index);
-/* A new tool call: `index` is the number of those that the choice has. "" and NULL are made an id. */
+/* A new tool call: `index` is the number of those that the choice has. "" and NULL are made an id.
+ */
 HT_MUST_CHECK enum err decode_tool(struct decode *d, int64_t choice, int64_t index, const char *id,
                                    const char *name, struct error *error);
 /* A fragment of the newest call's arguments. */

@@ -54,8 +54,10 @@ struct token {
 
 /* ---- the request --------------------------------------------------------------------------- */
 
-enum err token_address(const char *given, char *dst, size_t size, struct error *error)
+enum err token_address(const char *given, const char *realm_name, char *dst, size_t size,
+                       struct error *error)
 {
+    const char *name = realm_name && *realm_name ? realm_name : "aihub";
     static const char end[] = "/protocol/openid-connect/token";
     const char *scheme = strstr(given, "://") ? "" : "https://";
     size_t len = strlen(given);
@@ -65,7 +67,7 @@ enum err token_address(const char *given, char *dst, size_t size, struct error *
     const char *path = host ? strchr(host + 3, '/') : NULL;
     bool keycloak = !path || str_eq(path, "/auth"), realm = strstr(dst, "/realms/") != NULL;
     if (keycloak)
-        fits = fits && str_printf(dst + strlen(dst), size - strlen(dst), "/realms/aihub%s", end);
+        fits = fits && str_printf(dst + strlen(dst), size - strlen(dst), "/realms/%s%s", name, end);
     else if (realm && !strstr(dst, "/protocol/"))
         fits = fits && str_printf(dst + strlen(dst), size - strlen(dst), "%s", end);
     if (!fits || !len || strpbrk(dst, " \t\r\n") ||
@@ -340,7 +342,7 @@ enum err token_new(struct httpc *httpc, const char *name, const struct remote_pa
 {
     const struct remote_oauth *o = &how->oauth;
     struct token *t = xcalloc(1, sizeof *t);
-    enum err e = token_address(o->token_url, t->url, sizeof t->url, error);
+    enum err e = token_address(o->token_url, o->realm, t->url, sizeof t->url, error);
     if (e) {
         free(t);
         return e;

@@ -16,10 +16,10 @@ struct token;
 
 enum { TOKEN_MAX = 16 << 10, TOKEN_REFUSED_MS = 30000 };
 
-/* Writes the address that tokens come from: `given` itself, or, when it is a Keycloak server or a
- * realm of one ("https://sso.example.org/realms/x"), that realm's. Without a realm it is "aihub".
+/* Writes the address that tokens come from: `given` itself, or, when it is a Keycloak server
+ * ("https://sso.example.org") or a realm of one ("https://sso.example.org/realms/x"), the realm's.
  * ERR_CONFIG: that is no address. */
-HT_MUST_CHECK enum err token_address(const char *given, char *dst, size_t size,
+HT_MUST_CHECK enum err token_address(const char *given, const char *realm, char *dst, size_t size,
                                      struct error *error);
 
 /* `how` (borrowed during the call) brings time-outs, proxy and TLS options; name is the instance's,

@@ -242,7 +242,8 @@ static bool is_able(const struct planner *pl, size_t provider)
 {
     const struct plan_world *w = pl->world;
     const struct plan_ask *ask = pl->ask;
-    if ((ask->rerank || ask->adapter) && !pl->r->providers[provider].local) return false;
+    if (ask->adapter && !pl->r->providers[provider].local) return false;
+    if (ask->rerank && w->no_rerank[provider]) return false;
     return !(ask->tools && w->no_tools[provider]) && !(ask->images && w->no_images[provider]) &&
            !(ask->embeds && w->no_embeddings[provider]);
 }

@@ -80,7 +80,7 @@ struct plan_ask {
 struct plan_world {
     bool down[ROUTING_PROVIDERS_MAX];
     bool no_tools[ROUTING_PROVIDERS_MAX], no_images[ROUTING_PROVIDERS_MAX],
-        no_embeddings[ROUTING_PROVIDERS_MAX];
+        no_embeddings[ROUTING_PROVIDERS_MAX], no_rerank[ROUTING_PROVIDERS_MAX];
     int64_t first_token_ms[ROUTING_PROVIDERS_MAX]; /* -1 = unknown */
     bool over_budget;                              /* nothing that has a price */
     const struct prices *prices;

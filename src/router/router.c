@@ -43,6 +43,7 @@ static void look_around(struct router *r, const struct plan_ask *ask, const char
         w->no_tools[i] = lacks(p, PROVIDER_TOOLS);
         w->no_images[i] = lacks(p, PROVIDER_IMAGES);
         w->no_embeddings[i] = lacks(p, PROVIDER_EMBED);
+        w->no_rerank[i] = lacks(p, PROVIDER_RERANK);
         if (routing->providers[i].local) continue;
         struct remote_state state;
         r->remotes->state(r->providers[i], &state);

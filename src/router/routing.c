@@ -171,22 +171,6 @@ static void add_cloud(struct routing *r, const struct config *config, const char
     if (!p->tiers[TIER_MIDDLE]) p->tiers[TIER_MIDDLE] = p->tiers[TIER_LARGE];
 }
 
-/* Keycloak's token endpoint, from as much of its address as was given. */
-static const char *token_url(struct routing *r, const char *host, const char *realm)
-{
-    char url[1024];
-    size_t n = strlen(host);
-    if (!n) return "";
-    while (n && host[n - 1] == '/') n--;
-    if (strstr(host, "/protocol/")) return routing_text(r, host);
-    if (strstr(host, "/realms/"))
-        str_printf(url, sizeof url, "%.*s/protocol/openid-connect/token", (int)n, host);
-    else
-        str_printf(url, sizeof url, "%.*s/realms/%s/protocol/openid-connect/token", (int)n, host,
-                   realm);
-    return routing_text(r, url);
-}
-
 static void add_aihub(struct routing *r, const struct config *config)
 {
     if (!*config_str(config, CONFIG_AIHUB_URL) || !has_protocol("aihub")) return;
@@ -196,8 +180,8 @@ static void add_aihub(struct routing *r, const struct config *config)
     p->remote.base_url = setting(r, config, CONFIG_AIHUB_URL);
     p->remote.insecure_tls = !config_bool(config, CONFIG_AIHUB_VERIFY_SSL);
     p->remote.oauth = (struct remote_oauth){
-        .token_url = token_url(r, config_str(config, CONFIG_AIHUB_KEYCLOAK_HOST),
-                               config_str(config, CONFIG_AIHUB_KEYCLOAK_REALM)),
+        .token_url = setting(r, config, CONFIG_AIHUB_KEYCLOAK_HOST),
+        .realm = setting(r, config, CONFIG_AIHUB_KEYCLOAK_REALM),
         .client_id = setting(r, config, CONFIG_AIHUB_CLIENT_ID),
         .client_secret = setting(r, config, CONFIG_AIHUB_CLIENT_SECRET),
         .username = setting(r, config, CONFIG_AIHUB_USERNAME),

@@ -160,7 +160,7 @@ static void client_close(struct provider *p, int64_t grace_ms)
 
 static const struct provider_ops client_ops = {
     .name = "local",
-    .caps = PROVIDER_GENERATE | PROVIDER_EMBED | PROVIDER_TOOLS,
+    .caps = PROVIDER_GENERATE | PROVIDER_EMBED | PROVIDER_TOOLS | PROVIDER_RERANK,
     .generate = client_generate,
     .cancel = client_cancel,
     .embed = client_embed,

@@ -308,10 +308,14 @@ static void addresses_are_completed(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char url[256];
         struct error error;
-        enum err e = token_address(cases[i].given, url, sizeof url, &error);
+        enum err e = token_address(cases[i].given, NULL, url, sizeof url, &error);
         assert_int_equal(e, cases[i].want ? OK : ERR_CONFIG);
         if (!e) assert_string_equal(url, cases[i].want);
     }
+    char url[256];
+    struct error error;
+    assert_int_equal(token_address("https://x", "ours", url, sizeof url, &error), OK);
+    assert_string_equal(url, "https://x/realms/ours/protocol/openid-connect/token");
 }
 
 static void a_client_id_is_needed(void **state)
