@@ -21,6 +21,13 @@ struct scope_row {
 static const struct scope_row rows[] = {
     {"/v1/chat/", "chat", true},
     {"/v1/completions", "chat", true},
+    {"/completion", "chat", true},
+    {"/infill", "chat", true},
+    {"/tokenize", "chat", false},
+    {"/detokenize", "chat", false},
+    {"/apply-template", "chat", false},
+    {"/props", "models", false},
+    {"/slots", "requests", false},
     {"/v1/messages/count_tokens", "chat", false},
     {"/v1/messages", "chat", true},
     {"/v1/responses", "chat", true},

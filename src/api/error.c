@@ -215,6 +215,10 @@ static const struct {
     {"/api/delete", true, &error_ollama},     {"/api/blobs/", false, &error_ollama},
     {"/api/version", true, &error_ollama},    {"/v1/messages", false, &error_anthropic},
     {"/api/models", false, &error_models},    {"/api/chat/completions", false, &error_models},
+    {"/apply-template", true, &error_llama},  {"/completion", true, &error_llama},
+    {"/completions", true, &error_llama},     {"/detokenize", true, &error_llama},
+    {"/infill", true, &error_llama},          {"/props", true, &error_llama},
+    {"/slots", true, &error_llama},           {"/tokenize", true, &error_llama},
 };
 
 const struct error_shape *error_shape_of(const char *path)

@@ -10,6 +10,7 @@
 #include "api/docs_int.h"
 #include "api/fields.h"
 #include "api/hub/hub_int.h"
+#include "api/llama/llama.h"
 #include "api/models/models.h"
 #include "api/ollama/ollama.h"
 #include "api/openai/openai.h"
@@ -25,6 +26,7 @@ const struct schema *const api_schema_tables[] = {
     response_schemas,
     ollama_schemas,
     anthropic_schemas,
+    llama_schemas,
     hub_schemas,
     v1_schemas,
     v1_conversation_schemas,

@@ -10,6 +10,7 @@
 
 #include "api/anthropic/anthropic.h"
 #include "api/hub/hub_int.h"
+#include "api/llama/llama.h"
 #include "api/models/models.h"
 #include "api/ollama/ollama.h"
 #include "api/openai/openai.h"
@@ -24,6 +25,7 @@ const struct route *const api_route_tables[] = {
     response_routes,
     ollama_routes,
     anthropic_routes,
+    llama_routes,
     hub_routes,
     v1_auth_routes,
     v1_conversation_routes,

@@ -156,9 +156,12 @@ enum err messages_parse(const json_t *body, size_t text_len, bool count, const s
         e = err_set_param(error, ERR_UNSUPPORTED, "/mcp_servers",
                           "/mcp_servers: MCP servers can't be called from here; let the client "
                           "call them and offer their tools as `tools`");
+    struct call_route r = env->routing;
+    if (!e) e = call_route_apply(&f.routing, &r, error);
     if (!e) e = call_request_new(env, arena_limit(text_len), &req, error);
     if (e) return e;
-    e = fill(&f, req, wish, error);
+    e = call_route_set(&r, req, error);
+    if (!e) e = fill(&f, req, wish, error);
     if (e) {
         arena_free(req->arena);
         return e;

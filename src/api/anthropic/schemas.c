@@ -21,6 +21,7 @@
     R("output_config", OBJ, 0, 0, 0, REF("MessagesOutputConfig"), output_config, "How much effort, and in which format."), \
     R("output_format", OBJ, 0, 0, 0, REF("MessagesOutputFormat"), output_format, "The older name of `output_config.format`."), \
     R("mcp_servers", ARR, 0, 0, 0, LIST("{}"), mcp_servers, "Refused unless empty: MCP servers are the client's to call."), \
+    CALL_ROUTE_FIELDS, \
     CACHE_CONTROL, \
     IGNORED("context_management", "Accepted, no effect."), \
     IGNORED("speed", "Accepted, no effect.")

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/anthropic/anthropic_int.h"
+#include "api/image.h"
 #include "base/str.h"
 
 /* What Claude Code puts in front of its system prompt for Anthropic's accounting. It differs from
@@ -77,13 +78,6 @@ static void add_line(struct buf *b, const char *s)
 
 /* ---- pictures and documents ---------------------------------------------------------------- */
 
-static bool is_base64(const char *s)
-{
-    size_t n = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/");
-    size_t padding = strspn(s + n, "=");
-    return n > 0 && padding <= 2 && s[n + padding] == '\0' && (n + padding) % 4 == 0;
-}
-
 static enum err read_source(const struct block_fields *b, const char *ptr, struct source_fields *s,
                             char at[ERROR_PARAM_MAX], struct error *error)
 {
@@ -96,31 +90,20 @@ static enum err read_source(const struct block_fields *b, const char *ptr, struc
 static enum err add_image(struct turns *t, const struct block_fields *b, const char *ptr,
                           struct error *error)
 {
-    static const char *const types[] = {"image/jpeg", "image/png", "image/gif", "image/webp"};
     struct source_fields s = {0};
-    char at[ERROR_PARAM_MAX];
+    char at[ERROR_PARAM_MAX], part[ERROR_PARAM_MAX];
     enum err e = read_source(b, ptr, &s, at, error);
     if (e) return e;
     struct image *image = &t->images[t->n_images];
-    *image = (struct image){.media_type = ""};
-    if (str_eq(s.type, "url")) {
-        if (!s.url || !(str_starts(s.url, "https://") || str_starts(s.url, "http://")))
-            return field_error(error, at, "url", "must be an http or https address");
-        e = copy_text(t->arena, s.url, &image->url, error);
-    } else if (str_eq(s.type, "base64")) {
-        size_t i = 0;
-        while (i < 4 && !str_eq(types[i], s.media_type)) i++;
-        if (i == 4)
-            return field_error(error, at, "media_type",
-                               "must be image/jpeg, image/png, image/gif or image/webp");
-        if (!s.data || !is_base64(s.data))
-            return field_error(error, at, "data", "must be base64 without line breaks");
-        image->media_type = types[i];
-        e = copy_text(t->arena, s.data, &image->data, error);
-    } else {
+    bool url = str_eq(s.type, "url");
+    const char *from = url ? s.url : s.data;
+    if (!url && !str_eq(s.type, "base64"))
         return field_error(error, at, "type", "must be \"base64\" or \"url\", got \"%.40s\"",
                            s.type);
-    }
+    if (!from) return field_error(error, at, url ? "url" : "data", "is required (a string)");
+    str_printf(part, sizeof part, "%s/%s", at, url ? "url" : "data");
+    e = url ? image_from_url(t->arena, from, part, image, error)
+            : image_from_base64(t->arena, s.media_type, from, part, image, error);
     if (e) return e;
     ht_assert(t->n_images < t->cap_parts);
     t->n_images++;

@@ -283,10 +283,10 @@ static void bodies_that_are_refused(void **state)
         {TURNS(
              U("[{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/bmp\","
                "\"data\":\"AAAA\"}}]")),
-         I, "/messages/0/content/0/source/media_type"},
+         I, "/messages/0/content/0/source/data"},
         {TURNS(
              U("[{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/png\","
-               "\"data\":\"AA\\n\"}}]")),
+               "\"data\":\"A?A\"}}]")),
          I, "/messages/0/content/0/source/data"},
         {TURNS(U("[{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"file:///etc\"}}]")),
          I, "/messages/0/content/0/source/url"},
