@@ -7,6 +7,7 @@
 
 #include "api/access.h"
 #include "api/anthropic/anthropic.h"
+#include "api/batches/batches.h"
 #include "api/docs_int.h"
 #include "api/fields.h"
 #include "api/hub/hub_int.h"
@@ -24,6 +25,7 @@
 const struct schema *const api_schema_tables[] = {
     openai_schemas,
     response_schemas,
+    batch_schemas,
     ollama_schemas,
     anthropic_schemas,
     llama_schemas,

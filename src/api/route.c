@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "api/anthropic/anthropic.h"
+#include "api/batches/batches.h"
 #include "api/hub/hub_int.h"
 #include "api/llama/llama.h"
 #include "api/models/models.h"
@@ -23,6 +24,8 @@
 const struct route *const api_route_tables[] = {
     openai_routes,
     response_routes,
+    file_routes,
+    batch_routes,
     ollama_routes,
     anthropic_routes,
     llama_routes,

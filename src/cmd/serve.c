@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "api/access.h"
+#include "api/batches/batches.h"
 #include "api/responses/responses.h"
 #include "api/upload.h"
 #include "base/fs.h"
@@ -137,9 +138,9 @@ static enum err read_ollama_port(const struct config *config, struct server_para
     int64_t port;
     if (!*text) return OK;
     if (!str_to_i64(text, 0, 65535, &port))
-        return err_set(error, ERR_CONFIG,
-                       "HEARTH_OLLAMA_PORT must be a port from 0 (any free one) to 65535, got %.40s",
-                       text);
+        return err_set(
+            error, ERR_CONFIG,
+            "HEARTH_OLLAMA_PORT must be a port from 0 (any free one) to 65535, got %.40s", text);
     params->ollama = true;
     params->ollama_port = (int)port;
     return OK;
@@ -180,6 +181,7 @@ static enum err serve(const struct config *config, const char *data_dir, struct 
     err = server_start(&params, out, error);
     if (err) return err;
     responses_register(hub);
+    batches_register(hub);
     err = hub_start(hub, error);
     if (err) return err;
     if (!hubfile_url(params.host, server_port(*out), url, sizeof(url)))

@@ -432,6 +432,7 @@ static int64_t sweep_daily(struct watcher *w)
         w->sweep_at_ms = now + SWEEP_MS;
         if (files_sweep(w->params.files, w->s, &swept, &error))
             log_warn(files, "the files' folder could not be swept: %s", error.msg);
+        if (w->params.daily) w->params.daily(w->params.ctx, w->s);
     }
     return w->sweep_at_ms;
 }

@@ -22,6 +22,8 @@ struct watcher_params {
     const char *folders; /* comma-separated, for the first admin, besides those in the store */
     /* Another process has touched the file `wake` (files.h); on the watcher's thread. */
     void (*woken)(void *ctx);
+    /* MAY: what else is to be put in order once a day, like the folder; the same thread. */
+    void (*daily)(void *ctx, struct store *s);
     void *ctx;
 };
 

@@ -41,15 +41,16 @@ struct hub {
     struct sched *sched;     /* that of the stack, else NULL */
     struct rag *rag;         /* answers from files */
     struct chat *chat;
-    struct files *files;       /* what people upload */
-    struct jobs *jobs;         /* background work */
-    struct pulls *pulls;       /* downloads of models */
-    struct jobs *background;   /* answers that nobody waits for, several at a time */
-    struct jobs *batches;      /* many of them, when there is time */
-    struct feeds *feeds;       /* what those in the background have said so far */
-    struct work *work;         /* owns them, and keeps them going once hub_start was called */
-    struct accounts *accounts; /* database and logins, opened when first needed */
-    bool guarded;              /* every call needs a user, not only /api/v1 (HEARTH_AUTH) */
+    struct files *files;         /* what people upload */
+    struct jobs *jobs;           /* background work */
+    struct pulls *pulls;         /* downloads of models */
+    struct jobs *background;     /* answers that nobody waits for, several at a time */
+    struct jobs *batches;        /* many of them, when there is time */
+    _Atomic int32_t batch_lines; /* requests of batches that are under way */
+    struct feeds *feeds;         /* what those in the background have said so far */
+    struct work *work;           /* owns them, and keeps them going once hub_start was called */
+    struct accounts *accounts;   /* database and logins, opened when first needed */
+    bool guarded;                /* every call needs a user, not only /api/v1 (HEARTH_AUTH) */
     int64_t started_wall_s;
     int64_t started_mono_ms;
 };

@@ -4,11 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "rag/index.h"
+#include "store/store_answer.h"
+#include "store/store_batch.h"
 
 enum { BATCHES_AT_ONCE = 2 };
 
@@ -21,6 +24,20 @@ struct work {
     struct rag *rag; /* NULL: none */
 };
 
+/* What has been kept for as long as it is to be kept. */
+static void sweep_kept(void *ctx, struct store *s)
+{
+    struct work *w = ctx;
+    struct error error;
+    char sha256[STORE_SHA256_MAX];
+    int64_t n = 0, keep_ms = config_int(w->config, CONFIG_KEEP_ANSWERS);
+    enum err e = keep_ms ? store_answer_sweep(s, clock_wall_ms() - keep_ms, &n, &error) : OK;
+    if (n) log_info(hub, "%lld answers are removed: they were kept for long enough", (long long)n);
+    while (!e && (e = store_api_file_expire(s, sha256, &error)) == OK)
+        files_let_go(w->files, s, sha256);
+    if (e != ERR_NOT_FOUND && e != OK) log_warn(hub, "old answers are still there: %s", error.msg);
+}
+
 /* On a thread of the runner's, until it works. What a crash left is put in order before any job. */
 static enum err open_database(void *ctx, struct store **out, struct error *error)
 {
@@ -29,7 +46,9 @@ static enum err open_database(void *ctx, struct store **out, struct error *error
     struct files_swept swept;
     enum err e = accounts_open(w->accounts, out, &auth, error);
     if (!e) e = files_sweep(w->files, *out, &swept, error);
-    if (!e) watcher_use(w->watcher, *out);
+    if (e) return e;
+    sweep_kept(w, *out);
+    watcher_use(w->watcher, *out);
     if (!e && w->rag) index_begin(w->rag, *out);
     return e;
 }
@@ -48,7 +67,7 @@ static enum err may_store(void *ctx, struct store *s, const char *user_id, int64
     struct work *w = ctx;
     struct store_file_totals there;
     struct quota *quota = accounts_quota(w->accounts);
-    if (!quota) return OK;
+    if (!quota || !*user_id) return OK; /* nobody's, where nobody is asked */
     enum err e = store_file_usage(s, user_id, &there, error);
     return e ? e : quota_storage(quota, user_id, there.bytes, more, error);
 }
@@ -95,8 +114,11 @@ enum err work_new(const struct config *config, struct accounts *accounts, struct
     jobs.threads = BATCHES_AT_ONCE;
     w->batches = jobs_new(&jobs);
     files_set_jobs(w->files, w->jobs);
-    struct watcher_params watcher = {
-        .files = w->files, .folders = config_str(config, CONFIG_WATCH), .woken = woken, .ctx = w};
+    struct watcher_params watcher = {.files = w->files,
+                                     .folders = config_str(config, CONFIG_WATCH),
+                                     .woken = woken,
+                                     .daily = sweep_kept,
+                                     .ctx = w};
     w->watcher = watcher_new(&watcher);
     *out = w;
     return OK;

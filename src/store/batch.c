@@ -356,6 +356,7 @@ static enum err write_end(struct db *db, const char *id, enum store_batch_state 
     enum err e = db_run(
         db,
         "UPDATE batches SET state = $2, output_file_id = $3, error_file_id = $4,"
+        " failed = CASE WHEN $2 = 'expired' THEN total - completed ELSE failed END,"
         " completed_ms = CASE WHEN $2 = 'completed' THEN $5 ELSE completed_ms END,"
         " expired_ms = CASE WHEN $2 = 'expired' THEN $5 ELSE expired_ms END,"
         " cancelled_ms = CASE WHEN $2 = 'cancelled' THEN $5 ELSE cancelled_ms END"
