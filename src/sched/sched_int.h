@@ -74,7 +74,7 @@ enum {
     STEP_TARGET_MS = 500,      /* longest pause of a stream for others' prompts */
     GENERATION_RESERVE = 256,  /* KV cells set aside for what a sequence may still generate */
     EMBED_SEQ_MAX = 32,        /* inputs in one batch of embeddings */
-    EMBED_BATCH = 512,         /* tokens in it, unless one input is longer */
+    EMBED_BATCH = 256,         /* tokens in it, unless one input is longer */
     EMBED_BESIDE_STREAMS = 32, /* tokens in it while others generate, if inputs come in pieces */
     EMBED_PIECES = 128,        /* tokens in a batch of a generating model */
     EMBED_CTX_MAX = 2048,      /* longest input unless the configuration says more */

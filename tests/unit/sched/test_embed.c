@@ -58,7 +58,7 @@ static void test_many_inputs_equal_single_ones(void **state)
     struct client *all = embed(&f, &in, 50);
     client_wait(all);
     batches = metric_value(METRIC_batches_total) - batches;
-    assert_int_equal(batches, 6); /* 512 / 20 = 25 inputs in a batch */
+    assert_int_equal(batches, 13); /* 256 / 20 = 12 inputs in a batch */
     assert_int_equal(all->error.code, OK);
     assert_int_equal(all->n_vectors, 150);
     assert_int_equal(all->n_dims, 16);
