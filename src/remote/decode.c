@@ -87,7 +87,7 @@ void decode_usage(struct decode *d, const struct usage *usage)
 enum err decode_text(struct decode *d, int64_t choice, const char *text, size_t len,
                      const struct token_logprob *logprobs, size_t n_logprobs, struct error *error)
 {
-    struct decode_choice *c;
+    struct decode_choice *c = NULL;
     enum err e = choice_of(d, choice, &c, error);
     if (e || c->ended || (len == 0 && n_logprobs == 0)) return e;
     d->in->text_bytes += len;
@@ -104,7 +104,7 @@ enum err decode_text(struct decode *d, int64_t choice, const char *text, size_t 
 enum err decode_reasoning(struct decode *d, int64_t choice, const char *text, size_t len,
                           struct error *error)
 {
-    struct decode_choice *c;
+    struct decode_choice *c = NULL;
     enum err e = choice_of(d, choice, &c, error);
     if (e || c->ended || len == 0) return e;
     d->in->reasoning_bytes += len;
@@ -117,7 +117,7 @@ enum err decode_reasoning(struct decode *d, int64_t choice, const char *text, si
 enum err decode_signature(struct decode *d, int64_t choice, const char *signature,
                           struct error *error)
 {
-    struct decode_choice *c;
+    struct decode_choice *c = NULL;
     enum err e = choice_of(d, choice, &c, error);
     if (e || c->ended || !*signature) return e;
     struct gen_event ev = {
@@ -152,7 +152,7 @@ static void end_tool(struct decode *d, int64_t choice)
 enum err decode_tool(struct decode *d, int64_t choice, int64_t index, const char *id,
                      const char *name, struct error *error)
 {
-    struct decode_choice *c;
+    struct decode_choice *c = NULL;
     enum err e = choice_of(d, choice, &c, error);
     if (e || c->ended) return e;
     if (index != c->n_tools) return bad(d, error, "its tool calls in a wrong order");
@@ -175,7 +175,7 @@ enum err decode_tool(struct decode *d, int64_t choice, int64_t index, const char
 enum err decode_arguments(struct decode *d, int64_t choice, int64_t index, const char *text,
                           size_t len, struct error *error)
 {
-    struct decode_choice *c;
+    struct decode_choice *c = NULL;
     enum err e = choice_of(d, choice, &c, error);
     if (e || c->ended || len == 0) return e;
     if (c->n_tools == 0 || index != c->n_tools - 1)
@@ -188,7 +188,7 @@ enum err decode_arguments(struct decode *d, int64_t choice, int64_t index, const
 enum err decode_finish(struct decode *d, int64_t choice, enum finish_reason reason,
                        struct error *error)
 {
-    struct decode_choice *c;
+    struct decode_choice *c = NULL;
     enum err e = choice_of(d, choice, &c, error);
     if (e || c->ended) return e;
     end_tool(d, choice);

@@ -189,8 +189,8 @@ static enum err read_call(struct hub *hub, const struct http_request *req, bool 
 
 static void embed(struct hub *hub, const struct http_request *req, struct sink *sink, bool many)
 {
-    struct embed_request *request;
-    struct wanted *wanted;
+    struct embed_request *request = NULL;
+    struct wanted *wanted = NULL;
     struct error error;
     bool none;
     if (read_call(hub, req, many, &request, &wanted, &none, &error)) {

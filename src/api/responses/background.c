@@ -173,7 +173,7 @@ void response_follow(struct hub *hub, const struct http_request *req, struct sin
 {
     struct simple c;
     struct store_answer x;
-    int64_t skip;
+    int64_t skip = 0;
     const char *id = req->params[0];
     if (!simple_begin(&c, hub, req, sink, 0)) return;
     enum err e = read_after(&c, &skip);

@@ -157,7 +157,7 @@ static enum err read_message(struct builder *b, const json_t *item, const char *
 {
     const char *word = NULL;
     char content_ptr[ERROR_PARAM_MAX];
-    enum role role;
+    enum role role = ROLE_USER;
     enum err err = json_get_string(item, "role", ptr, &word, error);
     if (!err && !word) err = field_error(error, ptr, "role", "is required (a string)");
     if (!err) err = read_role(word, ptr, &role, error);

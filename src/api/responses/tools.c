@@ -57,7 +57,7 @@ static enum err read_tools(const json_t *array, struct gen_request *req, struct 
     if (!tools) return request_too_large(error);
     for (size_t i = 0; i < n; i++) {
         char ptr[ERROR_PARAM_MAX];
-        bool custom;
+        bool custom = false;
         str_printf(ptr, sizeof ptr, "/tools/%zu", i);
         enum err err =
             read_tool(json_array_get(array, i), ptr, req->arena, &tools[i], &custom, error);
