@@ -49,6 +49,7 @@ struct http_request {
     struct upload *upload;
     const char *(*header)(const struct http_request *r, const char *name); /* NULL if absent */
     const char *(*query)(const struct http_request *r, const char *name);  /* decoded or NULL */
+    const char *query_pairs; /* all of it, decoded: name \0 value \0 ... \0; NULL = nothing */
 };
 
 /* ---- sink --------------------------------------------------------------------------------

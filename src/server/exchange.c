@@ -329,6 +329,7 @@ struct exchange *exchange_new(struct server *s, struct conn *c, const char *targ
     buf_init(&x->fields, FIELDS_MAX);
     buf_init(&x->out, 0);
     if (uri_parse(target, len, x->storage, &x->uri, error) == OK) x->http.path = x->uri.path;
+    x->http.query_pairs = x->uri.query;
     return x;
 }
 

@@ -39,7 +39,7 @@ struct gen_fields {
     const json_t *keep_alive;
     int64_t deadline_ms;
     /* chat */
-    const json_t *messages, *tools, *tool_choice, *functions, *modalities;
+    const json_t *messages, *tools, *tool_choice, *functions, *modalities, *store, *metadata;
     bool parallel_tool_calls, logprobs;
     int64_t top_logprobs;
     /* completions */
@@ -143,6 +143,35 @@ struct rerank_call {
 };
 HT_MUST_CHECK enum err rerank_parse(const json_t *body, size_t text_len, const struct call_env *env,
                                     struct rerank_call *out, struct error *error);
+
+/* ---- stored completions ---------------------------------------------------------------------- */
+
+struct stored_change_fields {
+    const json_t *metadata;
+};
+extern const struct field stored_change_fields[]; /* schemas.c */
+
+/* What is kept with a completion; texts are the owner's to free. */
+struct stored_info {
+    char *user_id, *metadata;
+    char *input; /* JSON array: the messages */
+    char *more;  /* members behind those of the answer, each with a comma in front */
+    bool local_only;
+};
+void stored_info_free(struct stored_info *info);
+/* ERR_DATABASE: it can't be kept now, and was asked for. */
+HT_MUST_CHECK enum err stored_info_read(struct hub *hub, const struct http_request *req,
+                                        const json_t *body, const struct call *call,
+                                        struct stored_info *out, struct error *error);
+/* Takes *info over. */
+struct writer *stored_writer_new(struct hub *hub, const struct call *call,
+                                 struct stored_info *info);
+
+void openai_stored(struct hub *hub, const struct http_request *req, struct sink *sink);
+void openai_stored_list(struct hub *hub, const struct http_request *req, struct sink *sink);
+void openai_stored_change(struct hub *hub, const struct http_request *req, struct sink *sink);
+void openai_stored_delete(struct hub *hub, const struct http_request *req, struct sink *sink);
+void openai_stored_messages(struct hub *hub, const struct http_request *req, struct sink *sink);
 
 /* ---- handlers ------------------------------------------------------------------------------ */
 

@@ -59,8 +59,8 @@ const struct field chat_fields[] = {
     R("chat_template_kwargs", OBJ, 0, 0, 0, NULL, template_kwargs, "Further variables for the model's chat template."),
     R("modalities", ARR, 0, 0, 0, LIST("{\"type\":\"string\"}"), modalities, "Only \"text\"."),
     R("functions", JSON, 0, 0, 0, "{\"not\":{}}", functions, "Refused: use `tools`."),
-    IGNORED("metadata", "Accepted, no effect."),
-    IGNORED("store", "Accepted, no effect: nothing is kept."),
+    R("store", JSON, 0, 0, 0, "{\"type\":\"boolean\"}", store, "true: the answer and its messages are kept, under /v1/chat/completions/{id}."),
+    R("metadata", JSON, 0, 0, 0, "{\"type\":\"object\",\"maxProperties\":16,\"additionalProperties\":{\"type\":\"string\",\"maxLength\":512}}", metadata, "With `store`: up to 16 texts that are kept with it."),
     IGNORED("service_tier", "Accepted, no effect."),
     IGNORED("safety_identifier", "Accepted, no effect."),
     IGNORED("prompt_cache_key", "Accepted, no effect."),
@@ -390,6 +390,23 @@ static const struct field error_body_fields[] = {
     W("error", OBJ, REF("ErrorDetail"), "The error."),
     END};
 
+#define S stored_change_fields
+const struct field stored_change_fields[] = {
+    R("metadata", OBJ, REQ, 0, 0, "{\"type\":\"object\",\"maxProperties\":16,\"additionalProperties\":{\"type\":\"string\",\"maxLength\":512}}", metadata, "Texts that are kept with it, instead of those there were."),
+    END};
+#undef S
+
+#define STORED_LIST(item, what) \
+    W("object", STR, CONST_OF("list"), "list"), \
+    W("data", ARR, LIST(item), what), \
+    W("first_id", JSON, NULLABLE("string"), "Id of the first one."), \
+    W("last_id", JSON, NULLABLE("string"), "Id of the last one: `after` goes on behind it."), \
+    W("has_more", BOOL, NULL, "Whether there are more."), \
+    END
+
+static const struct field stored_list_fields[] = {STORED_LIST(REF("ChatAnswer"), "The answers, each with what was asked (`temperature`, `tools`, `metadata`, ...).")};
+static const struct field stored_messages_fields[] = {STORED_LIST("{\"type\":\"object\"}", "The messages, each with an `id`.")};
+
 const struct schema openai_schemas[] = {
     {"ChatRequest", "Body of a chat completion. null is the same as absent; members not listed here are ignored.", chat_fields, NULL},
     {"CompletionRequest", "Body of a raw completion. null is the same as absent; members not listed here are ignored.", completion_fields, NULL},
@@ -414,6 +431,9 @@ const struct schema openai_schemas[] = {
     {"ToolCallDelta", "A piece of a tool call.", tool_call_delta_fields, NULL},
     {"ChoiceLogprobs", "Log probabilities of an answer's tokens.", choice_logprobs_fields, NULL},
     {"TokenLogprob", "Log probability of a token.", token_logprob_fields, NULL},
+    {"StoredChange", "What changes of a stored completion.", stored_change_fields, NULL},
+    {"StoredList", "Stored completions.", stored_list_fields, NULL},
+    {"StoredMessages", "Messages of a stored completion.", stored_messages_fields, NULL},
     {"CompletionAnswer", "A raw completion, or one event of its stream.", completion_answer_fields, NULL},
     {"CompletionChoice", "One answer.", completion_choice_fields, NULL},
     {"CompletionLogprobs", "Log probabilities in the shape of raw completions.", completion_logprobs_fields, NULL},

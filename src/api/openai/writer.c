@@ -7,6 +7,8 @@
 #include "api/openai/openai_int.h"
 #include "base/clock.h"
 #include "base/id.h"
+#include "base/list.h"
+#include "base/str.h"
 
 void openai_writer_init(struct openai_writer *w, const struct writer_ops *ops, const char *object,
                         const char *id_prefix, const struct call *call)
@@ -28,6 +30,19 @@ void openai_writer_init(struct openai_writer *w, const struct writer_ops *ops, c
 void openai_writer_deinit(struct openai_writer *w)
 {
     buf_free(&w->prefix);
+}
+
+const char *openai_writer_id(const struct writer *base)
+{
+    return container_of(base, struct openai_writer, base)->id;
+}
+
+void openai_writer_twin(struct writer *base, const struct writer *of)
+{
+    struct openai_writer *w = container_of(base, struct openai_writer, base);
+    const struct openai_writer *first = container_of(of, struct openai_writer, base);
+    str_copy(w->id, sizeof w->id, first->id);
+    w->created_s = first->created_s;
 }
 
 void openai_write_failure(struct writer *base, const struct error *error, const char *request_id,

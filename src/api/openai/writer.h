@@ -12,6 +12,10 @@
 struct writer *chat_writer_new(const struct call *call);
 struct writer *completion_writer_new(const struct call *call);
 
+/* The id of a chat's answer; and the same id and time for another one of the same answer. */
+const char *openai_writer_id(const struct writer *w);
+void openai_writer_twin(struct writer *w, const struct writer *of);
+
 /* ---- shared by both, writer.c -------------------------------------------------------------- */
 
 struct openai_writer {

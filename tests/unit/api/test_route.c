@@ -47,7 +47,7 @@ static void head_matches_get(void **state)
     find(&f, HTTP_HEAD, "/v1/models");
     assert_int_equal(f.match, ROUTE_FOUND);
     assert_int_equal(f.route->method, HTTP_GET);
-    find(&f, HTTP_HEAD, "/v1/chat/completions");
+    find(&f, HTTP_HEAD, "/v1/embeddings");
     assert_int_equal(f.match, ROUTE_NO_METHOD);
 }
 
@@ -69,7 +69,7 @@ static void wrong_method_lists_the_right_ones(void **state)
 {
     (void)state;
     struct found f;
-    find(&f, HTTP_GET, "/v1/chat/completions");
+    find(&f, HTTP_GET, "/v1/embeddings");
     assert_int_equal(f.match, ROUTE_NO_METHOD);
     assert_string_equal(f.allow, "POST");
     find(&f, HTTP_DELETE, "/v1/models/x/y");
