@@ -10,6 +10,7 @@ const struct protocol remote_aihub = {
     .embed_max = 256,
     .headers = openai_headers,
     .generate = openai_generate,
+    .hints = openai_hints,
     .piece = openai_piece,
     .embed = openai_embed,
     .embedded = openai_embedded,

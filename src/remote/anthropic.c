@@ -270,6 +270,9 @@ static enum err models(const json_t *body, struct model_list *list, struct error
     return OK;
 }
 
+static const struct remote_hint hints[] = {
+    {"temperature", "temperature"}, {"thinking", "thinking"}, {NULL, NULL}};
+
 const struct protocol remote_anthropic = {
     .name = "anthropic",
     .caps = PROVIDER_GENERATE | PROVIDER_TOOLS | PROVIDER_IMAGES,
@@ -278,6 +281,7 @@ const struct protocol remote_anthropic = {
     .state_size = sizeof(struct state),
     .headers = headers,
     .generate = anthropic_generate,
+    .hints = hints,
     .piece = piece,
     .models_path = "/v1/models?limit=1000",
     .models = models,

@@ -225,23 +225,31 @@ static int64_t retry_delay(struct remote *r, const struct call *c)
 static bool renew_token(struct call *c)
 {
     if (!c->r->token || c->status != 401 || c->renewed) return false;
+    token_forget(c->r->token, c->token_used);
+    c->renewed = true;
+    return true;
+}
+
+/* The request can be mended, and is sent once more at once. */
+static bool mend(struct call *c)
+{
+    if (c->failed.code == OK || (!renew_token(c) && !call_drop_hint(c))) return false;
     pthread_mutex_lock(&c->r->lock);
-    c->renewed = !c->cancelled;
+    bool cancelled = c->cancelled;
     c->xfer = 0;
     pthread_mutex_unlock(&c->r->lock);
-    if (c->renewed) token_forget(c->r->token, c->token_used);
-    return c->renewed;
+    return !cancelled;
 }
 
 static void attempt_over(struct call *c, const struct error *error)
 {
     struct remote *r = c->r;
     call_judge(c, error);
-    if (c->failed.code && renew_token(c)) {
+    if (c->failed.code) remote_redact(r, &c->failed);
+    if (mend(c)) {
         send_call(c);
         return;
     }
-    if (c->failed.code) remote_redact(r, &c->failed);
     bool more = c->failed.code == OK && call_goes_on(c);
     pthread_mutex_lock(&r->lock);
     note_outcome(r, c);

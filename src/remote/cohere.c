@@ -433,6 +433,8 @@ static enum err models(const json_t *body, struct model_list *list, struct error
     return OK;
 }
 
+static const struct remote_hint hints[] = {{"thinking", "thinking"}, {NULL, NULL}};
+
 const struct protocol remote_cohere = {
     .name = "cohere",
     .caps = PROVIDER_GENERATE | PROVIDER_EMBED | PROVIDER_TOOLS | PROVIDER_IMAGES | PROVIDER_RERANK,
@@ -442,6 +444,7 @@ const struct protocol remote_cohere = {
     .embed_max = EMBED_MAX,
     .headers = headers,
     .generate = generate,
+    .hints = hints,
     .piece = piece,
     .embed = embed,
     .embedded = embedded,

@@ -170,6 +170,8 @@ bool call_on_response(struct call *c, const struct httpc_response *r);
 /* The attempt is over; `error` of the transfer or NULL. c->failed says what it came to. */
 void call_judge(struct call *c, const struct error *error);
 bool call_may_retry(const struct call *c);
+/* hints.c: takes the hint out of the request that the server has refused it for. */
+bool call_drop_hint(struct call *c);
 /* More requests are needed for it: the next one is written. */
 bool call_goes_on(struct call *c);
 /* The last event, once. */

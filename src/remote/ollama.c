@@ -378,6 +378,9 @@ static enum err models(const json_t *body, struct model_list *list, struct error
     return OK;
 }
 
+static const struct remote_hint hints[] = {
+    {"think", "thinking"}, {"think", "think value"}, {NULL, NULL}};
+
 const struct protocol remote_ollama = {
     .name = "ollama",
     .caps = PROVIDER_GENERATE | PROVIDER_EMBED | PROVIDER_TOOLS | PROVIDER_IMAGES,
@@ -388,6 +391,7 @@ const struct protocol remote_ollama = {
     .embed_max = EMBED_MAX,
     .headers = headers,
     .generate = generate,
+    .hints = hints,
     .piece = piece,
     .embed = embed,
     .embedded = embedded,

@@ -379,6 +379,14 @@ enum err openai_models(const json_t *body, struct model_list *list, struct error
     return OK;
 }
 
+const struct remote_hint openai_hints[] = {{"temperature", "temperature"},
+                                           {"top_p", "top_p"},
+                                           {"reasoning_effort", "reasoning_effort"},
+                                           {"reasoning_effort", "reasoning effort"},
+                                           {"seed", "seed"},
+                                           {"stream_options", "stream_options"},
+                                           {NULL, NULL}};
+
 const struct protocol remote_openai = {
     .name = "openai",
     .caps = PROVIDER_GENERATE | PROVIDER_EMBED | PROVIDER_TOOLS | PROVIDER_IMAGES,
@@ -388,6 +396,7 @@ const struct protocol remote_openai = {
     .embed_max = EMBED_INPUTS_MAX,
     .headers = openai_headers,
     .generate = openai_generate,
+    .hints = openai_hints,
     .piece = openai_piece,
     .embed = openai_embed,
     .embedded = openai_embedded,

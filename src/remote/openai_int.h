@@ -6,6 +6,7 @@
 
 enum { OPENAI_STATE_SIZE = 0 };
 
+extern const struct remote_hint openai_hints[];
 enum err openai_headers(const struct remote_env *env, struct headers *out, struct error *error);
 enum err openai_generate(const struct remote_env *env, const struct gen_request *req,
                          const char *model, struct remote_http *out, struct error *error);

@@ -170,6 +170,12 @@ void failure_read(const json_t *body, struct remote_failure *out);
 
 /* ---- the plug ------------------------------------------------------------------------------ */
 
+/* A member of a request's body that only shades the answer, and a word by which a server's refusal
+ * of it is known. */
+struct remote_hint {
+    const char *member, *word;
+};
+
 struct protocol {
     const char *name;
     unsigned caps;         /* enum provider_caps */
@@ -186,6 +192,7 @@ struct protocol {
     /* MUST: asks for a stream. ERR_UNSUPPORTED and ERR_INVALID for what can't be had there. */
     enum err (*generate)(const struct remote_env *env, const struct gen_request *req,
                          const char *model, struct remote_http *out, struct error *error);
+    const struct remote_hint *hints; /* MAY: ends with {NULL} */
     /* MUST */
     enum err (*piece)(struct decode *d, const struct piece *piece, struct error *error);
     /* MAY: the body has ended in good order, without decode_done. NULL: it was cut, unless all

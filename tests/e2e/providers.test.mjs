@@ -367,6 +367,33 @@ test('cohere: documents are scored', async () => {
   assert.match(await other.text(), /reranking/);
 });
 
+// What new models don't take any more changes faster than hubs are updated.
+const refusals = {
+  openai: ['temperature', "Unsupported value: 'temperature' does not support 0.5 with this model."],
+  anthropic: ['thinking', 'adaptive thinking is not supported on this model'],
+  ollama: ['think', '"up-large" does not support thinking'],
+  cohere: ['thinking', 'thinking is not supported by this model'],
+  aihub: ['reasoning_effort', 'Unrecognized request argument supplied: reasoning_effort'],
+};
+for (const [name, [member, words]] of Object.entries(refusals)) {
+  test(`${name}: is asked again without a hint that its model does not take`, async () => {
+    up[name].faults.push({ kind: 'status', status: 400, message: words, type: 'invalid_request_error' });
+    const choice = await message(await chat(name, {
+      temperature: 0.5, reasoning_effort: 'low', max_tokens: 4000,
+    }));
+    assert.equal(choice.message.content, 'Hello there, this is upstream.');
+    const sent = generated(name);
+    assert.equal(sent.length, 2);
+    assert.ok(member in sent[0].body);
+    assert.ok(!(member in sent[1].body));
+    assert.deepEqual({ ...sent[1].body, [member]: sent[0].body[member] }, sent[0].body);
+    up[name].faults.push(...[1, 2].map(() => ({ kind: 'status', status: 400, message: words })));
+    const again = await chat(name, { temperature: 0.5, reasoning_effort: 'low', max_tokens: 4000 });
+    assert.ok([400, 502].includes(again.status)); // it was not the hint after all
+    await again.text();
+  });
+}
+
 test('no secret is in the log', () => {
   const log = readFileSync(hub.logFile, 'utf8');
   assert.match(log, /anthropic/);
