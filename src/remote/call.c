@@ -2,6 +2,7 @@
  *
  *   submit --a free slot--> SENDING --on_done: retry--> BACKOFF --timer--> SENDING
  *      \--none--> WAITING --a slot is freed: grant--> SENDING
+ *   WAITING --tell_place: QUEUED--> WAITING
  *   SENDING --on_done: over--> OVER
  *   WAITING, BACKOFF --cancel, deadline, close--> ENDING --timer--> OVER
  *   SENDING that can't even be started --> ENDING
@@ -24,6 +25,8 @@
 #include "base/str.h"
 #include "remote/core_int.h"
 
+/* Who waits for a slot is told of its place, as of the queue of models here. */
+enum { TELL_MS = 250, TELL_AGAIN_MS = 2000 };
 enum { BACKOFF_MS = 250, BACKOFF_MAX_MS = 8000, RETRY_AFTER_MAX_MS = 15000 };
 
 static void on_timer(void *ctx);
@@ -96,7 +99,8 @@ static void dequeue(struct remote *r, struct call *c)
     r->n_waiting--;
 }
 
-/* The next one gets the slot that was freed; the caller sends it. */
+/* The next one gets the slot that was freed; the caller sends it, or NULL: the thread that is
+ * telling it of its place does. */
 static struct call *grant(struct remote *r)
 {
     if (list_empty(&r->waiting) || r->n_running >= r->params.concurrency) return NULL;
@@ -105,7 +109,7 @@ static struct call *grant(struct remote *r)
     r->n_running++;
     c->has_slot = true;
     c->state = CALL_SENDING;
-    return c;
+    return c->telling ? NULL : c;
 }
 
 static void set_cancelled(struct call *c)
@@ -416,6 +420,31 @@ static void send_call(struct call *c)
 
 /* ---- clock thread -------------------------------------------------------------------------- */
 
+/* When its place is told next, or its deadline is over; under the lock. */
+static void set_wait_timer(struct call *c, int64_t tell_ms)
+{
+    int64_t delay = c->kind == CALL_GENERATE ? tell_ms : INT64_MAX;
+    int64_t left = c->deadline_ms - clock_mono_ms();
+    if (c->deadline_ms && left < delay) delay = left > 0 ? left : 0;
+    if (delay < INT64_MAX) wake(c, CALL_WAITING, delay);
+}
+
+/* It is WAITING; enters and leaves with the lock. Meanwhile it may get its slot, which is used
+ * afterwards, so that its events come one at a time. */
+static bool tell_place(struct call *c)
+{
+    struct remote *r = c->r;
+    struct gen_event ev = {.type = GEN_EV_QUEUED, .wait_ms = -1};
+    for (struct list_node *n = c->node.prev; n != &r->waiting; n = n->prev) ev.position++;
+    c->telling = true;
+    pthread_mutex_unlock(&r->lock);
+    c->gen.fn(c->ctx, &ev);
+    pthread_mutex_lock(&r->lock);
+    c->telling = false;
+    if (c->state == CALL_WAITING) set_wait_timer(c, TELL_AGAIN_MS);
+    return c->state == CALL_SENDING;
+}
+
 static void on_timer(void *ctx)
 {
     struct call *c = ctx;
@@ -425,14 +454,14 @@ static void on_timer(void *ctx)
     if (c->state == CALL_BACKOFF) {
         c->state = CALL_SENDING;
         send = true;
-    } else if (c->state == CALL_WAITING) { /* its deadline */
+    } else if (c->state == CALL_WAITING && c->deadline_ms && clock_mono_ms() >= c->deadline_ms) {
         dequeue(r, c);
         err_set(&c->failed, ERR_TIMEOUT,
-                "%s: too many requests run there; its turn did not come "
-                "in time",
-                r->name);
+                "%s: too many requests run there; its turn did not come in time", r->name);
         c->state = CALL_ENDING;
         end = true;
+    } else if (c->state == CALL_WAITING) {
+        send = tell_place(c);
     } else if (c->state == CALL_ENDING) {
         end = true;
     }
@@ -496,8 +525,7 @@ enum err call_submit(struct call *c, uint64_t *id, struct error *error)
         c->state = CALL_SENDING;
     } else {
         enqueue(r, c);
-        int64_t left = c->deadline_ms - clock_mono_ms();
-        if (c->deadline_ms) wake(c, CALL_WAITING, left > 0 ? left : 0);
+        set_wait_timer(c, TELL_MS);
     }
     pthread_mutex_unlock(&r->lock);
     if (send) send_call(c);

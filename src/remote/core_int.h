@@ -115,6 +115,7 @@ struct call {
     /* under remote.lock */
     enum call_state state;
     bool cancelled, has_slot, probe;
+    bool telling; /* the clock thread is telling its place */
     int32_t attempt; /* 1 = the first one */
     uint64_t xfer;   /* of httpc; 0 = not known yet */
 

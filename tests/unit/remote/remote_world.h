@@ -27,7 +27,7 @@ struct heard {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     char log[8192];
-    int starts, ends, events;
+    int starts, ends, events, queued, position;
     enum err code;
     char message[ERROR_MSG_MAX];
     int32_t retry_after_s;
@@ -84,6 +84,11 @@ __attribute__((unused)) static void on_heard(void *ctx, const struct gen_event *
                       (int)ev->tool.arguments_len, ev->tool.arguments);
         break;
     case GEN_EV_CHOICE_END: heard_say(h, "%d end %s|", ev->choice, finishes[ev->finish]); break;
+    case GEN_EV_QUEUED:
+        assert_int_equal(h->starts, 0);
+        h->queued++;
+        h->position = ev->position;
+        break;
     case GEN_EV_DONE:
         h->usage = ev->usage;
         h->timings = ev->timings;

@@ -220,6 +220,46 @@ static void those_that_wait_come_in_turn(void **state)
     world_close(&w);
 }
 
+/* Answers when the test says so. */
+struct gate {
+    atomic_bool open;
+};
+
+static bool gate(struct script *s, struct script_request *req)
+{
+    struct gate *g = s->ctx;
+    while (!atomic_load(&g->open)) usleep(1000);
+    script_printf(req, "%s%s%s", SSE_HEAD, HELLO, BYE);
+    return false;
+}
+
+static void who_waits_is_told_of_the_place(void **state)
+{
+    (void)state;
+    struct gate g = {.open = false};
+    struct world w;
+    struct heard h[3];
+    struct remote_params one = quick;
+    one.concurrency = 1;
+    world_open(&w, gate, &g, one);
+    for (int i = 0; i < 3; i++) {
+        struct gen_request *req = chat_request("hi");
+        req->priority = i == 1 ? 90 : 50; /* the third one goes before the second */
+        ask(&w, &h[i], req);
+    }
+    heard_wait_events(&h[1], 1);
+    heard_wait_events(&h[2], 1);
+    assert_int_equal(h[0].queued, 0);
+    assert_int_equal(h[1].position, 1);
+    assert_int_equal(h[2].position, 0);
+    atomic_store(&g.open, true);
+    for (int i = 0; i < 3; i++) {
+        heard_wait(&h[i]);
+        assert_string_equal(h[i].log, "0 text Hel|0 text lo|0 end stop|done");
+    }
+    world_close(&w);
+}
+
 static void a_full_queue_refuses_and_a_deadline_ends_waiting(void **state)
 {
     (void)state;
@@ -280,6 +320,7 @@ int main(void)
         cmocka_unit_test(cancelling_ends_it_in_every_state),
         cmocka_unit_test(close_ends_what_runs_and_what_waits),
         cmocka_unit_test(those_that_wait_come_in_turn),
+        cmocka_unit_test(who_waits_is_told_of_the_place),
         cmocka_unit_test(a_full_queue_refuses_and_a_deadline_ends_waiting),
         cmocka_unit_test(a_dead_server_opens_the_breaker),
     };
