@@ -24,6 +24,7 @@ void httpc_free(struct httpc *h); /* cancels what runs */
 
 struct httpc_response {
     int status;       /* 0: no answer */
+    bool connected;   /* a connection stood, and the request could be sent */
     const char *etag; /* "" if none */
     const char *effective_url;
     int64_t content_length; /* of this answer's body; -1 unknown */

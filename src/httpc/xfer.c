@@ -169,7 +169,7 @@ static int on_connected(void *ctx, char *remote_ip, char *local_ip, int remote_p
 {
     (void)remote_ip, (void)local_ip, (void)remote_port, (void)local_port;
     struct xfer *x = ctx;
-    x->connected = true;
+    x->connected = x->answer.connected = true;
     x->last_activity_ms = clock_mono_ms();
     return CURL_PREREQFUNC_OK;
 }

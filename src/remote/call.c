@@ -285,8 +285,9 @@ static bool on_data(void *ctx, const void *data, size_t len)
 
 static void on_done(void *ctx, const struct httpc_response *r, const struct error *error)
 {
-    (void)r;
-    attempt_over(ctx, error);
+    struct call *c = ctx;
+    if (error && !r->connected) c->hopeless = true; /* nobody is there: others are asked sooner */
+    attempt_over(c, error);
 }
 
 static enum err start_transfer(struct call *c, uint64_t *xfer, struct error *error)

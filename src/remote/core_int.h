@@ -115,7 +115,7 @@ struct call {
     /* under remote.lock */
     enum call_state state;
     bool cancelled, has_slot, probe;
-    bool telling; /* the clock thread is telling its place */
+    bool telling;    /* the clock thread is telling its place */
     int32_t attempt; /* 1 = the first one */
     uint64_t xfer;   /* of httpc; 0 = not known yet */
 
@@ -124,7 +124,7 @@ struct call {
     struct error failed; /* why the attempt failed; OK = it did not */
     int status;
     int64_t retry_after_ms; /* as the server said; 0 = it did not */
-    bool hopeless;          /* trying again would bring the same */
+    bool hopeless;          /* trying again at once would bring the same */
     bool told;              /* the last event has come */
     struct token_waiter waiter;
     char *auth; /* the header with the token */
