@@ -6,22 +6,11 @@
 #include "auth/auth.h"
 #include "base/config.h"
 #include "base/str.h"
+#include "router/routing.h"
 
 static enum err read_goal(const char *word, const char *param, enum goal *out, struct error *error)
 {
-    static const struct {
-        const char *word;
-        enum goal goal;
-    } goals[] = {
-#define X(id, word) {word, GOAL_##id},
-        GOALS(X)
-#undef X
-    };
-    for (size_t i = 0; i < sizeof goals / sizeof *goals; i++) {
-        if (!str_eq(goals[i].word, word)) continue;
-        *out = goals[i].goal;
-        return OK;
-    }
+    if (goal_of_word(word, out)) return OK;
     return err_set_param(error, ERR_INVALID, param,
                          "%s must be balanced, privacy, cost, speed or quality, got %.40s", param,
                          word);

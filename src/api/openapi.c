@@ -37,7 +37,7 @@ const struct schema *const api_schema_tables[] = {
     v1_file_schemas,
     v1_collection_schemas,
     v1_search_schemas,
-    models_schemas,
+    v1_source_schemas, models_schemas,
     NULL};
 /* clang-format on */
 

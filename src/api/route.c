@@ -39,7 +39,7 @@ const struct route *const api_route_tables[] = {
     v1_file_routes,
     v1_collection_routes,
     v1_search_routes,
-    models_routes,
+    v1_source_routes, models_routes,
     NULL};
 /* clang-format on */
 

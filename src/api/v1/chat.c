@@ -78,9 +78,6 @@ static enum err read_overflow(struct v1_call *c, const char *word, enum overflow
 
 static enum err check_form(struct v1_call *c, const struct form *f)
 {
-    if (f->routing.source && !str_eq(f->routing.source, "local"))
-        return err_set_param(&c->error, ERR_INVALID, "/model_source",
-                             "model_source must be local; other sources are not built yet");
     if (!f->message && !f->regenerate)
         return err_set_param(&c->error, ERR_INVALID, "/message", "message is required (a string)");
     if (f->message && f->regenerate)
@@ -97,6 +94,12 @@ static enum err read_routing(struct v1_call *c, const struct form *f, struct cha
     struct call_route r;
     enum err e = call_route_read(c->hub->config, c->req, &r, &c->error);
     if (!e) e = call_route_apply(&f->routing, &r, &c->error);
+    if (!e && *r.source && !routing_provider(router_routing(c->hub->router), r.source))
+        e = err_set_param(&c->error, ERR_INVALID, "/model_source",
+                          "there is no source \"%.64s\"; GET /api/v1/models/status lists them",
+                          r.source);
+    if (!e && *r.route && !routing_route(router_routing(c->hub->router), r.route))
+        e = err_set_param(&c->error, ERR_INVALID, "/route", "there is no route \"%.64s\"", r.route);
     ask->source = r.source;
     ask->route = r.route;
     ask->goal = r.goal;

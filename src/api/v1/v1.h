@@ -7,8 +7,9 @@
 
 extern const struct route v1_auth_routes[], v1_conversation_routes[], v1_job_routes[],
     v1_chat_routes[], v1_user_routes[], v1_stats_routes[], v1_file_routes[], v1_collection_routes[],
-    v1_search_routes[];
+    v1_search_routes[], v1_source_routes[];
 extern const struct schema v1_schemas[], v1_conversation_schemas[], v1_chat_schemas[],
-    v1_user_schemas[], v1_file_schemas[], v1_collection_schemas[], v1_search_schemas[];
+    v1_user_schemas[], v1_file_schemas[], v1_collection_schemas[], v1_search_schemas[],
+    v1_source_schemas[];
 
 #endif
