@@ -136,6 +136,27 @@ enum err call_request_new(const struct call_env *env, size_t arena_max, struct g
     return err;
 }
 
+enum err call_embed_new(const struct call_env *env, size_t arena_max, struct embed_request **out,
+                        struct error *error)
+{
+    struct arena *arena = arena_new(arena_max);
+    struct embed_request *req = arena_calloc(arena, 1, sizeof *req);
+    enum err err = req ? OK : request_too_large(error);
+    if (!err) {
+        req->arena = arena;
+        err = copy_text(arena, env->request_id, &req->request_id, error);
+    }
+    if (!err) err = copy_text(arena, env->tenant, &req->tenant, error);
+    if (!err) err = copy_text(arena, "", &req->model, error);
+    if (!err) err = call_priority(FIELD_ABSENT, env, &req->priority, error);
+    if (!err) err = call_route_set_embed(&env->routing, req, error);
+    if (err)
+        arena_free(arena);
+    else
+        *out = req;
+    return err;
+}
+
 bool call_tool_name_ok(const char *s)
 {
     size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-");

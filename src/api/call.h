@@ -71,6 +71,10 @@ static inline size_t arena_limit(size_t text_len)
  * it to this machine, in an arena of its own that may grow to arena_max bytes. The model is "". */
 HT_MUST_CHECK enum err call_request_new(const struct call_env *env, size_t arena_max,
                                         struct gen_request **out, struct error *error);
+/* The same of a request to embed or to rerank, without inputs. Every surface makes its requests by
+ * these two, so that none forgets a pin. */
+HT_MUST_CHECK enum err call_embed_new(const struct call_env *env, size_t arena_max,
+                                      struct embed_request **out, struct error *error);
 /* Copy of a string or of a value's JSON text in the arena; ERR_TOO_LARGE when it is full. */
 HT_MUST_CHECK enum err copy_text(struct arena *a, const char *s, const char **out,
                                  struct error *error);

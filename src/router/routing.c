@@ -270,11 +270,22 @@ static void drop_own_address(struct routing *r, const struct config *config)
     }
 }
 
+/* Whether requests to it leave this machine. A proxy would carry them away, so that of the
+ * environment is for providers that are elsewhere: an address of this machine, or one that is
+ * trusted like it, is asked directly unless the file names a proxy for it. */
+static void settle_place(struct routing_provider *p)
+{
+    bool here = p->remote.base_url && routing_is_here(p->remote.base_url);
+    if ((here || p->trusted) && !p->remote.proxy) p->remote.proxy = "";
+    bool proxied = p->remote.proxy && *p->remote.proxy;
+    p->leaves = !p->local && (!here || (proxied && !routing_is_here(p->remote.proxy)));
+}
+
 static void settle(struct routing *r)
 {
     for (size_t i = 0; i < r->n_providers; i++) {
         struct routing_provider *p = &r->providers[i];
-        p->leaves = !p->local && !(p->remote.base_url && routing_is_here(p->remote.base_url));
+        settle_place(p);
         for (int t = TIER_SMALL; t < TIER_COUNT && !p->remote.model; t++)
             p->remote.model = p->tiers[t];
         p->remote.embed_model = p->embed_model;

@@ -45,9 +45,7 @@ static enum err set_inputs(const json_t *input, struct embed_request *req, struc
 static enum err fill(const struct ollama_embed_fields *f, const struct call_env *env,
                      struct embed_request *req, struct error *error)
 {
-    enum err err = copy_text(req->arena, env->request_id, &req->request_id, error);
-    if (!err) err = copy_text(req->arena, env->tenant, &req->tenant, error);
-    if (!err) err = ollama_copy_model(req->arena, f->model, &req->model, error);
+    enum err err = ollama_copy_model(req->arena, f->model, &req->model, error);
     if (!err) err = call_priority(f->priority, env, &req->priority, error);
     if (!err) err = keep_alive_read(f->keep_alive, &req->keep_alive_ms, error);
     req->truncate = f->truncate;
@@ -61,16 +59,13 @@ static enum err new_request(const struct ollama_embed_fields *f, const struct ca
 {
     if (!f->model || !*f->model)
         return err_set_param(error, ERR_INVALID, "/model", "model is required");
-    struct arena *arena = arena_new(arena_limit(text_len));
-    struct embed_request *req = arena_calloc(arena, 1, sizeof *req);
-    enum err err = req ? OK : request_too_large(error);
-    if (!err) {
-        req->arena = arena;
-        err = fill(f, env, req, error);
-    }
+    struct embed_request *req;
+    enum err err = call_embed_new(env, arena_limit(text_len), &req, error);
+    if (err) return err;
+    err = fill(f, env, req, error);
     if (!err && input) err = set_inputs(input, req, error);
     if (err)
-        arena_free(arena);
+        arena_free(req->arena);
     else
         *out = req;
     return err;

@@ -46,9 +46,7 @@ static enum err parse_inputs(const json_t *input, struct embed_request *req, str
 static enum err fill(const struct embed_fields *f, const struct call_env *env,
                      struct embed_request *req, struct error *error)
 {
-    enum err err = copy_text(req->arena, env->request_id, &req->request_id, error);
-    if (!err) err = copy_text(req->arena, env->tenant, &req->tenant, error);
-    if (!err) err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
+    enum err err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
     if (!err) err = call_priority(f->priority, env, &req->priority, error);
     if (!err) err = keep_alive_read(f->keep_alive, &req->keep_alive_ms, error);
     struct call_route r = env->routing;
@@ -72,16 +70,12 @@ enum err embed_parse(const json_t *body, size_t text_len, const struct call_env 
                            "must be \"float\" or \"base64\", got \"%.40s\"", f.encoding_format);
     out->dimensions = f.dimensions;
 
-    struct arena *arena = arena_new(arena_limit(text_len));
-    struct embed_request *req = arena_calloc(arena, 1, sizeof *req);
-    if (req) {
-        req->arena = arena;
-        err = fill(&f, env, req, error);
-    } else {
-        err = request_too_large(error);
-    }
+    struct embed_request *req;
+    err = call_embed_new(env, arena_limit(text_len), &req, error);
+    if (err) return err;
+    err = fill(&f, env, req, error);
     if (err)
-        arena_free(arena);
+        arena_free(req->arena);
     else
         out->request = req;
     return err;

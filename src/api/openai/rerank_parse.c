@@ -44,9 +44,7 @@ static enum err fill(const struct rerank_fields *f, const struct call_env *env,
                      struct embed_request *req, struct error *error)
 {
     if (!f->query[0]) return field_error(error, "", "query", "must not be empty");
-    enum err err = copy_text(req->arena, env->request_id, &req->request_id, error);
-    if (!err) err = copy_text(req->arena, env->tenant, &req->tenant, error);
-    if (!err) err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
+    enum err err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
     if (!err) err = copy_text(req->arena, f->query, &req->query, error);
     if (!err) err = call_priority(f->priority, env, &req->priority, error);
     if (!err) err = keep_alive_read(f->keep_alive, &req->keep_alive_ms, error);
@@ -67,16 +65,12 @@ enum err rerank_parse(const json_t *body, size_t text_len, const struct call_env
     out->top_n = (size_t)f.top_n;
     out->return_documents = f.return_documents;
     out->raw_scores = f.raw_scores;
-    struct arena *arena = arena_new(arena_limit(text_len));
-    struct embed_request *req = arena_calloc(arena, 1, sizeof *req);
-    if (req) {
-        req->arena = arena;
-        err = fill(&f, env, req, error);
-    } else {
-        err = request_too_large(error);
-    }
+    struct embed_request *req;
+    err = call_embed_new(env, arena_limit(text_len), &req, error);
+    if (err) return err;
+    err = fill(&f, env, req, error);
     if (err)
-        arena_free(arena);
+        arena_free(req->arena);
     else
         out->request = req;
     return err;

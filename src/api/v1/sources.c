@@ -24,7 +24,7 @@ struct source {
     struct asking *asking;
     const struct routing_provider *provider; /* NULL: there is none of that name */
     const char *name;
-    bool pinned; /* it is elsewhere, and must not be asked */
+    bool pinned; /* it must not be asked for this caller */
     bool done;
     json_t *answer; /* NULL with an error */
     struct error error;
@@ -261,7 +261,7 @@ static void ask_one(struct asking *a, struct source *s)
     pthread_mutex_unlock(&a->lock);
     if (s->pinned)
         e = err_set(&why, ERR_LOCAL_ONLY,
-                    "%s is not on this machine, which this call must not leave", s->name);
+                    "this call must stay on this machine, so %s is not asked", s->name);
     else if (s->provider && s->provider->local)
         openai_models_get(a->c.hub, on_answer, s);
     else if (s->provider)
@@ -283,7 +283,7 @@ static void add_source(struct asking *a, const struct routing *r, const char *na
     a->sources[a->n++] = (struct source){.asking = a,
                                          .provider = p,
                                          .name = name,
-                                         .pinned = pinned && p && p->leaves && !p->trusted};
+                                         .pinned = pinned && p && !p->trusted};
 }
 
 static struct asking *asking_new(const struct v1_call *c, size_t most)

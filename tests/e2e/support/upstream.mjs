@@ -608,7 +608,7 @@ function authorized(up, req) {
 }
 
 /**
- * @param {{tls?: {key: string|Buffer, cert: string|Buffer}, port?: number}} [options]
+ * @param {{tls?: {key: string|Buffer, cert: string|Buffer}, port?: number, host?: string}} [options]
  * @returns an object whose fields may be changed at any time:
  *   answer {text, reasoning, toolCalls, usage, finish, model}, models, faults, gapMs,
  *   key (null = nobody asks for one), oauth {clientId, clientSecret, username, password, expiresIn};
@@ -622,6 +622,7 @@ export async function startUpstream(options = {}) {
     oauth: { clientId: 'hearth', clientSecret: 'hush', username: 'ada', password: 'lovelace', expiresIn: 300 },
     connections: 0, open: 0,
   };
+  const host = options.host ?? '127.0.0.1';
   const onRequest = (req, res) => {
     const parts = [];
     req.on('data', (d) => parts.push(d));
@@ -642,9 +643,9 @@ export async function startUpstream(options = {}) {
     socket.on('error', () => {});
   });
   server.on('tlsClientError', () => {});
-  await new Promise((done) => server.listen(options.port ?? 0, '127.0.0.1', 4096, done));
+  await new Promise((done) => server.listen(options.port ?? 0, host, 4096, done));
   up.port = server.address().port;
-  up.url = `${options.tls ? 'https' : 'http'}://127.0.0.1:${up.port}`;
+  up.url = `${options.tls ? 'https' : 'http'}://${host}:${up.port}`;
   up.close = () => {
     server.closeAllConnections();
     return new Promise((done) => server.close(done));
