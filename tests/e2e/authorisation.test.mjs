@@ -92,6 +92,8 @@ const rows = {
   'GET /api/v1/chat/stream/{id}': ['owned', 'chat'],
   'POST /api/v1/chat/{id}/stop': ['owned', 'chat', {}],
   'POST /api/v1/search': ['user', 'files', { query: 'x' }],
+  'GET /api/v1/models/list': ['user', 'models'],
+  'GET /api/v1/models/status': ['user', 'models'],
   'GET /api/v1/jobs': ['user', 'jobs'],
   'GET /api/v1/jobs/{id}': ['owned', 'jobs'],
   'POST /api/v1/jobs/{id}/cancel': ['owned', 'jobs', {}],
