@@ -25,7 +25,8 @@ struct provider;
 
 /* What can be asked of a provider beside generating. Arguments and answer are JSON objects, since
  * they come from the API and go there, and pass to a worker process unchanged. The answers' fields
- * are those of docs/api.md for the route named behind. */
+ * are those of docs/api.md for the route named behind. MODELS of a provider elsewhere also takes
+ * {"model"}: what it knows of that one alone. */
 #define CONTROLS(X)                                                                                \
     X(MODELS, "models") /* {} -> {"models": [...], "memory": {...}}: GET /v1/models, hearth ps */  \
     X(LOAD, "load")     /* {"model", "keep_alive"?, "wait"?}: POST /v1/models/{id}/load */         \

@@ -80,7 +80,10 @@ void control_read(struct call *c, const json_t *body)
     jw_obj(&w);
     jw_key(&w, "models");
     jw_arr(&w);
-    if (c->r->protocol->models(body, &list, &c->failed)) return;
+    const struct protocol *p = c->r->protocol;
+    enum err e = c->control.model ? p->shown(body, c->control.model, &list, &c->failed)
+                                  : p->models(body, &list, &c->failed);
+    if (e) return;
     jw_arr_end(&w);
     jw_obj_end(&w);
     if (out->err) err_set(&c->failed, out->err, "%s has too many models", c->r->name);
@@ -122,21 +125,40 @@ void control_tell_end(struct call *c)
     }
 }
 
+/* {"model"} asks about one model alone. */
+static enum err write_question(struct call *c, const char *args, struct error *error)
+{
+    const struct protocol *p = c->r->protocol;
+    const char *model = NULL;
+    json_t *parsed = NULL;
+    enum err e = json_parse(args, strlen(args), &parsed, error);
+    if (!e) e = json_get_string(parsed, "model", "", &model, error);
+    if (!e && model && c->kind == CALL_MODELS && !p->show)
+        e = err_set(error, ERR_UNSUPPORTED, "%s tells nothing of one model alone", c->r->name);
+    if (!e && model && c->kind == CALL_MODELS) {
+        c->control.model = xstrdup(model);
+        e = p->show(&c->r->env, model, &c->http, error);
+    } else if (!e) {
+        c->http.method = "GET";
+        str_copy(c->http.path, sizeof c->http.path, p->models_path);
+    }
+    json_decref(parsed);
+    return e;
+}
+
 enum err remote_control(struct provider *provider, enum control what, const char *args,
                         control_fn fn, void *ctx, struct error *error)
 {
     struct remote *r = container_of(provider, struct remote, base);
-    (void)args;
     if (what != CONTROL_MODELS && what != CONTROL_HEALTH)
         return err_set(error, ERR_UNSUPPORTED, "%s knows no \"%s\"", r->name, control_name(what));
     struct call *c = call_new(r, what == CONTROL_HEALTH ? CALL_HEALTH : CALL_MODELS, "");
     c->priority = 0;
-    c->http.method = "GET";
-    str_copy(c->http.path, sizeof c->http.path, r->protocol->models_path);
     buf_init(&c->control.list, LIST_MAX);
     c->control.fn = fn;
     c->ctx = ctx;
-    enum err e = call_submit(c, NULL, error);
+    enum err e = write_question(c, args, error);
+    if (!e) e = call_submit(c, NULL, error);
     if (e) remote_call_free(c);
     return e;
 }

@@ -60,6 +60,7 @@ void remote_call_free(struct call *c)
         free(c->embed.model);
     } else {
         buf_free(&c->control.list);
+        free(c->control.model);
     }
     buf_free(&c->http.body);
     buf_free(&c->body);

@@ -151,6 +151,7 @@ struct call {
         struct {
             control_fn fn;
             struct buf list; /* MODELS: the answer */
+            char *model;     /* only of that one; NULL = all */
         } control;
     };
     void *ctx;

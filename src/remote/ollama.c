@@ -378,6 +378,40 @@ static enum err models(const json_t *body, struct model_list *list, struct error
     return OK;
 }
 
+static enum err show(const struct remote_env *env, const char *model, struct remote_http *out,
+                     struct error *error)
+{
+    struct jw w;
+    (void)env;
+    str_copy(out->path, sizeof out->path, "/api/show");
+    remote_body(out, &w);
+    jw_kstr(&w, "model", model);
+    return remote_body_end(out, &w, error);
+}
+
+/* model_info is the header of its GGUF: "<architecture>.context_length". */
+static enum err shown(const json_t *body, const char *model, struct model_list *list,
+                      struct error *error)
+{
+    const json_t *info = json_object_get(body, "model_info");
+    const json_t *details = json_object_get(body, "details");
+    char key[128];
+    if (!json_is_object(info) && !json_is_object(details))
+        return err_set(error, ERR_UPSTREAM, "the answer has no details of the model");
+    str_printf(key, sizeof key, "%s.context_length", member_word(info, "general.architecture"));
+    struct remote_model m = {.id = model,
+                             .family = member_word(details, "family"),
+                             .quant = member_word(details, "quantization_level"),
+                             .parameters = member_word(details, "parameter_size"),
+                             .context = member_count(info, key),
+                             .tools = member_listed(body, "capabilities", "tools"),
+                             .images = member_listed(body, "capabilities", "vision"),
+                             .reasoning = member_listed(body, "capabilities", "thinking")};
+    m.kind = is_embedding(body, model, m.family) ? "embedding" : "chat";
+    list_add(list, &m);
+    return OK;
+}
+
 static const struct remote_hint hints[] = {
     {"think", "thinking"}, {"think", "think value"}, {NULL, NULL}};
 
@@ -397,4 +431,6 @@ const struct protocol remote_ollama = {
     .embedded = embedded,
     .models_path = "/api/tags",
     .models = models,
+    .show = show,
+    .shown = shown,
 };

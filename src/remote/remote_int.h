@@ -213,6 +213,11 @@ struct protocol {
     /* MUST: path of a GET that lists models and answers quickly; it also tells health. */
     const char *models_path;
     enum err (*models)(const json_t *body, struct model_list *list, struct error *error);
+    /* MAY: what is known of one model, where the list says less. */
+    enum err (*show)(const struct remote_env *env, const char *model, struct remote_http *out,
+                     struct error *error);
+    enum err (*shown)(const json_t *body, const char *model, struct model_list *list,
+                      struct error *error);
 
     /* MAY: what an error's body says; NULL = failure_read. */
     void (*failure)(const json_t *body, struct remote_failure *out);

@@ -99,6 +99,47 @@ static bool says(struct script *s, struct script_request *req)
 
 static const struct remote_params quick = {.key = "sk-secret-key", .retries = -1};
 
+static void one_model_is_told_in_full(void **state)
+{
+    (void)state;
+    /* "Show Model Information" of Ollama's documentation, shortened */
+    struct says s = {
+        .body = "{\"modelfile\":\"FROM llama3.2\",\"details\":{\"parent_model\":\"\",\"format\":"
+                "\"gguf\",\"family\":\"llama\",\"families\":[\"llama\"],\"parameter_size\":"
+                "\"8.0B\",\"quantization_level\":\"Q4_0\"},\"model_info\":{"
+                "\"general.architecture\":\"llama\",\"general.parameter_count\":8030261248,"
+                "\"llama.context_length\":8192},\"capabilities\":[\"completion\",\"vision\"]}"};
+    struct remote_params params = quick;
+    struct world w;
+    struct answered a;
+    struct error error;
+    params.protocol = "ollama";
+    world_open(&w, says, &s, params);
+    answered_init(&a);
+    assert_int_equal(
+        provider_control(w.p, CONTROL_MODELS, "{\"model\":\"llava\"}", on_control, &a, &error), OK);
+    answered_wait(&a);
+    assert_string_equal(a.text,
+                        "{\"models\":[{\"id\":\"llava\",\"provider\":\"box\",\"kind\":\"chat\","
+                        "\"family\":\"llama\",\"quant\":\"Q4_0\",\"parameters\":\"8.0B\","
+                        "\"context\":8192,\"images\":true}]}");
+    assert_non_null(strstr(s.last, "POST /api/show HTTP/1.1"));
+    assert_non_null(strstr(s.last, "{\"model\":\"llava\"}"));
+    s.status = 404;
+    s.body = "{\"error\":\"model 'x' not found\"}";
+    answered_init(&a);
+    assert_int_equal(
+        provider_control(w.p, CONTROL_MODELS, "{\"model\":\"x\"}", on_control, &a, &error), OK);
+    answered_wait(&a);
+    assert_int_equal(a.code, ERR_NO_MODEL);
+    world_close(&w);
+    world_open(&w, says, &s, quick); /* OpenAI's API has no such thing */
+    assert_int_equal(
+        provider_control(w.p, CONTROL_MODELS, "{\"model\":\"x\"}", on_control, &a, &error),
+        ERR_UNSUPPORTED);
+    world_close(&w);
+}
+
 static void vectors_have_length_one(void **state)
 {
     (void)state;
@@ -274,6 +315,7 @@ static void base_urls_are_completed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_model_is_told_in_full),
         cmocka_unit_test(vectors_have_length_one),
         cmocka_unit_test(wrong_vectors_are_refused),
         cmocka_unit_test(many_inputs_are_sent_in_parts),
