@@ -149,6 +149,44 @@ test('counting tokens', async () => {
   await assert.rejects(client.messages.countTokens({ model: 'none', messages: HI }), NotFoundError);
 });
 
+test('the models', async () => {
+  const models = [];
+  for await (const m of client.models.list()) models.push(m);
+  const tiny = models.find((m) => m.id === 'hearth-tiny');
+  assert.equal(tiny.type, 'model');
+  assert.equal(tiny.display_name, 'hearth-tiny');
+  assert.ok(Date.parse(tiny.created_at) > 0);
+  const page = await client.models.list();
+  assert.equal(page.has_more, false);
+  assert.equal(page.first_id, models[0].id);
+  assert.equal(page.last_id, models.at(-1).id);
+  assert.equal((await client.models.retrieve('hearth-tiny')).id, 'hearth-tiny');
+});
+
+test('the beta face of the client, with what agents send', async () => {
+  const m = await client.beta.messages.create({
+    ...BASE, betas: ['interleaved-thinking-2025-05-14', 'fine-grained-tool-streaming-2025-05-14'],
+    system: [
+      { type: 'text', text: 'x-anthropic-billing-header: cc_version=2.1; cch=00000;' },
+      { type: 'text', text: 'You are an agent.', cache_control: { type: 'ephemeral' } },
+    ],
+    thinking: { type: 'adaptive' }, output_config: { effort: 'high' }, metadata: { user_id: 'x' },
+    context_management: { edits: [] }, tools: [{ ...WEATHER, eager_input_streaming: true, cache_control: { type: 'ephemeral' } }],
+    messages: [{ role: 'user', content: [{ type: 'text', text: 'Hello', cache_control: { type: 'ephemeral' } }] }],
+  });
+  assert.equal(m.role, 'assistant');
+  assert.ok(m.usage.output_tokens > 0);
+});
+
+test('what the accounting puts into the system prompt does not cost the cache', async () => {
+  const ask = (n) => client.messages.create({
+    ...BASE, max_tokens: 1,
+    system: [{ type: 'text', text: `x-anthropic-billing-header: cch=${n};` }, { type: 'text', text: 'A system prompt of some length. '.repeat(8) }],
+  });
+  await ask(1);
+  assert.ok((await ask(2)).usage.cache_read_input_tokens > 40);
+});
+
 test('errors are Anthropic\'s', async () => {
   await assert.rejects(client.messages.create({ ...BASE, model: 'none' }), (e) => {
     assert.ok(e instanceof NotFoundError);

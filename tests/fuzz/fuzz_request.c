@@ -1,15 +1,19 @@
-/* Bodies of the OpenAI surface: JSON text to requests. The first byte chooses the parser ('c' chat,
- * 'p' completion, 'e' embeddings, 'r' rerank), the rest is the body. What is accepted must keep the
- * promises that the layers below rely on. */
+/* Bodies of the surfaces that generate: JSON text to requests. The first byte chooses the parser
+ * ('c' chat, 'p' completion, 'e' embeddings, 'r' rerank; 'm' Anthropic's messages, 'n' the same to
+ * be counted; 'l' llama-server's completion, 'i' its infill), the rest is the body. What is
+ * accepted must keep the promises that the layers below rely on. */
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/anthropic/anthropic_int.h"
+#include "api/llama/llama_int.h"
 #include "api/openai/openai_int.h"
 #include "api/request.h"
 #include "base/str.h"
+#include "provider/prompt_json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -98,6 +102,68 @@ static void generation(const json_t *body, size_t len, bool chat)
     call_free(&call);
 }
 
+/* What goes to a provider as JSON comes back as it was. */
+static void check_round_trip(const struct gen_request *r)
+{
+    struct buf text;
+    struct jw w;
+    struct gen_request *back;
+    json_t *v;
+    buf_init(&text, 1 << 30);
+    jw_init(&w, &text);
+    prompt_json_write(&w, r);
+    ht_assert(json_parse(buf_str(&text), text.len, &v, NULL) == OK);
+    ht_assert(prompt_json_read(v, &back, NULL) == OK);
+    ht_assert(back->n_messages == r->n_messages && back->n_tools == r->n_tools);
+    for (size_t i = 0; i < r->n_messages; i++)
+        ht_assert(str_eq(back->messages[i].content, r->messages[i].content) &&
+                  back->messages[i].n_tool_calls == r->messages[i].n_tool_calls);
+    json_decref(v);
+    buf_free(&text);
+    arena_free(back->arena);
+}
+
+static void messages(const json_t *body, size_t len, bool count)
+{
+    struct call call;
+    struct messages_wish wish;
+    struct error error;
+    enum err err = messages_parse(body, len, count, &env, &call, &wish, &error);
+    if (err) {
+        check_error(&error, err);
+        return;
+    }
+    const struct gen_request *r = call.requests[0];
+    check_request(r);
+    check_round_trip(r);
+    for (size_t i = 0; i < r->n_messages; i++) {
+        const struct message *m = &r->messages[i];
+        ht_assert((m->role == ROLE_TOOL) == (m->tool_call_id != NULL));
+        for (size_t k = 0; k < m->n_images; k++)
+            ht_assert((m->images[k].data != NULL) != (m->images[k].url != NULL));
+    }
+    writer_free(messages_writer_new(&call, &wish));
+    call_free(&call);
+}
+
+static void llama(json_t *body, size_t len, bool infill)
+{
+    struct call call;
+    struct completion_wish wish;
+    struct error error;
+    json_t *questions;
+    enum err err = completion_read(body, len, infill, &env, &call, &wish, &questions, &error);
+    if (err) {
+        check_error(&error, err);
+        return;
+    }
+    ht_assert(json_array_size(questions) == call.n_requests);
+    for (size_t i = 0; i < call.n_requests; i++) check_request(call.requests[i]);
+    writer_free(lserver_writer_new(&call, &wish));
+    json_decref(questions);
+    call_free(&call);
+}
+
 static void embedding(const json_t *body, size_t len)
 {
     struct embed_call call;
@@ -149,6 +215,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             embedding(body, size - 1);
         else if (data[0] == 'r')
             rerank(body, size - 1);
+        else if (data[0] == 'm' || data[0] == 'n')
+            messages(body, size - 1, data[0] == 'n');
+        else if (data[0] == 'l' || data[0] == 'i')
+            llama(body, size - 1, data[0] == 'i');
         else
             generation(body, size - 1, data[0] == 'c');
         json_decref(body);

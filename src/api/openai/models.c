@@ -11,6 +11,7 @@
 #include "api/error.h"
 #include "api/openai/openai_int.h"
 #include "api/route.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -120,12 +121,18 @@ static void write_adapters(struct jw *w, const struct look *l, const char *id)
     jw_arr_end(w);
 }
 
+/* OpenAI's members, and those that Anthropic's clients read at the same path. */
 static void write_head(struct jw *w, const char *id, int64_t created)
 {
+    char created_at[32];
+    clock_format_utc(created_at, sizeof created_at, created * 1000);
     jw_kstr(w, "id", id);
     jw_kstr(w, "object", "model");
     jw_kint(w, "created", created);
     jw_kstr(w, "owned_by", "hearth");
+    jw_kstr(w, "type", "model");
+    jw_kstr(w, "display_name", id);
+    jw_kstr(w, "created_at", created_at);
 }
 
 static void write_model(struct jw *w, const struct model_info *m, const struct look *l)
@@ -152,12 +159,18 @@ static void write_model(struct jw *w, const struct model_info *m, const struct l
     jw_obj_end(w);
 }
 
+static void adapter_model_id(char id[2 * MODEL_ID_MAX], const char *model, const json_t *adapter)
+{
+    str_printf(id, 2 * MODEL_ID_MAX, "%s:%s", model,
+               json_string_value(json_object_get(adapter, "name")));
+}
+
 /* "<model>:<adapter>", with the model as its parent. */
 static void write_adapter_model(struct jw *w, const struct model_info *m, const json_t *adapter)
 {
     char id[2 * MODEL_ID_MAX];
     if (!fits(adapter, m->id)) return;
-    str_printf(id, sizeof id, "%s:%s", m->id, json_string_value(json_object_get(adapter, "name")));
+    adapter_model_id(id, m->id, adapter);
     jw_obj(w);
     write_head(w, id, m->modified_s);
     jw_kstr(w, "parent", m->id);
@@ -169,6 +182,21 @@ static void write_adapter_model(struct jw *w, const struct model_info *m, const 
     pass(w, "size", json_object_get(adapter, "bytes"));
     jw_obj_end(w);
     jw_obj_end(w);
+}
+
+/* Anthropic's clients page by these; here is all of it on one page. */
+static void write_page(struct jw *w, const struct look *l)
+{
+    const json_t *adapters = json_object_get(l->adapters, "adapters");
+    char last[2 * MODEL_ID_MAX] = "";
+    if (l->n) str_copy(last, sizeof last, l->models[l->n - 1].id);
+    for (size_t i = 0; i < l->n; i++)
+        for (size_t k = 0; k < json_array_size(adapters); k++)
+            if (fits(json_array_get(adapters, k), l->models[i].id))
+                adapter_model_id(last, l->models[i].id, json_array_get(adapters, k));
+    jw_kbool(w, "has_more", false);
+    jw_kstr(w, "first_id", l->n ? l->models[0].id : NULL);
+    jw_kstr(w, "last_id", l->n ? last : NULL);
 }
 
 static void write_list(struct jw *w, const struct look *l)
@@ -183,6 +211,7 @@ static void write_list(struct jw *w, const struct look *l)
         for (size_t k = 0; k < json_array_size(adapters); k++)
             write_adapter_model(w, &l->models[i], json_array_get(adapters, k));
     jw_arr_end(w);
+    write_page(w, l);
     pass(w, "memory", json_object_get(l->loaded, "memory"));
     jw_obj_end(w);
 }

@@ -368,6 +368,9 @@ static const struct field model_fields[] = {
     W("object", STR, CONST_OF("model"), "model"),
     W("created", INT, NULL, "Unix seconds: when its file was written."),
     W("owned_by", STR, CONST_OF("hearth"), "hearth"),
+    W("type", STR, CONST_OF("model"), "model; this and the next two are for Anthropic's clients."),
+    W("display_name", STR, NULL, "The same as `id`."),
+    W("created_at", STR, NULL, "As `created`, in RFC 3339."),
     W_OPT("parent", STR, NULL, "Of an adapter: the model that it changes."),
     W("meta", OBJ, REF("ModelMeta"), "Details that OpenAI's API doesn't have."),
     END};
@@ -375,6 +378,9 @@ static const struct field model_fields[] = {
 static const struct field model_list_fields[] = {
     W("object", STR, CONST_OF("list"), "list"),
     W("data", ARR, LIST(REF("Model")), "The built-in ones first, adapters last."),
+    W("has_more", BOOL, NULL, "false: all are on this page. This and the next two are for Anthropic's clients."),
+    W("first_id", STR, NULLABLE("string"), "The first one's."),
+    W("last_id", STR, NULLABLE("string"), "The last one's."),
     W_OPT("memory", OBJ, "{\"type\":\"object\",\"properties\":{\"budget\":{\"type\":\"integer\"},\"used\":{\"type\":\"integer\"},\"devices\":{\"type\":\"array\"}}}", "Bytes that all models together may take and do take, and each device's."),
     END};
 
