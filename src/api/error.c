@@ -1,6 +1,8 @@
 /* Errors in the shapes of the surfaces: see error.h. */
 #include "api/error.h"
 
+#include <stdio.h>
+
 #include "api/route.h"
 #include "base/json.h"
 #include "base/str.h"
@@ -134,13 +136,24 @@ static const char *type_anthropic(int status)
     }
 }
 
-/* Its agents make room in a conversation when they read "prompt is too long". */
+/* Its agents make room in a conversation when they read "prompt is too long: 9 tokens > 8 maximum".
+ */
+static void words_anthropic(char *msg, size_t size, const struct error *error)
+{
+    unsigned n, most;
+    if (error->code != ERR_CONTEXT)
+        str_copy(msg, size, error->msg);
+    else if (sscanf(error->msg, "the prompt has %9u tokens, but at most %9u fit", &n, &most) == 2)
+        str_printf(msg, size, "prompt is too long: %u tokens > %u maximum", n, most);
+    else
+        str_printf(msg, size, "prompt is too long: %s", error->msg);
+}
+
 static void write_anthropic(struct buf *out, const struct error *error, const char *request_id)
 {
     char msg[ERROR_MSG_MAX + 32];
     struct jw w;
-    str_printf(msg, sizeof msg, "%s%s", error->code == ERR_CONTEXT ? "prompt is too long: " : "",
-               error->msg);
+    words_anthropic(msg, sizeof msg, error);
     jw_init(&w, out);
     jw_obj(&w);
     jw_kstr(&w, "type", "error");

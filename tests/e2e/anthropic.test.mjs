@@ -202,7 +202,7 @@ test('errors are Anthropic\'s', async () => {
   });
   await assert.rejects(client.messages.create({ ...BASE, messages: [{ role: 'user', content: 'word '.repeat(20000) }] }), (e) => {
     assert.ok(e instanceof BadRequestError);
-    assert.match(e.error.error.message, /^prompt is too long: /); // what agents look for
+    assert.match(e.error.error.message, /^prompt is too long: \d+ tokens > \d+ maximum$/); // what agents look for
     return true;
   });
   const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
