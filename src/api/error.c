@@ -143,7 +143,10 @@ static void words_anthropic(char *msg, size_t size, const struct error *error)
     unsigned n, most;
     if (error->code != ERR_CONTEXT)
         str_copy(msg, size, error->msg);
-    else if (sscanf(error->msg, "the prompt has %9u tokens, but at most %9u fit", &n, &most) == 2)
+    else if (sscanf(error->msg, "the prompt has %9u tokens, but at most %9u fit", &n, &most) == 2 ||
+             sscanf(error->msg,
+                    "the prompt has %*u bytes, at least %9u tokens, but at most %9u fit", &n,
+                    &most) == 2)
         str_printf(msg, size, "prompt is too long: %u tokens > %u maximum", n, most);
     else
         str_printf(msg, size, "prompt is too long: %s", error->msg);
