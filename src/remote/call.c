@@ -260,6 +260,7 @@ static void attempt_over(struct call *c, const struct error *error)
     note_outcome(r, c);
     c->xfer = 0;
     if (c->cancelled && (c->failed.code || more)) set_cancelled(c);
+    if (more) c->attempt = 0; /* of the next part */
     int64_t delay = c->failed.code ? retry_delay(r, c) : -1;
     if (delay >= 0) {
         log_line(LOG_INFO, LOG_net, c->request_id, "%s: attempt %d failed: %s; again in %lld ms",
@@ -369,7 +370,7 @@ static void transfer(struct call *c)
     uint64_t xfer = 0;
     struct error error;
     pthread_mutex_lock(&r->lock);
-    int32_t attempt = c->attempt;
+    uint64_t sending = c->sendings;
     pthread_mutex_unlock(&r->lock);
     atomic_fetch_add(&c->refs, 1);
     enum err e = start_transfer(c, &xfer, &error);
@@ -380,7 +381,7 @@ static void transfer(struct call *c)
     }
     pthread_mutex_lock(&r->lock);
     bool cancelled = c->cancelled;
-    if (c->state == CALL_SENDING && c->attempt == attempt) c->xfer = xfer;
+    if (c->state == CALL_SENDING && c->sendings == sending) c->xfer = xfer;
     pthread_mutex_unlock(&r->lock);
     if (cancelled) httpc_cancel(r->httpc, xfer);
     call_unref(c);
@@ -415,6 +416,7 @@ static void send_call(struct call *c)
     if (!c->sent_ns) c->sent_ns = clock_mono_ns();
     pthread_mutex_lock(&r->lock);
     c->attempt++;
+    c->sendings++;
     r->attempts++;
     pthread_mutex_unlock(&r->lock);
     if (!r->token || take_token(c)) transfer(c);

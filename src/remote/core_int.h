@@ -115,9 +115,10 @@ struct call {
     /* under remote.lock */
     enum call_state state;
     bool cancelled, has_slot, probe;
-    bool telling;    /* the clock thread is telling its place */
-    int32_t attempt; /* 1 = the first one */
-    uint64_t xfer;   /* of httpc; 0 = not known yet */
+    bool telling;      /* the clock thread is telling its place */
+    int32_t attempt;   /* 1 = the first one */
+    uint64_t sendings; /* attempts of all parts: which one a transfer belongs to */
+    uint64_t xfer;     /* of httpc; 0 = not known yet */
 
     /* whoever drives it: one thread at a time */
     struct remote_http http;

@@ -203,7 +203,5 @@ bool call_goes_on(struct call *c)
     if (c->kind != CALL_EMBED) return false;
     c->embed.at += c->embed.rows.asked;
     if (c->embed.at == c->embed.rows.n) return false;
-    enum err e = embed_write(c, &c->failed);
-    if (!e) c->attempt = 0;
-    return !e;
+    return embed_write(c, &c->failed) == OK;
 }

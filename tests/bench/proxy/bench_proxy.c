@@ -174,7 +174,7 @@ static void send_due(int64_t gap_ns)
     }
 }
 
-static int upstream(long tokens, long gap_ms)
+static void upstream(long tokens, long gap_ms)
 {
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof in;
@@ -350,7 +350,7 @@ int main(int argc, char **argv)
 {
     raise_limits();
     if (argc == 4 && strcmp(argv[1], "upstream") == 0)
-        return upstream(number(argv[2]), number(argv[3]));
+        upstream(number(argv[2]), number(argv[3]));
     if (argc == 5 && strcmp(argv[1], "ttft") == 0)
         return ttft(number(argv[2]), argv[3], number(argv[4]));
     if (argc == 6 && strcmp(argv[1], "streams") == 0)
