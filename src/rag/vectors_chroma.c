@@ -18,7 +18,7 @@
 #include "base/str.h"
 #include "base/thread.h"
 #include "base/vec.h"
-#include "httpc/httpc.h"
+#include "rag/chroma_rest.h"
 #include "rag/vectors_int.h"
 
 enum {
@@ -26,17 +26,14 @@ enum {
     BATCH = 200,      /* vectors in one request */
     DELETES = 1000,   /* numbers in one request */
     LIST_PAGE = 5000, /* numbers in one answer */
-    URL_MAX = 1024,
-    ID_MAX = 64,
-    NAME_MAX_ = 128,
     BODY_MAX = 256 << 20,
     POLL_MS = 5000,
 };
 
 struct remote_set {
     struct store_vector_set set; /* n, dims, created_ms */
-    char name[NAME_MAX_];
-    char id[ID_MAX];           /* at the server; "" = not asked yet */
+    char name[CHROMA_NAME_MAX];
+    char id[CHROMA_ID_MAX];    /* at the server; "" = not asked yet */
     bool known;                /* last_seq and removed are what the store remembers */
     int contact;               /* when the server was asked how many it has */
     int64_t last_seq, removed; /* how far the server has come */
@@ -46,13 +43,8 @@ struct remote_set {
 
 struct chroma {
     struct store *store;
-    struct httpc *http;
-    char base[URL_MAX]; /* .../api/v2/tenants/x/databases/y/collections */
-    char root[URL_MAX]; /* .../api/v2 */
-    char place[URL_MAX], prefix[64], token[512];
-    atomic_int base64; /* whether the server takes it: -1 unknown */
-    atomic_bool away;
-    atomic_int contact;   /* rises each time that it is back */
+    struct chroma_server *server;
+    char prefix[64];
     pthread_mutex_t lock; /* of the list and what the thread waits for */
     pthread_cond_t wake;
     struct remote_set *sets[SETS_MAX];
@@ -63,160 +55,13 @@ struct chroma {
     bool started;
 };
 
-/* ---- requests ------------------------------------------------------------------------------ */
-
-struct answer {
-    struct buf body;
-    bool too_long;
-};
-
-static bool take_data(void *ctx, const void *data, size_t len)
-{
-    struct answer *a = ctx;
-    a->too_long = buf_append(&a->body, data, len) != OK;
-    return !a->too_long;
-}
-
-/* What Chroma says is wrong: {"error": ..., "message": ...}. */
-static enum err refused(int status, const struct buf *body, struct error *error)
-{
-    const char *message = NULL;
-    struct error ignored;
-    json_t *j = NULL;
-    if (json_parse(buf_str(body), body->len, &j, &ignored) == OK &&
-        json_get_string(j, "message", "", &message, &ignored))
-        message = NULL;
-    enum err e = status == 404                    ? ERR_NOT_FOUND
-                 : status == 401 || status == 403 ? ERR_CONFIG
-                                                  : ERR_UPSTREAM;
-    e = err_set(error, e, "Chroma answered %d: %s", status, message ? message : "without a reason");
-    json_decref(j);
-    return e;
-}
-
-static void note_state(struct chroma *c, bool away, const struct error *why)
-{
-    if (atomic_exchange(&c->away, away) == away) return;
-    if (!away) atomic_fetch_add(&c->contact, 1);
-    if (away)
-        log_warn(rag, "%s; what it misses is sent when it is back", why->msg);
-    else
-        log_info(rag, "Chroma is back");
-}
-
-/* *out (may be NULL) is the caller's. */
-static enum err call(struct chroma *c, const char *method, const char *url, const struct buf *body,
-                     json_t **out, struct error *error)
-{
-    char auth[600];
-    const char *headers[2] = {"Content-Type: application/json", auth};
-    struct answer answer = {0};
-    int status = 0;
-    if (out) *out = NULL;
-    if (body && body->err) return err_set(error, body->err, "a request to Chroma is too large");
-    buf_init(&answer.body, BODY_MAX);
-    str_printf(auth, sizeof auth, "x-chroma-token: %s", c->token);
-    struct httpc_request req = {.method = method,
-                                .url = url,
-                                .headers = headers,
-                                .n_headers = *c->token ? 2 : 1,
-                                .body = body ? body->data : NULL,
-                                .body_len = body ? body->len : 0,
-                                .connect_timeout_ms = 5000,
-                                .idle_timeout_ms = 60000,
-                                .on_data = take_data,
-                                .ctx = &answer};
-    struct error why;
-    enum err e = httpc_do(c->http, &req, &status, &why);
-    if (e) {
-        e = err_set(error, answer.too_long ? ERR_UPSTREAM : ERR_NETWORK,
-                    "Chroma at %s can't be reached: %s", c->root, why.msg);
-        note_state(c, true, error);
-    } else {
-        note_state(c, false, NULL);
-        if (status < 200 || status >= 300) e = refused(status, &answer.body, error);
-    }
-    if (!e && out && json_parse(buf_str(&answer.body), answer.body.len, out, &why))
-        e = err_set(error, ERR_UPSTREAM, "Chroma at %s answered no JSON: %s", c->root, why.msg);
-    buf_free(&answer.body);
-    return e;
-}
-
-static enum err call_set(struct chroma *c, const struct remote_set *r, const char *verb,
-                         const struct buf *body, json_t **out, struct error *error)
-{
-    char url[URL_MAX + 128];
-    str_printf(url, sizeof url, "%s/%s/%s", c->base, r->id, verb);
-    return call(c, body ? "POST" : "GET", url, body, out, error);
-}
-
-/* ---- collections at the server --------------------------------------------------------------- */
-
-static enum err set_id(struct remote_set *r, json_t *answer, struct error *error)
-{
-    const char *id = NULL;
-    enum err e = json_get_string(answer, "id", "", &id, error);
-    if (!e && (!id || !*id || strspn(id, "0123456789abcdefABCDEF-") != strlen(id) ||
-               !str_copy(r->id, sizeof r->id, id)))
-        e = err_set(error, ERR_UPSTREAM, "Chroma named no collection in its answer");
-    return e;
-}
-
-static enum err make_collection(struct chroma *c, struct remote_set *r, struct error *error)
-{
-    struct buf b;
-    struct jw w;
-    json_t *answer;
-    buf_init(&b, 4096);
-    jw_init(&w, &b);
-    jw_obj(&w);
-    jw_kstr(&w, "name", r->name);
-    jw_kbool(&w, "get_or_create", true);
-    jw_key(&w, "configuration");
-    jw_obj(&w);
-    jw_key(&w, "hnsw");
-    jw_obj(&w);
-    jw_kstr(&w, "space", "cosine");
-    jw_kint(&w, "ef_construction", 100);
-    jw_kint(&w, "ef_search", 200);
-    jw_kint(&w, "max_neighbors", 16);
-    jw_obj_end(&w);
-    jw_obj_end(&w);
-    jw_obj_end(&w);
-    enum err e = call(c, "POST", c->base, &b, &answer, error);
-    buf_free(&b);
-    if (!e) e = set_id(r, answer, error);
-    json_decref(answer);
-    return e;
-}
-
-static void ask_abilities(struct chroma *c)
-{
-    char url[URL_MAX + 32];
-    struct error ignored;
-    json_t *answer;
-    bool base64 = false;
-    str_printf(url, sizeof url, "%s/pre-flight-checks", c->root);
-    if (call(c, "GET", url, NULL, &answer, &ignored)) return;
-    if (json_get_bool(answer, "supports_base64_encoding", "", &base64, &ignored)) base64 = false;
-    atomic_store(&c->base64, base64);
-    json_decref(answer);
-}
-
-/* The collection's id. One that is not there is made, and everything will be sent to it. */
+/* The collection's id. One that the server has lost is sent again. */
 static enum err find_collection(struct chroma *c, struct remote_set *r, struct error *error)
 {
-    char url[URL_MAX + NAME_MAX_ + 2];
-    json_t *answer = NULL;
+    bool made = false;
     if (*r->id) return OK;
-    if (atomic_load(&c->base64) < 0) ask_abilities(c);
-    str_printf(url, sizeof url, "%s/%s", c->base, r->name);
-    enum err e = call(c, "GET", url, NULL, &answer, error);
-    if (!e) e = set_id(r, answer, error);
-    json_decref(answer);
-    if (e != ERR_NOT_FOUND) return e;
-    e = make_collection(c, r, error);
-    if (!e && (r->last_seq || r->removed)) {
+    enum err e = chroma_find(c->server, r->name, r->id, &made, error);
+    if (!e && made && (r->last_seq || r->removed)) {
         log_warn(rag, "Chroma has lost %s; it is sent again", r->name);
         r->last_seq = r->removed = 0;
     }
@@ -226,7 +71,8 @@ static enum err find_collection(struct chroma *c, struct remote_set *r, struct e
 static enum err remember(struct chroma *c, struct remote_set *r, int64_t last_seq, int64_t removed,
                          struct error *error)
 {
-    enum err e = store_vector_place_put(c->store, r->set.n, c->place, last_seq, removed, error);
+    enum err e = store_vector_place_put(c->store, r->set.n, chroma_place(c->server), last_seq,
+                                        removed, error);
     if (e) return e;
     r->last_seq = last_seq;
     r->removed = removed;
@@ -234,21 +80,6 @@ static enum err remember(struct chroma *c, struct remote_set *r, int64_t last_se
 }
 
 /* ---- sending ------------------------------------------------------------------------------- */
-
-static void write_vector(struct chroma *c, struct jw *w, const float *v, int32_t dims)
-{
-    if (atomic_load(&c->base64) > 0) {
-        size_t bytes = (size_t)dims * sizeof *v, len = base64_len(bytes);
-        char *text = xmalloc(len + 1);
-        base64_encode(text, v, bytes);
-        jw_strn(w, text, len);
-        free(text);
-        return;
-    }
-    jw_arr(w);
-    for (int32_t i = 0; i < dims; i++) jw_double(w, (double)v[i]);
-    jw_arr_end(w);
-}
 
 static void write_number(struct jw *w, int64_t n)
 {
@@ -292,10 +123,10 @@ static enum err send_batch(struct batch *b, struct error *error)
     jw_key(&w, "embeddings");
     jw_arr(&w);
     for (size_t i = 0; i < b->count; i++)
-        write_vector(b->c, &w, b->floats + i * dims, b->r->set.dims);
+        chroma_put_vector(b->c->server, &w, b->floats + i * dims, b->r->set.dims);
     jw_arr_end(&w);
     jw_obj_end(&w);
-    enum err e = call_set(b->c, b->r, "upsert", &body, NULL, error);
+    enum err e = chroma_call(b->c->server, b->r->id, "upsert", &body, NULL, error);
     buf_free(&body);
     b->count = 0;
     return e;
@@ -362,7 +193,7 @@ static enum err delete_numbers(struct chroma *c, const struct remote_set *r, con
         for (size_t i = from; i < n && i < from + DELETES; i++) write_number(&w, numbers[i]);
         jw_arr_end(&w);
         jw_obj_end(&w);
-        e = call_set(c, r, "delete", &body, NULL, error);
+        e = chroma_call(c->server, r->id, "delete", &body, NULL, error);
         buf_free(&body);
     }
     return e;
@@ -411,7 +242,7 @@ static enum err list_remote(struct chroma *c, struct remote_set *r, struct numbe
         const json_t *ids = NULL;
         buf_init(&body, 256);
         buf_printf(&body, "{\"include\":[],\"limit\":%d,\"offset\":%zu}", LIST_PAGE, offset);
-        enum err e = call_set(c, r, "get", &body, &answer, error);
+        enum err e = chroma_call(c->server, r->id, "get", &body, &answer, error);
         buf_free(&body);
         if (e) return e;
         e = json_get_array(answer, "ids", "", &ids, error);
@@ -465,7 +296,7 @@ static enum err check_count(struct chroma *c, struct remote_set *r, bool *right,
 {
     json_t *answer;
     *right = false;
-    enum err e = call_set(c, r, "count", NULL, &answer, error);
+    enum err e = chroma_call(c->server, r->id, "count", NULL, &answer, error);
     if (!e) *right = json_integer_value(answer) == r->last_seq - r->removed;
     json_decref(answer);
     return e;
@@ -473,11 +304,8 @@ static enum err check_count(struct chroma *c, struct remote_set *r, bool *right,
 
 static enum err drop(struct chroma *c, struct remote_set *r, struct error *error)
 {
-    char url[URL_MAX + NAME_MAX_ + 2];
-    str_printf(url, sizeof url, "%s/%s", c->base, r->name);
-    enum err e = call(c, "DELETE", url, NULL, NULL, error);
-    if (e == ERR_NOT_FOUND) e = OK;
-    if (!e) e = store_vector_place_drop(c->store, r->set.n, c->place, error);
+    enum err e = chroma_drop(c->server, r->name, error);
+    if (!e) e = store_vector_place_drop(c->store, r->set.n, chroma_place(c->server), error);
     if (!e) r->current = true;
     return e;
 }
@@ -490,9 +318,10 @@ static enum err catch_up(struct chroma *c, struct remote_set *r, struct error *e
     enum err e = OK;
     if (r->dropped) return r->current ? OK : drop(c, r, error);
     if (!r->known)
-        e = store_vector_place_get(c->store, r->set.n, c->place, &r->last_seq, &r->removed, error);
+        e = store_vector_place_get(c->store, r->set.n, chroma_place(c->server), &r->last_seq,
+                                   &r->removed, error);
     if (!e) e = find_collection(c, r, error);
-    int contact = atomic_load(&c->contact);
+    int contact = chroma_contact(c->server);
     if (!e && (!r->known || r->contact != contact)) e = check_count(c, r, &right, error);
     if (e == ERR_NOT_FOUND) *r->id = '\0'; /* somebody deleted the collection */
     if (e) return e;
@@ -569,45 +398,6 @@ static void *tend_always(void *arg)
 
 /* ---- the driver ---------------------------------------------------------------------------- */
 
-/* As a part of a URL's path. */
-static void put_escaped(struct buf *b, const char *s)
-{
-    for (; *s; s++) {
-        unsigned char ch = (unsigned char)*s;
-        bool plain = (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'z') ||
-                     (ch >= 'A' && ch <= 'Z') || ch == '-' || ch == '_' || ch == '.';
-        if (plain)
-            buf_putc(b, (char)ch);
-        else
-            buf_printf(b, "%%%02X", ch);
-    }
-}
-
-static enum err write_urls(struct chroma *c, const struct vectors_params *p, struct error *error)
-{
-    struct buf b;
-    size_t len = strlen(p->chroma_url);
-    while (len && p->chroma_url[len - 1] == '/') len--;
-    if (!str_starts(p->chroma_url, "http://") && !str_starts(p->chroma_url, "https://"))
-        return err_set(error, ERR_CONFIG, "CHROMA_URL=%s does not begin with http:// or https://",
-                       p->chroma_url);
-    buf_init_fixed(&b, c->root, sizeof c->root);
-    buf_append(&b, p->chroma_url, len);
-    buf_puts(&b, "/api/v2");
-    enum err e = b.err;
-    buf_init_fixed(&b, c->base, sizeof c->base);
-    buf_printf(&b, "%s/tenants/", c->root);
-    put_escaped(&b, p->chroma_tenant && *p->chroma_tenant ? p->chroma_tenant : "default_tenant");
-    buf_puts(&b, "/databases/");
-    put_escaped(&b, p->chroma_database && *p->chroma_database ? p->chroma_database
-                                                              : "default_database");
-    buf_puts(&b, "/collections");
-    if (e || b.err || !str_copy(c->token, sizeof c->token, p->chroma_token ? p->chroma_token : ""))
-        return err_set(error, ERR_CONFIG, "CHROMA_URL, _TENANT, _DATABASE or _TOKEN is too long");
-    str_copy(c->place, sizeof c->place, c->base);
-    return OK;
-}
-
 /* Chroma's names: 3 to 512 of [a-zA-Z0-9._-]. */
 static void write_prefix(struct chroma *c, const char *name)
 {
@@ -653,7 +443,7 @@ static void add_dropped(struct chroma *c)
     struct store_vector_set sets[SETS_MAX];
     size_t n = 0;
     struct error error;
-    if (store_vector_place_dropped(c->store, c->place, sets, SETS_MAX, &n, &error))
+    if (store_vector_place_dropped(c->store, chroma_place(c->server), sets, SETS_MAX, &n, &error))
         log_warn(rag, "Chroma: %s", error.msg);
     for (size_t i = 0; i < n; i++) add_set(c, &sets[i], true);
 }
@@ -668,7 +458,7 @@ static void chroma_close(void *state)
         pthread_mutex_destroy(&c->sets[i]->sync);
         free(c->sets[i]);
     }
-    httpc_free(c->http);
+    chroma_server_free(c->server);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->wake);
     free(c);
@@ -678,15 +468,12 @@ static enum err chroma_open(const struct vectors_params *params, void **state, s
 {
     struct chroma *c = xcalloc(1, sizeof *c);
     c->store = params->store;
-    atomic_store(&c->base64, -1);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->wake, NULL);
     *state = c;
-    enum err e = write_urls(c, params, error);
+    enum err e = chroma_server_new(params, &c->server, error);
     if (e) return e;
     write_prefix(c, params->name);
-    e = httpc_new(&c->http, error);
-    if (e) return e;
     add_dropped(c);
     e = thread_start(&c->thread, "vectors", tend_always, c, error);
     c->started = e == OK;
@@ -801,12 +588,10 @@ static enum err ask(struct chroma *c, const char *id, const struct store_vector_
     struct jw w;
     json_t *answer;
     const json_t *ids = NULL;
-    struct remote_set r = {0};
-    str_copy(r.id, sizeof r.id, id);
     buf_init(&body, 8 << 20);
     jw_init(&w, &body);
     write_query(&w, q, unit, most);
-    enum err e = call_set(c, &r, "query", &body, &answer, error);
+    enum err e = chroma_call(c->server, id, "query", &body, &answer, error);
     buf_free(&body);
     if (!e) e = json_get_array(answer, "ids", "", &ids, error);
     if (!e) e = read_ids(json_array_get(ids, 0), out, error); /* one question, one list */
@@ -818,7 +603,7 @@ static enum err search_set(struct chroma *c, struct remote_set *r,
                            const struct store_vector_query *q, struct store_vector_hit *out,
                            size_t *n, struct error *error)
 {
-    char id[ID_MAX];
+    char id[CHROMA_ID_MAX];
     enum err e = OK;
     pthread_mutex_lock(&r->sync);
     if (!*r->id || !r->known) e = catch_up(c, r, error);

@@ -179,10 +179,12 @@ test('the log file is turned over, kept in number, and opened anew at SIGHUP', a
   for (let i = 0; i < 60; i++) {
     await fetch(`${hub.url}/v1/nothing-${i}`, { headers: { 'x-request-id': `one-of-many-${i}` } });
   }
-  await until(() => existsSync(`${file}.2`), 10000, 'turning over');
+  const read = (n) => (existsSync(n ? `${file}.${n}` : file) ? readFileSync(n ? `${file}.${n}` : file, 'utf8') : '');
+  // A line is written behind its answer: until the last one is there, files may turn over while they are read.
+  await until(() => read(0).includes('"one-of-many-59"'), 10000, 'the last line');
+  assert.equal(existsSync(`${file}.2`), true);
   assert.equal(existsSync(`${file}.3`), false);
-  const lines = [2, 1, 0].flatMap((n) =>
-    readFileSync(n ? `${file}.${n}` : file, 'utf8').trim().split('\n').map((l) => JSON.parse(l)));
+  const lines = [2, 1, 0].flatMap((n) => read(n).trim().split('\n').map((l) => JSON.parse(l)));
   const last = lines.filter((l) => l.request_id?.startsWith('one-of-many-'));
   assert.ok(last.length > 5);
   last.forEach((l, i) => { // the newest, in their order, none left out
