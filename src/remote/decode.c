@@ -199,11 +199,6 @@ enum err decode_finish(struct decode *d, int64_t choice, enum finish_reason reas
     return OK;
 }
 
-bool decode_finished(const struct decode *d, int64_t choice)
-{
-    return choice >= 0 && choice < d->n && d->in->choices[choice].ended;
-}
-
 enum err decode_done(struct decode *d, struct error *error)
 {
     for (int32_t i = 0; i < d->n; i++) {

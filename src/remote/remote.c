@@ -318,16 +318,6 @@ void remote_state(struct provider *p, struct remote_state *out)
     pthread_mutex_unlock(&r->lock);
 }
 
-const char *remote_name(struct provider *p)
-{
-    return container_of(p, struct remote, base)->name;
-}
-
-const char *remote_protocol(struct provider *p)
-{
-    return container_of(p, struct remote, base)->protocol->name;
-}
-
 const char *remote_where(struct provider *p)
 {
     return container_of(p, struct remote, base)->where;

@@ -68,8 +68,6 @@ struct remote_state {
 };
 void remote_state(struct provider *p, struct remote_state *out);
 
-const char *remote_name(struct provider *p);
-const char *remote_protocol(struct provider *p);
 /* Where requests go, for people: scheme, host and port. */
 const char *remote_where(struct provider *p);
 

@@ -115,7 +115,6 @@ HT_MUST_CHECK enum err decode_arguments(struct decode *d, int64_t choice, int64_
 /* FINISH_STOP becomes FINISH_TOOL_CALLS when the choice has called a tool. Twice is once. */
 HT_MUST_CHECK enum err decode_finish(struct decode *d, int64_t choice, enum finish_reason reason,
                                      struct error *error);
-bool decode_finished(const struct decode *d, int64_t choice);
 /* The server has said that this was all. Choices that have not ended do so (FINISH_STOP). What
  * comes behind it is not read. */
 HT_MUST_CHECK enum err decode_done(struct decode *d, struct error *error);
