@@ -6,8 +6,10 @@
 
 #include "api/upload.h"
 #include "auth/auth.h"
+#include "base/fs.h"
 #include "base/str.h"
 #include "hub/hub.h"
+#include "models/derived.h"
 
 /* ---- scopes -------------------------------------------------------------------------------- */
 
@@ -148,12 +150,36 @@ static bool shows_nothing(const struct hub *hub, const struct route *route,
     return asks_for_user(hub, route) && !shown(req);
 }
 
+/* A web page must not be able to send files unasked: it may, without the browser's check, only
+ * those of a form's types (request.h). */
+static enum err check_blob(const struct http_request *req, struct error *error)
+{
+    const char *type = req->header(req, "Content-Type");
+    if (!req->header(req, "Origin") || (type && str_eq(type, "application/octet-stream")))
+        return OK;
+    return err_set(error, ERR_MEDIA_TYPE,
+                   "a file from a web page must have Content-Type: application/octet-stream");
+}
+
+static enum err receive_blob(struct hub *hub, const struct route *route,
+                             const struct http_request *req, int64_t length, struct upload **out,
+                             struct error *error)
+{
+    struct auth_identity who;
+    char dir[FS_PATH_MAX];
+    enum err e = check_blob(req, error);
+    if (!e && asks_for_user(hub, route)) e = check_caller(hub, route, req, true, &who, error);
+    if (!e) e = fs_join(dir, sizeof dir, models_dir(hub->models), BLOBS_DIR, error);
+    return e ? e : upload_open_blob(dir, length, out, error);
+}
+
 static enum err receive(struct hub *hub, const struct route *route, const struct http_request *req,
                         int64_t length, struct upload **out, struct error *error)
 {
     struct auth_identity who = {0}; /* nobody, where nobody is asked */
     struct store *store;
     struct auth *auth;
+    if (route->flags & ROUTE_BLOB) return receive_blob(hub, route, req, length, out, error);
     enum err e = asks_for_user(hub, route) ? check_caller(hub, route, req, true, &who, error) : OK;
     if (!e) e = accounts_open(hub->accounts, &store, &auth, error);
     if (!e)

@@ -1,6 +1,7 @@
 /* What every surface does with its call: see call.h. */
 #include "api/call.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,6 +75,20 @@ enum err copy_json(struct arena *a, const json_t *v, const char **out, struct er
         err_set(error, err, "a JSON value of the request is too large");
     buf_free(&text);
     return err;
+}
+
+void call_say_real(uint32_t *said_all, uint32_t flag, double said, float *to)
+{
+    if (isnan(said)) return;
+    *to = (float)said;
+    *said_all |= flag;
+}
+
+void call_say_int(uint32_t *said_all, uint32_t flag, int64_t said, int32_t *to)
+{
+    if (said == FIELD_ABSENT) return;
+    *to = (int32_t)said;
+    *said_all |= flag;
 }
 
 uint32_t call_seed(int64_t seed)

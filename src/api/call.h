@@ -100,6 +100,10 @@ HT_MUST_CHECK enum err call_reasoning(const char *effort, const json_t *template
  * JSON text, "{}" for NULL; free it. */
 HT_MUST_CHECK enum err call_metadata(const json_t *metadata, const char *ptr, char **out,
                                      struct error *error);
+/* What the client said of a parameter goes to *to, and `flag` (SAID_...) into *said_all; NAN and
+ * FIELD_ABSENT are nothing, and the default stays. */
+void call_say_real(uint32_t *said_all, uint32_t flag, double said, float *to);
+void call_say_int(uint32_t *said_all, uint32_t flag, int64_t said, int32_t *to);
 /* Any integer is a seed; -1 and FIELD_ABSENT ask for a random one, as in llama.cpp's tools. */
 uint32_t call_seed(int64_t seed);
 

@@ -14,6 +14,7 @@ enum route_flags {
     ROUTE_PUBLIC = 1 << 3, /* anybody may call it; all others are access.c's to judge */
     ROUTE_ADMIN = 1 << 4,  /* only admins may, wherever accounts are asked for */
     ROUTE_UPLOAD = 1 << 5, /* a form with a file, which goes to the disk as it comes (upload.h) */
+    ROUTE_BLOB = 1 << 6,   /* with that: the body is the file itself, one of the models' */
 };
 
 struct route {

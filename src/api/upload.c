@@ -6,6 +6,7 @@
 
 #include "api/multipart.h"
 #include "base/buf.h"
+#include "base/fs.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -81,13 +82,39 @@ enum err upload_open(struct files *files, struct store *store, const struct auth
     return e;
 }
 
+static enum err check_room(const char *dir, int64_t length, struct error *error)
+{
+    uint64_t room;
+    char needs[32], has[32];
+    enum err e = fs_mkdirs(dir, 0755, error);
+    if (e || length <= 0 || fs_free_bytes(dir, &room, NULL) || room > (uint64_t)length) return e;
+    return err_set(error, ERR_DISK_FULL, "the file has %s, and the disk has room for %s",
+                   str_from_bytes(needs, sizeof needs, (uint64_t)length),
+                   str_from_bytes(has, sizeof has, room));
+}
+
+enum err upload_open_blob(const char *dir, int64_t length, struct upload **out, struct error *error)
+{
+    struct upload *u = xcalloc(1, sizeof *u);
+    buf_init(&u->fields, UPLOAD_FIELDS_MAX);
+    enum err e = check_room(dir, length, error);
+    if (!e) e = spool_new(dir, UPLOAD_BLOB_MAX, &u->spool, error);
+    if (e)
+        upload_free(u);
+    else
+        *out = u;
+    return e;
+}
+
 enum err upload_feed(struct upload *u, const void *bytes, size_t len, struct error *error)
 {
+    if (!u->form) return spool_write(u->spool, bytes, len, error);
     return multipart_feed(u->form, bytes, len, error);
 }
 
 enum err upload_finish(struct upload *u, struct error *error)
 {
+    if (!u->form) return spool_finish(u->spool, error);
     enum err e = multipart_finish(u->form, error);
     if (!e && !u->has_file)
         e = err_set_param(error, ERR_INVALID, "file",

@@ -21,6 +21,7 @@ enum {
      * for its Content-Length. */
     UPLOAD_FORM_MAX = 1 << 20,
 };
+#define UPLOAD_BLOB_MAX (INT64_C(1) << 40)
 
 struct upload;
 struct http_request;
@@ -31,6 +32,10 @@ struct store;
 HT_MUST_CHECK enum err upload_open(struct files *files, struct store *store,
                                    const struct auth_identity *who, const char *content_type,
                                    int64_t length, struct upload **out, struct error *error);
+/* The same for a body that is a file itself, of any size that the disk has room for; it is spooled
+ * in `dir`. */
+HT_MUST_CHECK enum err upload_open_blob(const char *dir, int64_t length, struct upload **out,
+                                        struct error *error);
 HT_MUST_CHECK enum err upload_feed(struct upload *u, const void *data, size_t len,
                                    struct error *error);
 /* The form is whole. ERR_INVALID: there was no file in it, or more than one. */

@@ -119,3 +119,8 @@ size_t arena_used(const struct arena *a)
 {
     return a->used;
 }
+
+void arena_allow(struct arena *a, size_t more_bytes)
+{
+    a->max += more_bytes < SIZE_MAX - a->max ? more_bytes : SIZE_MAX - a->max;
+}

@@ -19,5 +19,7 @@ void *arena_calloc(struct arena *a, size_t n, size_t size); /* NULL also on over
 char *arena_strdup(struct arena *a, const char *s);
 char *arena_strndup(struct arena *a, const char *s, size_t n); /* copies n bytes, adds '\0' */
 size_t arena_used(const struct arena *a);
+/* Raises the maximum, for what does not come from outside. */
+void arena_allow(struct arena *a, size_t more_bytes);
 
 #endif

@@ -51,6 +51,7 @@
     X(KEEP_ALIVE, "HEARTH_KEEP_ALIVE", STRING, "forever", 0, 0, "", "models", "How long a model stays in memory after its last request, where the request does not say it: forever, a time like 5m, or 0, which unloads it the moment no work for it is left.") \
     X(EXCLUSIVE, "HEARTH_EXCLUSIVE", BOOL, "false", 0, 0, "", "models", "One model in memory at a time, for small machines.") \
     X(SWITCH_WAIT, "HEARTH_SWITCH_WAIT", MS, "20s", 0, 86400000, "ms", "models", "How long requests for a model wait while others, for which there is no room beside it, still get requests; then those finish what they are generating and make room.") \
+    X(OLLAMA_MODELS, "OLLAMA_MODELS", PATH, "", 0, 0, "", "models", "Folder in which an Ollama on this machine keeps its models, for `hearth models import ollama`; empty looks at the usual places.") \
     X(HF_TOKEN, "HF_TOKEN", SECRET, "", 0, 0, "", "models", "Token for gated repositories at Hugging Face.") \
     X(HF_ENDPOINT, "HF_ENDPOINT", STRING, "https://huggingface.co", 0, 0, "", "models", "Where catalogue names and repositories are downloaded from.") \
     X(N_CTX, "LLAMA_CPP_N_CTX", INT, "0", 0, 16777216, "tokens", "engine", "Longest context of a request, prompt and answer; 0 is the model's own, up to 8192.") \

@@ -94,6 +94,7 @@ static struct turn *turn_new(struct chat *c, const struct chat_ask *ask, const s
     t->adapter = ask->adapter ? xstrdup(ask->adapter) : NULL;
     t->system_prompt = ask->system_prompt ? xstrdup(ask->system_prompt) : NULL;
     t->sampling = ask->sampling;
+    t->said = ask->said;
     t->sampling.logit_bias = NULL;
     t->sampling.n_logit_bias = 0;
     t->max_tokens = ask->max_tokens;

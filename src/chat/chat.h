@@ -42,6 +42,7 @@ struct chat_ask {
     const char *system_prompt;   /* NULL = none */
     const char *model, *adapter; /* "" and NULL = the defaults */
     struct sampling sampling;    /* without logit_bias */
+    uint32_t said;               /* SAID_...: what of it and of max_tokens the client said */
     int32_t max_tokens, priority;
     enum overflow overflow;
     const char *source, *route; /* who may answer: as in gen_request */

@@ -36,6 +36,7 @@ struct turn {
     struct chat_ids ids;
     char *request_id, *system_prompt, *model, *adapter;
     struct sampling sampling;
+    uint32_t said;
     int32_t max_tokens, priority;
     enum overflow overflow;
     char *source, *route;

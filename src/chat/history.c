@@ -68,6 +68,7 @@ static enum err fill_request(const struct turn *t, struct gen_request *req, stru
     req->adapter = t->adapter ? arena_strdup(a, t->adapter) : NULL;
     req->n = 1;
     req->sampling = t->sampling;
+    req->said = t->said;
     req->max_tokens = t->max_tokens;
     req->priority = t->priority;
     req->overflow = t->overflow;

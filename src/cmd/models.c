@@ -14,6 +14,7 @@
 #include "cmd/term.h"
 #include "hub/hub.h"
 #include "models/catalog.h"
+#include "models/create.h"
 #include "models/gguf.h"
 
 enum { TEXT_MAX = 64 << 20 };
@@ -41,6 +42,7 @@ static void put_info_json(struct jw *w, const struct model_info *m)
     jw_kstr(w, "name", m->name);
     jw_kstr(w, "kind", model_kind_name(m->kind));
     jw_kbool(w, "builtin", m->builtin);
+    jw_kstr(w, "from", *m->from ? m->from : NULL);
     jw_kstr(w, "architecture", m->arch);
     jw_kstr(w, "quantization", m->quant);
     jw_kint(w, "parameters", m->n_params);
@@ -241,6 +243,51 @@ static enum err show(const struct cmd_args *args, struct hub *hub, struct buf *o
     return err;
 }
 
+/* ---- import ---------------------------------------------------------------------------------- */
+
+static void on_model(void *ctx, const char *name, bool known, const struct error *error)
+{
+    if (error)
+        buf_printf(ctx, "left out %s: %s\n", name, error->msg);
+    else
+        buf_printf(ctx, "%s %s\n", known ? "known   " : "imported", name);
+}
+
+/* Each of the folders that exists; how many models are new, in *n. */
+static enum err import_folders(struct hub *hub, const char *folders, struct buf *out, size_t *n,
+                               struct error *error)
+{
+    bool any = false;
+    struct import_report report = {on_model, out};
+    for (const char *dir = folders; *dir; dir += strlen(dir) + 1) {
+        size_t more;
+        enum err err = models_import_ollama(hub->models, dir, &report, &more, error);
+        if (err == ERR_NOT_FOUND) continue;
+        if (err) return err;
+        any = true;
+        *n += more;
+    }
+    if (any) return OK;
+    return err_set(error, ERR_NOT_FOUND,
+                   "no Ollama keeps models here (looked at %s and the usual places); name its "
+                   "folder with OLLAMA_MODELS",
+                   folders);
+}
+
+static enum err import(const struct cmd_args *args, struct hub *hub, struct buf *out,
+                       struct error *error)
+{
+    char folders[4 * FS_PATH_MAX];
+    size_t n = 0;
+    if (!str_eq(args->rest[1], "ollama"))
+        return err_set(error, ERR_INVALID, "it is `hearth models import ollama`, got \"%.40s\"",
+                       args->rest[1]);
+    ollama_folders(config_str(hub->config, CONFIG_OLLAMA_MODELS), folders, sizeof(folders));
+    enum err err = import_folders(hub, folders, out, &n, error);
+    if (!err) buf_printf(out, "\n%zu new; the files are used where they lie\n", n);
+    return err;
+}
+
 /* ---- rm ------------------------------------------------------------------------------------- */
 
 static enum err confirm(const struct model_info *m, struct error *error)
@@ -276,11 +323,8 @@ static int run_models(const struct cmd_call *call)
         size_t n_args;
         enum err (*run)(const struct cmd_args *args, struct hub *hub, struct buf *out,
                         struct error *error);
-    } actions[] = {{"list", 1, list},
-                   {"ls", 1, list},
-                   {"show", 2, show},
-                   {"rm", 2, rm},
-                   {"catalog", 1, catalog}};
+    } actions[] = {{"list", 1, list}, {"ls", 1, list},       {"show", 2, show},
+                   {"rm", 2, rm},     {"import", 2, import}, {"catalog", 1, catalog}};
     const struct cmd_args *args = call->args;
     const char *name = args->n_rest ? args->rest[0] : "list";
     size_t a = 0, n = sizeof(actions) / sizeof(*actions);
@@ -288,7 +332,8 @@ static int run_models(const struct cmd_call *call)
     while (a < n && !str_eq(actions[a].name, name)) a++;
     if (a == n || (args->n_rest && args->n_rest != actions[a].n_args)) {
         err_set(&error, ERR_INVALID,
-                "it is `hearth models` with list, show NAME, rm NAME or catalog");
+                "it is `hearth models` with list, show NAME, rm NAME, import ollama or "
+                "catalog");
         return cmd_usage_error(call->verb, &error);
     }
     struct config *config;
@@ -315,14 +360,17 @@ static int run_models(const struct cmd_call *call)
 
 const struct cmd_verb verb_models = {
     .name = "models",
-    .args = "[list | show NAME | rm NAME | catalog]",
+    .args = "[list | show NAME | rm NAME | import ollama | catalog]",
     .summary = "List, describe or remove the models on disk, or list those to pull",
-    .details = "`list` shows what is on disk, `catalog` the names that `hearth pull` knows.\n\n"
-               "  hearth models\n"
-               "  hearth models show llama3.2:1b\n"
-               "  hearth models rm llama3.2:1b --yes\n"
-               "  hearth models list --json | jq -r '.models[].id'",
-    .words = "list show rm catalog",
+    .details =
+        "`list` shows what is on disk, `catalog` the names that `hearth pull` knows. `import "
+        "ollama` takes the models over that an Ollama on this machine has pulled, without "
+        "copying them (OLLAMA_MODELS names its folder).\n\n"
+        "  hearth models\n"
+        "  hearth models show llama3.2:1b\n"
+        "  hearth models rm llama3.2:1b --yes\n"
+        "  hearth models list --json | jq -r '.models[].id'",
+    .words = "list show rm import catalog",
     .complete = COMPLETE_MODEL,
     .max_args = 2,
     .flags = CMD_CONFIG,

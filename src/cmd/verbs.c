@@ -3,11 +3,11 @@
 #include "cmd/cmd_int.h"
 
 const struct cmd_verb *const cmd_verbs[] = {
-    &verb_serve,  &verb_chat,    &verb_run,    &verb_ask,        &verb_pull,
-    &verb_models, &verb_ps,      &verb_top,    &verb_explain,    &verb_load,
-    &verb_unload, &verb_config,  &verb_backup, &verb_restore,    &verb_db,
-    &verb_add,    &verb_extract, &verb_jobs,   &verb_users,      &verb_doctor,
-    &verb_bench,  &verb_version, &verb_help,   &verb_completion, NULL,
+    &verb_serve,      &verb_chat,   &verb_run,     &verb_ask,     &verb_pull,    &verb_create,
+    &verb_models,     &verb_ps,     &verb_top,     &verb_explain, &verb_load,    &verb_unload,
+    &verb_config,     &verb_backup, &verb_restore, &verb_db,      &verb_add,     &verb_extract,
+    &verb_jobs,       &verb_users,  &verb_doctor,  &verb_bench,   &verb_version, &verb_help,
+    &verb_completion, NULL,
 };
 
 const struct cmd_option cmd_common_options[] = {

@@ -52,7 +52,7 @@ static void copy_stops(struct le_prompt *p)
 static enum err build(const struct le_model *m, const struct gen_request *req, size_t max_tokens,
                       struct le_prompt *p, struct error *error)
 {
-    enum err e = shim_chat_new(m->templates, m->model, req, &p->chat, error);
+    enum err e = shim_chat_new(m->templates, m->overrides, m->model, req, &p->chat, error);
     if (e) return e;
     copy_stops(p);
     size_t len;
@@ -70,11 +70,18 @@ static enum err build(const struct le_model *m, const struct gen_request *req, s
     return e;
 }
 
+/* A model that could chat if it only had a template. */
+static bool may_bring(const struct le_model *m, const struct gen_request *req)
+{
+    const struct engine_model_facts *f = &m->head.facts;
+    return req->chat_template && !f->is_embedding && !f->is_rerank;
+}
+
 enum err le_prompt_new(const struct engine_model *head, const struct gen_request *req,
                        size_t max_tokens, struct engine_prompt **out, struct error *error)
 {
     const struct le_model *m = (const struct le_model *)head;
-    if (req->kind == GEN_CHAT && !m->templates)
+    if (req->kind == GEN_CHAT && !m->templates && !may_bring(m, req))
         return err_set_param(error, ERR_UNSUPPORTED, "/model", "this model can't chat: %s",
                              m->no_chat);
     enum err e = guard_request(req, error);

@@ -144,6 +144,7 @@ enum err le_model_open(struct engine *head, const struct engine_model_params *pa
     m->vocab = llama_model_get_vocab(model);
     pthread_mutex_init(&m->adapters_lock, NULL);
     pthread_mutex_init(&m->tree_lock, NULL);
+    m->overrides = shim_overrides_new();
     read_facts(m);
     if (!params->measure_only) {
         if (hash_file(params->path, &m->head.fingerprint, NULL)) m->head.fingerprint = 0;
@@ -160,6 +161,7 @@ void le_model_close(struct engine_model *head)
 {
     struct le_model *m = (struct le_model *)head;
     shim_templates_free(m->templates);
+    shim_overrides_free(m->overrides);
     llama_model_free(m->model);
     pthread_mutex_destroy(&m->adapters_lock);
     pthread_mutex_destroy(&m->tree_lock);

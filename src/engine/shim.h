@@ -50,8 +50,14 @@ HT_MUST_CHECK enum err shim_templates_new(const struct llama_model *model,
 void shim_templates_free(struct shim_templates *t);
 void shim_templates_caps(const struct shim_templates *t, bool *tools, bool *thinking);
 
-/* Renders and compiles; the request has passed guard_request. t may be NULL for GEN_RAW. */
-HT_MUST_CHECK enum err shim_chat_new(const struct shim_templates *t,
+/* Templates that requests brought along, parsed: the last few of them. */
+struct shim_overrides;
+struct shim_overrides *shim_overrides_new(void);
+void shim_overrides_free(struct shim_overrides *o); /* NULL is fine */
+
+/* Renders and compiles; the request has passed guard_request. t may be NULL for GEN_RAW, and where
+ * the request has a template of its own. */
+HT_MUST_CHECK enum err shim_chat_new(const struct shim_templates *t, struct shim_overrides *o,
                                      const struct llama_model *model, const struct gen_request *req,
                                      struct shim_chat **out, struct error *error);
 /* One owner is given back; parsers and samplers made from it keep what they need. */

@@ -26,18 +26,25 @@ static bool renders_plainly(const common_chat_templates *t, const llama_model *m
     }
 }
 
+/* source "" = the model's own. */
+static std::unique_ptr<shim_templates> make_templates(const llama_model *model,
+                                                      const std::string &source)
+{
+    std::lock_guard<std::mutex> guard(shim_rendering);
+    auto t = std::make_unique<shim_templates>();
+    t->templates = common_chat_templates_init(model, source);
+    auto caps = common_chat_templates_get_caps(t->templates.get());
+    t->tools = caps["supports_tool_calls"] || caps["supports_tools"];
+    t->thinking = common_chat_templates_support_enable_thinking(t->templates.get());
+    t->cacheable = renders_plainly(t->templates.get(), model);
+    return t;
+}
+
 extern "C" enum err shim_templates_new(const llama_model *model, struct shim_templates **out,
                                        struct error *error)
 {
     return shim_guarded(error, ERR_UNSUPPORTED, [&] {
-        std::lock_guard<std::mutex> guard(shim_rendering);
-        auto t = std::make_unique<shim_templates>();
-        t->templates = common_chat_templates_init(model, "");
-        auto caps = common_chat_templates_get_caps(t->templates.get());
-        t->tools = caps["supports_tool_calls"] || caps["supports_tools"];
-        t->thinking = common_chat_templates_support_enable_thinking(t->templates.get());
-        t->cacheable = renders_plainly(t->templates.get(), model);
-        *out = t.release();
+        *out = make_templates(model, "").release();
         return OK;
     });
 }
@@ -51,6 +58,45 @@ extern "C" void shim_templates_caps(const struct shim_templates *t, bool *tools,
 {
     *tools = t->tools;
     *thinking = t->thinking;
+}
+
+/* ---- templates of requests ------------------------------------------------------------------ */
+
+enum { OVERRIDES_MAX = 8 };
+
+/* Chats hold what they use of one while it may leave this list. */
+struct shim_overrides {
+    std::mutex lock;
+    std::list<std::pair<std::string, std::shared_ptr<const shim_templates>>> known;
+};
+
+extern "C" struct shim_overrides *shim_overrides_new(void)
+{
+    return new shim_overrides();
+}
+
+extern "C" void shim_overrides_free(struct shim_overrides *o)
+{
+    delete o;
+}
+
+/* Throws what is wrong with the template. */
+static std::shared_ptr<const shim_templates>
+find_override(shim_overrides *o, const llama_model *model, const std::string &source)
+{
+    {
+        std::lock_guard<std::mutex> guard(o->lock);
+        for (auto it = o->known.begin(); it != o->known.end(); ++it) {
+            if (it->first != source) continue;
+            o->known.splice(o->known.begin(), o->known, it);
+            return it->second;
+        }
+    }
+    std::shared_ptr<const shim_templates> made = make_templates(model, source);
+    std::lock_guard<std::mutex> guard(o->lock);
+    o->known.emplace_front(source, made);
+    if (o->known.size() > OVERRIDES_MAX) o->known.pop_back();
+    return made;
 }
 
 /* ---- request to inputs --------------------------------------------------------------------- */
@@ -156,12 +202,22 @@ static enum err fill(const struct shim_templates *t, const llama_model *model,
     return compile(model, req, s, error);
 }
 
-extern "C" enum err shim_chat_new(const struct shim_templates *t, const llama_model *model,
-                                  const struct gen_request *req, struct shim_chat **out,
-                                  struct error *error)
+extern "C" enum err shim_chat_new(const struct shim_templates *t, struct shim_overrides *o,
+                                  const llama_model *model, const struct gen_request *req,
+                                  struct shim_chat **out, struct error *error)
 {
     struct error own;
     if (!error) error = &own;
+    std::shared_ptr<const shim_templates> brought;
+    if (req->kind == GEN_CHAT && req->chat_template) {
+        struct error why;
+        enum err e = shim_guarded(&why, ERR_INVALID, [&] {
+            brought = find_override(o, model, req->chat_template);
+            return OK;
+        });
+        if (e) return err_set(error, e, "the chat template can't be used: %s", why.msg);
+        t = brought.get();
+    }
     return shim_guarded(
         error, ERR_INVALID, [&]() -> enum err {
             auto c = std::make_unique<shim_chat>();

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "hub/work.h"
+#include "provider/derive.h"
 #include "provider/local.h"
 
 enum { POOL_QUEUE_MIN = 4096, FEED_MAX = 64 << 20 };
@@ -68,7 +69,9 @@ static enum err open_face(struct hub *h, struct error *error)
     h->health_view = snapshot_new(h->timers, HEALTH_AGE_MS, HEALTH_PATIENCE_MS);
     h->models_view = snapshot_new(h->timers, MODELS_AGE_MS, MODELS_PATIENCE_MS);
     size_t keep = (size_t)config_int(h->config, CONFIG_REQUESTS_KEPT);
-    h->recorder = recorder_new(router_provider(h->router), keep, models_changed, h);
+    h->derive = derive_new(router_provider(h->router), h->models,
+                           config_str(h->config, CONFIG_DEFAULT_MODEL));
+    h->recorder = recorder_new(h->derive, keep, models_changed, h);
     h->provider = recorder_provider(h->recorder);
     struct recorder_meter meter = {accounts_meter_begin, accounts_meter_end, h->accounts};
     recorder_set_meter(h->recorder, &meter);
@@ -177,6 +180,7 @@ void hub_close(struct hub *h, int64_t grace_ms)
     stack_close(&h->stack);
     provider_close(h->worker, 0);
     recorder_free(h->recorder);
+    derive_free(h->derive);
     router_free(h->router);
     httpc_free(h->httpc);
     snapshot_free(h->health_view);

@@ -33,7 +33,8 @@ struct hub {
     struct provider *local;    /* the worker's or the stack's */
     struct httpc *httpc;       /* to providers elsewhere; not connected to anybody at first */
     struct router *router;     /* the local one and those elsewhere */
-    struct recorder *recorder; /* in front of it */
+    struct provider *derive;   /* derived models, in front of it */
+    struct recorder *recorder; /* in front of that */
     struct provider *provider; /* the recorder's face: everything goes through it */
     struct snapshot *health_view, *models_view; /* of GET /health and GET /v1/models */
     struct provider *worker; /* a process of its own; NULL with HEARTH_IN_PROCESS */

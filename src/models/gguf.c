@@ -180,7 +180,7 @@ static bool read_short_text(struct gguf_reader *r, const struct gguf_key *key, c
 }
 
 /* The marks and variables by which templates let their models think. */
-static bool thinks(const char *template)
+bool gguf_template_thinks(const char *template)
 {
     static const char *const marks[] = {"<think>", "enable_thinking", "reasoning_content",
                                         "<|channel|>analysis", "[THINK]"};
@@ -201,7 +201,7 @@ static bool read_template(struct gguf_reader *r, const struct gguf_key *key, str
     if (ok && len > 0) {
         f->has_template = true;
         f->has_tools = f->has_tools || strstr(buf_str(&text), "tools") != NULL;
-        f->has_thinking = f->has_thinking || thinks(buf_str(&text));
+        f->has_thinking = f->has_thinking || gguf_template_thinks(buf_str(&text));
     }
     buf_free(&text);
     return ok;

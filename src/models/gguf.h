@@ -7,6 +7,7 @@
 #ifndef HEARTH_MODELS_GGUF_H
 #define HEARTH_MODELS_GGUF_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,9 @@ HT_MUST_CHECK enum err gguf_inspect_bytes(const void *data, size_t len, uint64_t
  * a language model? *part and *n_parts are 0 and 1 for a model in one file. For downloads. */
 HT_MUST_CHECK enum err gguf_check_file(const char *path, int *part, int *n_parts,
                                        struct error *error);
+
+/* Whether a chat template (Jinja) lets its model think before it answers. */
+bool gguf_template_thinks(const char *template);
 
 /* ---- adapters ----------------------------------------------------------------------------- */
 

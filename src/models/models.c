@@ -20,14 +20,15 @@
 #include "models/gguf.h"
 #include "models/models_int.h"
 
-enum { RESCAN_MS = 1000, SUGGEST_MAX = 3, SUGGEST_BYTES = 300 };
+enum { RESCAN_MS = 1000, RETRY_MS = 50, SUGGEST_MAX = 3, SUGGEST_BYTES = 300 };
 
 struct models {
     char dir[FS_PATH_MAX], builtin_dir[FS_PATH_MAX];
     pthread_mutex_t lock;
     struct scan *scan; /* NULL until first used */
     int64_t scanned_ms;
-    struct model_info outside; /* the last file that was asked for by its path; "" = none */
+    struct timespec derived_changed; /* of the derived models' folder, before the scan */
+    struct model_info outside;       /* the last file that was asked for by its path; "" = none */
     uint64_t outside_signature;
     struct catalog *catalog; /* NULL until first used; then constant */
     bool catalog_bad_told;
@@ -95,10 +96,21 @@ const char *model_state_name(enum model_state state)
 
 /* ---- under the lock ---------------------------------------------------------------------- */
 
+/* When a derived model came or went, perhaps by another process. All 0: there is no folder. */
+static struct timespec derived_changed(const struct models *m)
+{
+    char path[FS_PATH_MAX];
+    struct stat st;
+    if (fs_join(path, sizeof(path), m->dir, DERIVED_DIR, NULL) || stat(path, &st) != 0)
+        return (struct timespec){0};
+    return st.st_mtim;
+}
+
 static void refresh(struct models *m, bool now)
 {
     int64_t ms = clock_mono_ms();
     if (m->scan && !now && ms - m->scanned_ms < RESCAN_MS) return;
+    m->derived_changed = derived_changed(m);
     struct scan *fresh = scan_folders(m->builtin_dir, m->dir, m->scan);
     scan_free(m->scan);
     m->scan = fresh;
@@ -138,12 +150,22 @@ static const struct scan_entry *find_id(const struct scan *s, const char *name)
     return NULL;
 }
 
+/* "name:latest" is name, as Ollama's clients have it. */
+static const struct scan_entry *find_latest(const struct scan *s, const char *name)
+{
+    char plain[MODEL_ID_MAX];
+    if (!str_ends(name, ":latest") || !str_copy(plain, sizeof(plain), name)) return NULL;
+    plain[strlen(plain) - strlen(":latest")] = '\0';
+    return find_id(s, plain);
+}
+
 /* "file.gguf", "org/repo/file.gguf", or a stem that two files share (then the first). */
 static const struct scan_entry *find_file(const struct scan *s, const char *name)
 {
     char stem[FS_PATH_MAX];
     for (size_t i = 0; i < s->n_good; i++) {
         const struct scan_entry *e = s->entries[i];
+        if (e->derived) continue; /* its path is another's, or has no name in it */
         const char *relative = e->path + e->root_len, *slash = strrchr(relative, '/');
         model_stem(stem, sizeof(stem), e->path);
         if (str_eq(relative, name) || str_eq(slash ? slash + 1 : relative, name) ||
@@ -166,13 +188,15 @@ static const struct scan_entry *find_catalog_file(const struct scan *s,
 {
     for (size_t i = 0; i < s->n_good; i++) {
         const struct scan_entry *e = s->entries[i];
-        if (e->builtin) continue;
+        if (e->builtin || e->derived) continue;
         if (str_eq(e->sidecar.catalog, model->name) && str_ieq(e->sidecar.quant, file->quant))
             return e;
     }
     for (size_t i = 0; i < s->n_good; i++) {
         const struct scan_entry *e = s->entries[i];
-        if (!e->builtin && !e->sidecar.repo[0] && same_file_name(e->path, file->file)) return e;
+        if (!e->builtin && !e->derived && !e->sidecar.repo[0] &&
+            same_file_name(e->path, file->file))
+            return e;
     }
     return NULL;
 }
@@ -270,6 +294,7 @@ static enum err find_name(struct models *m, const char *name, const struct scan_
     const struct catalog_model *model;
     const struct catalog_file *file;
     *out = find_id(s, name);
+    if (!*out) *out = find_latest(s, name);
     if (!*out) *out = find_file(s, name);
     if (!*out) *out = find_repo(s, name);
     const struct catalog *c = *out ? NULL : catalog_or_null(m);
@@ -348,6 +373,10 @@ enum err models_resolve(struct models *m, const char *name, bool allow_paths,
     pthread_mutex_lock(&m->lock);
     refresh(m, false);
     enum err e = find_name(m, name, &entry, error);
+    if (e == ERR_NO_MODEL && clock_mono_ms() - m->scanned_ms >= RETRY_MS) { /* it may be new */
+        refresh(m, true);
+        e = find_name(m, name, &entry, error);
+    }
     if (e == OK) *out = entry->info;
     pthread_mutex_unlock(&m->lock);
     if (e && allow_paths && fs_exists(name)) return resolve_path(m, name, out, error);
@@ -370,12 +399,50 @@ enum err models_find_path(struct models *m, const char *path, struct model_info 
     pthread_mutex_lock(&m->lock);
     refresh(m, true);
     for (size_t i = 0; i < m->scan->n_good && e; i++) {
-        if (!str_eq(m->scan->entries[i]->path, path)) continue;
-        *out = m->scan->entries[i]->info;
+        const struct scan_entry *entry = m->scan->entries[i];
+        if (entry->derived || !str_eq(entry->path, path)) continue;
+        *out = entry->info;
         e = OK;
     }
     pthread_mutex_unlock(&m->lock);
     return e ? err_set(error, e, "%.200s is not a model in %.200s", path, m->dir) : OK;
+}
+
+/* As refresh, and a derived model that was just made, by whomever, is seen at once: what asks by a
+ * name alone would take it for none. */
+static void refresh_derived(struct models *m)
+{
+    struct timespec now = derived_changed(m), then = m->derived_changed;
+    refresh(m, now.tv_sec != then.tv_sec || now.tv_nsec != then.tv_nsec);
+}
+
+struct derived *models_derived(struct models *m, const char *name)
+{
+    struct derived *d = NULL;
+    pthread_mutex_lock(&m->lock);
+    refresh_derived(m);
+    const struct scan *s = m->scan;
+    const struct scan_entry *e = s->n_derived ? find_id(s, name) : NULL;
+    if (!e && s->n_derived) e = find_latest(s, name);
+    if (e && e->derived) d = derived_ref(e->derived);
+    pthread_mutex_unlock(&m->lock);
+    return d;
+}
+
+bool models_has_derived(struct models *m)
+{
+    pthread_mutex_lock(&m->lock);
+    refresh_derived(m);
+    bool any = m->scan->n_derived > 0;
+    pthread_mutex_unlock(&m->lock);
+    return any;
+}
+
+void models_rescan(struct models *m)
+{
+    pthread_mutex_lock(&m->lock);
+    refresh(m, true);
+    pthread_mutex_unlock(&m->lock);
 }
 
 /* ---- removal ----------------------------------------------------------------------------- */
@@ -411,13 +478,56 @@ static void remove_empty_folders(const struct models *m, const char *path)
     }
 }
 
+void models_drop_blob(struct models *m, const char *file)
+{
+    char path[FS_PATH_MAX];
+    bool used = !str_starts(file, BLOBS_DIR "/");
+    pthread_mutex_lock(&m->lock);
+    refresh(m, true);
+    for (size_t i = 0; i < m->scan->n_derived && !used; i++)
+        used = str_eq(m->scan->derived[i]->file, file);
+    pthread_mutex_unlock(&m->lock);
+    if (!used && fs_join(path, sizeof(path), m->dir, file, NULL) == OK) unlink(path);
+}
+
+bool models_is_base(struct models *m, const char *id, char user[MODEL_ID_MAX])
+{
+    bool found = false;
+    pthread_mutex_lock(&m->lock);
+    refresh(m, false);
+    for (size_t i = 0; i < m->scan->n_derived && !found; i++) {
+        found = str_ieq(m->scan->derived[i]->from, id);
+        if (found) str_copy(user, MODEL_ID_MAX, m->scan->derived[i]->name);
+    }
+    pthread_mutex_unlock(&m->lock);
+    return found;
+}
+
+/* A derived model's record, and its file where that is the hub's own and nobody else's. */
+static enum err remove_derived(struct models *m, const struct derived *d, struct error *error)
+{
+    if (unlink(d->path) != 0) return err_set_errno(error, errno, "removing it");
+    models_drop_blob(m, d->file);
+    return OK;
+}
+
 enum err models_remove(struct models *m, const char *name, struct error *error)
 {
     struct model_info info;
+    char user[MODEL_ID_MAX];
     enum err e = models_resolve(m, name, false, &info, error);
     if (e) return e;
     if (info.builtin)
         return err_set(error, ERR_FORBIDDEN, "%s is built in and can't be removed", info.id);
+    if (models_is_base(m, info.id, user))
+        return err_set(error, ERR_CONFLICT, "%s is what %s was made from; remove that one first",
+                       info.id, user);
+    struct derived *d = models_derived(m, info.id);
+    if (d) {
+        e = remove_derived(m, d, error);
+        derived_unref(d);
+        return e;
+    }
     if (unlink(info.path) != 0) return err_set_errno(error, errno, info.path);
     remove_parts(info.path);
     remove_beside(info.path, ".json");

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "types/model_info.h"
 
+struct derived;
 struct models;
 
 /* "chat", "embedding", ...; "on_disk", "ready", ...: as the API and the command line call them. */
@@ -45,8 +46,15 @@ HT_MUST_CHECK enum err models_list(struct models *m, struct model_info **out, si
 HT_MUST_CHECK enum err models_resolve(struct models *m, const char *name, bool allow_paths,
                                       struct model_info *out, struct error *error);
 
-/* Removes a model's file (and its sidecars; of a symbolic link only the link). ERR_FORBIDDEN for a
- * built-in one. */
+/* What a name stands for beside weights; NULL: nothing. The caller's to unref (derived.h). */
+struct derived *models_derived(struct models *m, const char *name);
+bool models_has_derived(struct models *m);
+/* What was changed in the folder is seen from now on. */
+void models_rescan(struct models *m);
+
+/* Removes a model's file (and its sidecars; of a symbolic link only the link); of a
+ * derived model its record. ERR_FORBIDDEN for a built-in one, ERR_CONFLICT for one that others were
+ * made from. */
 HT_MUST_CHECK enum err models_remove(struct models *m, const char *name, struct error *error);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/map.h"
 #include "models/catalog.h"
+#include "models/derived.h"
 #include "models/models.h"
 #include "models/sidecar.h"
 
@@ -20,6 +21,9 @@ struct scan_entry {
     bool bad;     /* not a model; info and sidecar are empty */
     bool unnamed; /* no id is free for it now */
     bool told;    /* that was logged */
+    /* A derived model (derived.h), with a reference; NULL = it is a file's own. With `from` the
+     * path is that of the other model. */
+    struct derived *derived;
     struct model_info info;
     struct sidecar sidecar;
 };
@@ -27,13 +31,20 @@ struct scan_entry {
 struct scan {
     struct scan_entry **entries; /* the good ones by id, built-in models first; then the others */
     size_t n, n_good;
-    bool warned; /* about a folder that can't be read, or too many files */
+    bool warned;              /* about a folder that can't be read, or too many files */
+    struct derived **derived; /* all that were read, also what can't be used */
+    size_t n_derived;
 };
 
 /* Reads `builtin_dir` (that folder only) and `dir`, taking over from `old` (may be NULL, emptied)
  * what did not change. Logs files that are newly found not to be models. */
 struct scan *scan_folders(const char *builtin_dir, const char *dir, struct scan *old);
 void scan_free(struct scan *s);
+
+/* scan_derived.c: reads the folder of derived models, taking over from `old` (NULL = nothing) what
+ * did not change. */
+void scan_derived_read(struct scan *s, const char *dir, const struct scan *old);
+void scan_derived_free(struct scan *s);
 
 /* Of size, time and inode: another number when the file is another one. */
 uint64_t file_signature(const struct stat *st);
@@ -44,6 +55,10 @@ void model_stem(char *dst, size_t size, const char *path);
 /* The catalogue, loaded at first use; lives as long as m. */
 HT_MUST_CHECK enum err models_catalog(struct models *m, const struct catalog **out,
                                       struct error *error);
+/* Removes a blob ("blobs/...") if no derived model has it; other files stay. */
+void models_drop_blob(struct models *m, const char *file);
+/* Does a derived model have the weights of the model `id`? Its name, or false. */
+bool models_is_base(struct models *m, const char *id, char user[MODEL_ID_MAX]);
 /* A file in the folder, after a fresh scan. ERR_NO_MODEL if it is not a model there. */
 HT_MUST_CHECK enum err models_find_path(struct models *m, const char *path, struct model_info *out,
                                         struct error *error);

@@ -158,6 +158,7 @@ static void join_parts(struct finder *f)
 static void entry_free(struct scan_entry *e)
 {
     if (!e) return;
+    derived_unref(e->derived);
     free(e->path);
     free(e);
 }
@@ -246,7 +247,7 @@ static void count_stems(const struct scan *s, struct map *stems)
     char stem[FS_PATH_MAX];
     for (size_t i = 0; i < s->n; i++) {
         const struct scan_entry *e = s->entries[i];
-        if (e->bad) continue;
+        if (e->bad || e->derived) continue;
         model_stem(stem, sizeof(stem), e->path);
         void *seen = map_get(stems, stem);
         if (seen == &stem_builtin) continue;
@@ -259,6 +260,7 @@ static bool give_id(struct scan_entry *e, const struct map *stems)
     char stem[FS_PATH_MAX];
     const char *relative = e->path + e->root_len, *slash = strrchr(relative, '/');
     size_t size = sizeof(e->info.id);
+    if (e->derived) return str_copy(e->info.id, size, e->derived->name);
     model_stem(stem, sizeof(stem), e->path);
     const void *seen = map_get(stems, stem);
     if (e->builtin || seen == &stem_once || (!slash && seen == &stem_often))
@@ -308,6 +310,101 @@ static void name_all(struct scan *s)
         s->n_good++;
 }
 
+/* ---- derived models ---------------------------------------------------------------------- */
+
+static struct scan_entry *append(struct scan *s, struct scan_entry *e)
+{
+    struct scan_entry **more = try_realloc(s->entries, s->n + 1, sizeof(struct scan_entry *));
+    if (!more) {
+        entry_free(e);
+        return NULL;
+    }
+    s->entries = more;
+    s->entries[s->n++] = e;
+    return e;
+}
+
+static void leave_out_derived(struct derived *d, const char *why)
+{
+    if (!d->told) log_warn(models, "left out %s: %s", d->name, why);
+    d->told = true;
+}
+
+/* What a template of its own changes. */
+static void adorn(struct model_info *info, const struct derived *d)
+{
+    const char *template = d->chat_template;
+    if (!template) return;
+    info->has_chat_template = true;
+    info->has_tools = strstr(template, "tools") != NULL;
+    info->has_thinking = gguf_template_thinks(template);
+    if (info->kind == MODEL_COMPLETION) info->kind = MODEL_CHAT;
+}
+
+/* Those that have a file of their own. */
+static void add_derived_files(struct scan *s, const char *dir, struct map *old)
+{
+    for (size_t i = 0; i < s->n_derived; i++) {
+        struct derived *d = s->derived[i];
+        char path[FS_PATH_MAX];
+        struct stat st;
+        if (!d->file[0]) continue;
+        if (!str_printf(path, sizeof(path), "%s%s%s", *d->file == '/' ? "" : dir,
+                        *d->file == '/' ? "" : "/", d->file) ||
+            stat(path, &st) != 0 || !S_ISREG(st.st_mode)) {
+            leave_out_derived(d, "its file is not there");
+            continue;
+        }
+        struct found file = {path, file_signature(&st)};
+        struct scan_entry *e = entry_for(&file, 0, false, old);
+        if (e->derived != d) {
+            derived_unref(e->derived);
+            e->derived = derived_ref(d);
+        }
+        adorn(&e->info, d);
+        append(s, e);
+    }
+}
+
+/* A model's facts under another name, with those that its record changes. */
+static struct scan_entry *entry_from(const struct scan_entry *base, struct derived *d)
+{
+    struct scan_entry *e = xcalloc(1, sizeof(*e));
+    e->path = xstrdup(base->path);
+    e->root_len = base->root_len;
+    e->info = base->info;
+    e->info.builtin = false;
+    e->info.catalog[0] = '\0';
+    e->derived = derived_ref(d);
+    adorn(&e->info, d);
+    str_copy(e->info.from, sizeof(e->info.from), base->info.id);
+    return e;
+}
+
+static const struct scan_entry *find_base(const struct scan *s, const char *id)
+{
+    for (size_t i = 0; i < s->n_good; i++)
+        if (!s->entries[i]->info.from[0] && str_ieq(s->entries[i]->info.id, id))
+            return s->entries[i];
+    return NULL;
+}
+
+/* Those that have another model's weights; how many there are. */
+static size_t add_derived(struct scan *s)
+{
+    size_t added = 0;
+    for (size_t i = 0; i < s->n_derived; i++) {
+        struct derived *d = s->derived[i];
+        if (!d->from[0]) continue;
+        const struct scan_entry *base = find_base(s, d->from);
+        if (!base)
+            leave_out_derived(d, "the model that it was made from is not there");
+        else if (append(s, entry_from(base, d)))
+            added++;
+    }
+    return added;
+}
+
 /* ---- all of it --------------------------------------------------------------------------- */
 
 static int drop_old(const char *key, void *value, void *ctx)
@@ -322,14 +419,20 @@ struct scan *scan_folders(const char *builtin_dir, const char *dir, struct scan 
     struct scan *s = xcalloc(1, sizeof(*s));
     struct map *kept = map_new();
     bool quiet = old && old->warned;
-    for (size_t i = 0; old && i < old->n; i++)
-        entry_free(map_put(kept, old->entries[i]->path, old->entries[i]));
+    for (size_t i = 0; old && i < old->n; i++) {
+        struct scan_entry *e = old->entries[i];
+        bool own = !e->info.from[0]; /* else its path is another's */
+        entry_free(own ? map_put(kept, e->path, e) : e);
+    }
     if (old) old->n = old->n_good = 0;
     if (*builtin_dir) scan_dir(s, builtin_dir, true, kept, quiet);
     scan_dir(s, dir, false, kept, quiet);
+    scan_derived_read(s, dir, old);
+    add_derived_files(s, dir, kept);
     map_each(kept, drop_old, NULL);
     map_free(kept);
     name_all(s);
+    if (add_derived(s)) name_all(s);
     return s;
 }
 
@@ -338,5 +441,6 @@ void scan_free(struct scan *s)
     if (!s) return;
     for (size_t i = 0; i < s->n; i++) entry_free(s->entries[i]);
     free(s->entries);
+    scan_derived_free(s);
     free(s);
 }

@@ -16,7 +16,7 @@ static enum err find_default(struct local *l, struct model_info *out, struct err
     if (e) return e;
     const struct model_info *best = NULL;
     for (size_t i = 0; i < n && !best; i++)
-        if (!all[i].builtin && all[i].kind == MODEL_CHAT) best = &all[i];
+        if (!all[i].builtin && !all[i].from[0] && all[i].kind == MODEL_CHAT) best = &all[i];
     if (best) *out = *best;
     free(all);
     return best ? OK : models_resolve(l->models, BUILTIN_CHAT_MODEL, false, out, error);
@@ -138,10 +138,20 @@ static enum err check_use(const struct model_info *m, bool named, enum use use, 
     ht_bug("unknown use");
 }
 
+/* A derived model is in memory as the one whose weights it has. */
+static enum err to_base(struct local *l, struct model_info *m, struct error *error)
+{
+    char id[MODEL_ID_MAX];
+    if (!m->from[0]) return OK;
+    str_copy(id, sizeof id, m->from);
+    return models_resolve(l->models, id, false, m, error);
+}
+
 enum err names_resolve(struct local *l, const char *name, enum use use, struct model_info *out,
                        struct error *error)
 {
     enum err e = use == USE_ANY ? find_any(l, name, out, error) : find(l, name, use, out, error);
+    if (!e) e = to_base(l, out, error);
     if (!e) return check_use(out, *name || *default_name(l, use), use, error);
     if (!error) return e;
     names_hide_path(error, default_name(l, use));

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "api/error.h"
+#include "api/upload.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/log.h"
@@ -283,6 +284,7 @@ static bool is_upload(const struct exchange *x)
 
 static size_t max_body(const struct exchange *x)
 {
+    if (is_upload(x) && (x->route->flags & ROUTE_BLOB)) return (size_t)UPLOAD_BLOB_MAX;
     return is_upload(x) ? x->server->params.max_upload : x->server->params.max_body;
 }
 

@@ -10,6 +10,8 @@
 #include "base/mem.h"
 #include "base/sandbox.h"
 #include "base/str.h"
+#include "models/create.h"
+#include "models/derived.h"
 #include "worker/child_int.h"
 
 enum { PATHS_MAX = 4096, LINK_DEPTH = 2 /* as models.h says */ };
@@ -40,6 +42,17 @@ static void add_links(struct paths *p, const char *dir, int depth)
     closedir(d);
 }
 
+/* The files of models that an Ollama on this machine has: records may name them (models/derived.h),
+ * also those that are imported later. */
+static void add_ollama(struct paths *p, const struct config *c)
+{
+    char folders[4 * FS_PATH_MAX], blobs[FS_PATH_MAX];
+    ollama_folders(config_str(c, CONFIG_OLLAMA_MODELS), folders, sizeof folders);
+    for (const char *dir = folders; *dir; dir += strlen(dir) + 1)
+        if (fs_join(blobs, sizeof blobs, dir, BLOBS_DIR, NULL) == OK && fs_exists(blobs))
+            add(p, blobs);
+}
+
 /* A model outside of the folders, with what lies beside it: it may come in parts. */
 static void add_model(struct paths *p, const char *name)
 {
@@ -60,6 +73,7 @@ static void list_read(const struct config *c, struct paths *p)
         add(p, config_str(c, keys[i]));
         add_links(p, config_str(c, keys[i]), LINK_DEPTH);
     }
+    add_ollama(p, c);
     add_model(p, config_str(c, CONFIG_DEFAULT_MODEL));
     add_model(p, config_str(c, CONFIG_DEFAULT_EMBED_MODEL));
     add_model(p, config_str(c, CONFIG_RERANK_MODEL));

@@ -1,5 +1,6 @@
 /* The body of POST /v1/messages and of count_tokens, but for its turns and tools. Pure functions;
  * any thread. */
+#include <math.h>
 #include <string.h>
 
 #include "api/anthropic/anthropic_int.h"
@@ -26,6 +27,7 @@ static enum err read_stops(const json_t *array, struct gen_request *req, struct 
     }
     req->stop = copies;
     req->n_stop = n;
+    req->said |= SAID_STOP;
     return OK;
 }
 
@@ -128,10 +130,10 @@ static enum err fill(const struct messages_fields *f, struct gen_request *req,
                      struct messages_wish *wish, struct error *error)
 {
     req->kind = GEN_CHAT;
-    req->sampling.temperature = (float)f->temperature;
-    req->sampling.top_p = (float)f->top_p;
-    req->sampling.top_k = (int32_t)f->top_k;
-    if (f->max_tokens != FIELD_ABSENT) req->max_tokens = (int32_t)f->max_tokens;
+    call_say_real(&req->said, SAID_TEMPERATURE, f->temperature, &req->sampling.temperature);
+    call_say_real(&req->said, SAID_TOP_P, f->top_p, &req->sampling.top_p);
+    call_say_int(&req->said, SAID_TOP_K, f->top_k, &req->sampling.top_k);
+    call_say_int(&req->said, SAID_MAX_TOKENS, f->max_tokens, &req->max_tokens);
     enum err e = copy_text(req->arena, f->model, &req->model, error);
     if (!e && f->stop_sequences) e = read_stops(f->stop_sequences, req, error);
     if (!e) e = turns_parse(f, req, error);
@@ -145,10 +147,8 @@ static enum err fill(const struct messages_fields *f, struct gen_request *req,
 enum err messages_parse(const json_t *body, size_t text_len, bool count, const struct call_env *env,
                         struct call *out, struct messages_wish *wish, struct error *error)
 {
-    struct messages_fields f = {.max_tokens = FIELD_ABSENT,
-                                .top_k = DEFAULT_TOP_K,
-                                .temperature = env->temperature,
-                                .top_p = env->top_p};
+    struct messages_fields f = {
+        .max_tokens = FIELD_ABSENT, .top_k = FIELD_ABSENT, .temperature = NAN, .top_p = NAN};
     struct gen_request *req;
     *out = (struct call){0};
     enum err e = fields_read(count ? count_fields : messages_fields, body, "", &f, error);

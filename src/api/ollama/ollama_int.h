@@ -69,14 +69,15 @@ struct ollama_embed_fields {
     int64_t dimensions, priority;
 };
 struct ollama_model_fields {
-    const char *model, *name, *source, *destination, *system, *template_text;
-    bool verbose, stream, insecure;
+    const char *model, *name, *source, *destination, *modelfile;
+    bool verbose, stream;
 };
 
 extern const struct field ollama_chat_fields[], ollama_generate_fields[], ollama_option_fields[],
     ollama_message_fields[], ollama_call_fields[], ollama_function_fields[], ollama_tool_fields[],
     ollama_tool_function_fields[], ollama_embed_fields[], ollama_embeddings_fields[],
-    ollama_show_fields[], ollama_pull_fields[], ollama_copy_fields[], ollama_delete_fields[];
+    ollama_show_fields[], ollama_pull_fields[], ollama_create_fields[], ollama_copy_fields[],
+    ollama_delete_fields[];
 
 /* ---- parse.c, messages.c ------------------------------------------------------------------- */
 
@@ -150,6 +151,7 @@ enum err ollama_no_model(struct error *error, const char *name);
 typedef void ollama_handler(struct hub *hub, const struct http_request *req, struct sink *sink);
 
 ollama_handler ollama_chat, ollama_generate, ollama_embed, ollama_embeddings, ollama_tags,
-    ollama_show, ollama_ps, ollama_version, ollama_pull, ollama_push;
+    ollama_show, ollama_ps, ollama_version, ollama_pull, ollama_push, ollama_create, ollama_copy,
+    ollama_delete, ollama_blob, ollama_blob_upload;
 
 #endif

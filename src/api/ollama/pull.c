@@ -81,14 +81,15 @@ static bool on_progress(void *ctx, const struct pull_progress *now)
     case PULL_RESOLVING:
         if (first) say(p, "pulling manifest", NULL);
         break;
+    case PULL_VERIFYING: break;
     case PULL_DOWNLOADING:
+    case PULL_FINISHED: /* clients wait for the line on which all of it is there */
         str_printf(status, sizeof status, "pulling %s", now->file);
         say(p, status, now);
+        if (now->phase == PULL_DOWNLOADING) break;
+        say(p, "verifying sha256 digest", NULL);
+        say(p, "writing manifest", NULL);
         break;
-    case PULL_VERIFYING:
-        if (first) say(p, "verifying sha256 digest", NULL);
-        break;
-    case PULL_FINISHED: say(p, "writing manifest", NULL); break;
     }
     return !atomic_load(&p->gone);
 }

@@ -129,6 +129,32 @@ const struct field ollama_pull_fields[] = {
     END};
 #undef S
 
+#define S ollama_model_fields
+const struct field ollama_create_fields[] = {
+    R("model", STR, 0, 0, 0, NULL, model, "Name of what is made: model:tag or namespace/model:tag. A derived model of that name is replaced."),
+    R("name", STR, FIELD_ALIAS, 0, 0, NULL, name, "Older name of `model`."),
+    W_OPT("from", STR, NULL, "Model whose weights it has."),
+    W_OPT("files", OBJ, ANY_OBJECT, "Instead of `from`: one GGUF, {\"<name>\": \"<digest>\"} of a blob that was sent before."),
+    W_OPT("adapters", OBJ, ANY_OBJECT, "A LoRA adapter, as `files`."),
+    W_OPT("template", STR, NULL, "Chat template: Go's kind or Jinja."),
+    W_OPT("system", STR, NULL, "System prompt of conversations that have none."),
+    W_OPT("parameters", OBJ, ANY_OBJECT, "Options of requests that don't say them; see OllamaOptions."),
+    W_OPT("messages", ARR, LIST(REF("OllamaMessage")), "Messages that come before every conversation."),
+    W_OPT("license", JSON, "{\"oneOf\":[{\"type\":\"string\"}," LIST("{\"type\":\"string\"}") "]}", "Its licence."),
+    R("modelfile", STR, 0, 0, 0, NULL, modelfile, "A Modelfile's text, instead of all above."),
+    W_OPT("quantize", STR, NULL, "Refused: make it from a file that is quantised."),
+    R("stream", BOOL, 0, 0, 0, NULL, stream, "Tell the progress line by line; absent: true."),
+    END};
+const struct field ollama_copy_fields[] = {
+    R("source", STR, REQ, 0, 0, NULL, source, "A model."),
+    R("destination", STR, REQ, 0, 0, NULL, destination, "Its other name."),
+    END};
+const struct field ollama_delete_fields[] = {
+    R("model", STR, 0, 0, 0, NULL, model, "Which model."),
+    R("name", STR, FIELD_ALIAS, 0, 0, NULL, name, "Older name of `model`."),
+    END};
+#undef S
+
 /* tools are OpenAI's, less strictly read */
 #define S ollama_tool_reading
 const struct field ollama_tool_fields[] = {
@@ -247,5 +273,8 @@ const struct schema ollama_schemas[] = {
     {"OllamaShowAnswer", "What is known of a model.", show_answer_fields, NULL},
     {"OllamaVersion", "Versions.", version_fields, NULL},
     {"OllamaPullRequest", "What to download.", ollama_pull_fields, NULL},
+    {"OllamaCreateRequest", "What to make a model from.", ollama_create_fields, NULL},
+    {"OllamaCopyRequest", "Another name for a model.", ollama_copy_fields, NULL},
+    {"OllamaDeleteRequest", "Which model goes.", ollama_delete_fields, NULL},
     {"OllamaProgress", "One line of the progress.", progress_fields, NULL},
     {NULL, NULL, NULL, NULL}};

@@ -220,7 +220,7 @@ enum err chat_parse(const json_t *body, size_t text_len, const struct call_env *
                     struct call *out, struct error *error)
 {
     struct gen_fields f;
-    gen_fields_init(&f, env);
+    gen_fields_init(&f);
     *out = (struct call){0};
     enum err err = fields_read(chat_fields, body, "", &f, error);
     if (!err) err = check_unsupported(&f, error);

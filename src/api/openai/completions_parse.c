@@ -72,7 +72,7 @@ enum err completion_parse(const json_t *body, size_t text_len, const struct call
                           struct call *out, struct error *error)
 {
     struct gen_fields f;
-    gen_fields_init(&f, env);
+    gen_fields_init(&f);
     *out = (struct call){0};
     enum err err = fields_read(completion_fields, body, "", &f, error);
     size_t n = count_prompts(f.prompt);

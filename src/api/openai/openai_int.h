@@ -24,8 +24,8 @@ enum {
     IMAGES_MAX = 100, /* of one message; the body's size is the limit that matters */
 };
 
-/* Members of a generation's body, as read by the field tables. Pointers are NULL and integers
- * FIELD_ABSENT where the client said nothing. */
+/* Members of a generation's body, as read by the field tables. Pointers are NULL, integers
+ * FIELD_ABSENT and numbers of the sampling NAN where the client said nothing. */
 struct gen_fields {
     struct call_route_fields routing;
     const char *model, *grammar, *reasoning_format, *reasoning_effort;
@@ -108,7 +108,7 @@ extern const struct field chat_fields[], completion_fields[], message_fields[], 
     embed_fields[], rerank_fields[];
 
 /* params.c: what chat and completions share. */
-void gen_fields_init(struct gen_fields *f, const struct call_env *env);
+void gen_fields_init(struct gen_fields *f);
 /* A request with everything of f but messages, tools and prompt, in an arena of its own that may
  * grow to arena_max bytes. */
 HT_MUST_CHECK enum err params_request(const struct gen_fields *f, const struct call_env *env,

@@ -9,20 +9,22 @@
 #include "api/control.h"
 #include "base/str.h"
 
-void gen_fields_init(struct gen_fields *f, const struct call_env *env)
+void gen_fields_init(struct gen_fields *f)
 {
     *f = (struct gen_fields){
         .n = 1,
         .max_tokens = FIELD_ABSENT,
         .max_completion_tokens = FIELD_ABSENT,
         .seed = FIELD_ABSENT,
-        .top_k = DEFAULT_TOP_K,
-        .repeat_last_n = DEFAULT_REPEAT_LAST_N,
+        .top_k = FIELD_ABSENT,
+        .repeat_last_n = FIELD_ABSENT,
         .priority = FIELD_ABSENT,
-        .temperature = env->temperature,
-        .top_p = env->top_p,
-        .min_p = DEFAULT_MIN_P,
-        .repeat_penalty = 1,
+        .temperature = NAN,
+        .top_p = NAN,
+        .min_p = NAN,
+        .repeat_penalty = NAN,
+        .frequency_penalty = NAN,
+        .presence_penalty = NAN,
         .adapter_scale = 1,
         .parallel_tool_calls = true,
         .top_logprobs = FIELD_ABSENT,
@@ -33,16 +35,15 @@ void gen_fields_init(struct gen_fields *f, const struct call_env *env)
 
 /* ---- single members ------------------------------------------------------------------------ */
 
-static enum err read_max_tokens(const struct gen_fields *f, const struct call_env *env,
-                                int32_t *out, struct error *error)
+static enum err read_max_tokens(const struct gen_fields *f, struct gen_request *req,
+                                struct error *error)
 {
     bool completion = f->max_completion_tokens != FIELD_ABSENT;
     int64_t v = completion ? f->max_completion_tokens : f->max_tokens;
-    if (v == FIELD_ABSENT) v = env->max_tokens;
     if (v == 0)
         return field_error(error, "", completion ? "max_completion_tokens" : "max_tokens",
                            "must be at least 1, or -1 for as many as fit, got 0");
-    *out = (int32_t)v;
+    call_say_int(&req->said, SAID_MAX_TOKENS, v, &req->max_tokens);
     return OK;
 }
 
@@ -71,6 +72,7 @@ static enum err read_stop(const json_t *stop, struct gen_request *req, struct er
     }
     req->stop = copies;
     req->n_stop = n;
+    req->said |= SAID_STOP;
     return OK;
 }
 
@@ -219,23 +221,24 @@ static enum err fill_request(const struct gen_fields *f, const struct call_env *
 {
     req->parallel_tool_calls = f->parallel_tool_calls;
     req->n = (int32_t)f->n;
-    req->sampling = (struct sampling){
-        .temperature = (float)f->temperature,
-        .top_k = f->top_k < 0 ? 0 : (int32_t)f->top_k,
-        .top_p = (float)f->top_p,
-        .min_p = (float)f->min_p,
-        .repeat_penalty = (float)f->repeat_penalty,
-        .repeat_last_n = (int32_t)f->repeat_last_n,
-        .frequency_penalty = (float)f->frequency_penalty,
-        .presence_penalty = (float)f->presence_penalty,
-        .seed = call_seed(f->seed),
-        .ignore_eos = f->ignore_eos,
-    };
-    if (req->sampling.repeat_penalty <= 0)
+    struct sampling *s = &req->sampling;
+    call_say_real(&req->said, SAID_TEMPERATURE, f->temperature, &s->temperature);
+    call_say_real(&req->said, SAID_TOP_P, f->top_p, &s->top_p);
+    call_say_real(&req->said, SAID_MIN_P, f->min_p, &s->min_p);
+    call_say_real(&req->said, SAID_REPEAT_PENALTY, f->repeat_penalty, &s->repeat_penalty);
+    call_say_real(&req->said, SAID_FREQUENCY_PENALTY, f->frequency_penalty, &s->frequency_penalty);
+    call_say_real(&req->said, SAID_PRESENCE_PENALTY, f->presence_penalty, &s->presence_penalty);
+    call_say_int(&req->said, SAID_TOP_K, f->top_k, &s->top_k);
+    call_say_int(&req->said, SAID_REPEAT_LAST_N, f->repeat_last_n, &s->repeat_last_n);
+    if (s->top_k < 0) s->top_k = 0;
+    if (f->seed != FIELD_ABSENT) req->said |= SAID_SEED;
+    s->seed = call_seed(f->seed);
+    s->ignore_eos = f->ignore_eos;
+    if (s->repeat_penalty <= 0)
         return field_error(error, "", "repeat_penalty", "must be greater than 0, got %g",
                            f->repeat_penalty);
     enum err err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
-    if (!err) err = read_max_tokens(f, env, &req->max_tokens, error);
+    if (!err) err = read_max_tokens(f, req, error);
     if (!err) err = call_priority(f->priority, env, &req->priority, error);
     if (!err) err = read_scheduling(f, env, req, error);
     if (!err) err = read_routing(f, env, req, error);

@@ -82,7 +82,7 @@ static enum err read_limits(const struct response_fields *f, const struct call_e
 {
     if (f->max_output_tokens == 0)
         return field_error(error, "", "max_output_tokens", "must be at least 1, or -1, got 0");
-    if (f->max_output_tokens != FIELD_ABSENT) req->max_tokens = (int32_t)f->max_output_tokens;
+    call_say_int(&req->said, SAID_MAX_TOKENS, f->max_output_tokens, &req->max_tokens);
     if (f->deadline_ms) req->deadline_ms = env->now_ms + f->deadline_ms;
     if (str_eq(f->truncation, "auto"))
         req->overflow = OVERFLOW_SHIFT;
@@ -116,6 +116,11 @@ static enum err fill_request(const struct response_fields *f, const struct call_
     req->sampling.min_p = (float)f->min_p;
     req->sampling.top_k = f->top_k < 0 ? 0 : (int32_t)f->top_k;
     req->sampling.seed = call_seed(f->seed);
+    if (f->temperature != env->temperature) req->said |= SAID_TEMPERATURE;
+    if (f->top_p != env->top_p) req->said |= SAID_TOP_P;
+    if (f->min_p != DEFAULT_MIN_P) req->said |= SAID_MIN_P;
+    if (f->top_k != DEFAULT_TOP_K) req->said |= SAID_TOP_K;
+    if (f->seed != FIELD_ABSENT) req->said |= SAID_SEED;
     enum err err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
     if (!err) err = call_priority(f->priority, env, &req->priority, error);
     if (!err) err = read_limits(f, env, req, error);

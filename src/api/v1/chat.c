@@ -1,8 +1,10 @@
 /* /api/v1/chat: a turn of a conversation, whole or as a stream of events. A stream that broke is
  * taken up again with GET /api/v1/chat/stream/{message_id} and Last-Event-ID. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/call.h"
 #include "api/call_route.h"
 #include "api/error.h"
 #include "api/tables.h"
@@ -126,9 +128,9 @@ static enum err read_files(struct v1_call *c, const struct form *f, struct chat_
 static enum err read_ask(struct v1_call *c, struct chat_ask *ask)
 {
     const struct config *config = c->hub->config;
-    struct form f = {.temperature = config_double(config, CONFIG_DEFAULT_TEMPERATURE),
-                     .top_p = config_double(config, CONFIG_DEFAULT_TOP_P),
-                     .max_tokens = config_int(config, CONFIG_DEFAULT_MAX_TOKENS),
+    struct form f = {.temperature = NAN,
+                     .top_p = NAN,
+                     .max_tokens = FIELD_ABSENT,
                      .priority = NOT_SAID,
                      .seed = NOT_SAID};
     enum err e = fields_read(chat_fields, c->body, "", &f, &c->error);
@@ -142,14 +144,19 @@ static enum err read_ask(struct v1_call *c, struct chat_ask *ask)
                              .system_prompt = f.system_prompt,
                              .model = f.model,
                              .adapter = f.adapter,
-                             .max_tokens = (int32_t)f.max_tokens};
-    ask->sampling = (struct sampling){.temperature = (float)f.temperature,
-                                      .top_k = 40,
-                                      .top_p = (float)f.top_p,
-                                      .min_p = 0.05f,
-                                      .repeat_penalty = 1,
-                                      .repeat_last_n = 64,
-                                      .seed = f.seed == NOT_SAID ? SEED_RANDOM : (uint32_t)f.seed};
+                             .max_tokens = (int32_t)config_int(config, CONFIG_DEFAULT_MAX_TOKENS)};
+    ask->sampling =
+        (struct sampling){.temperature = (float)config_double(config, CONFIG_DEFAULT_TEMPERATURE),
+                          .top_k = 40,
+                          .top_p = (float)config_double(config, CONFIG_DEFAULT_TOP_P),
+                          .min_p = 0.05f,
+                          .repeat_penalty = 1,
+                          .repeat_last_n = 64,
+                          .seed = f.seed == NOT_SAID ? SEED_RANDOM : (uint32_t)f.seed};
+    call_say_real(&ask->said, SAID_TEMPERATURE, f.temperature, &ask->sampling.temperature);
+    call_say_real(&ask->said, SAID_TOP_P, f.top_p, &ask->sampling.top_p);
+    call_say_int(&ask->said, SAID_MAX_TOKENS, f.max_tokens, &ask->max_tokens);
+    if (f.seed != NOT_SAID) ask->said |= SAID_SEED;
     if (!e) e = read_priority(c, &f, &ask->priority);
     if (!e) e = read_overflow(c, f.overflow, &ask->overflow);
     if (!e) e = read_routing(c, &f, ask);

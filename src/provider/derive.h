@@ -1,0 +1,18 @@
+/* Derived models in front of whoever answers: a request for one gets what its record says
+ * (models/derived.h) and goes on as a request for the model whose weights it has, so that a
+ * fallback to another provider keeps the system prompt. The answer bears the name that was asked
+ * for. Requests for other models pass unchanged.
+ *
+ * Any thread. Looking up a name reads the models folder at most once a second. */
+#ifndef HEARTH_PROVIDER_DERIVE_H
+#define HEARTH_PROVIDER_DERIVE_H
+
+#include "models/models.h"
+#include "provider/provider.h"
+
+/* inner and models are borrowed; default_model is copied. Closing it closes the inner provider. */
+struct provider *derive_new(struct provider *inner, struct models *models,
+                            const char *default_model);
+void derive_free(struct provider *p); /* closed; NULL is fine */
+
+#endif
