@@ -349,8 +349,7 @@ static int streams(long port, const char *path, long n, long tokens)
 int main(int argc, char **argv)
 {
     raise_limits();
-    if (argc == 4 && strcmp(argv[1], "upstream") == 0)
-        upstream(number(argv[2]), number(argv[3]));
+    if (argc == 4 && strcmp(argv[1], "upstream") == 0) upstream(number(argv[2]), number(argv[3]));
     if (argc == 5 && strcmp(argv[1], "ttft") == 0)
         return ttft(number(argv[2]), argv[3], number(argv[4]));
     if (argc == 6 && strcmp(argv[1], "streams") == 0)
