@@ -28,7 +28,7 @@ bool batch_is_over(enum store_batch_state state)
            state == STORE_BATCH_EXPIRED || state == STORE_BATCH_CANCELLED;
 }
 
-bool batch_may_ask(const char *endpoint)
+static bool may_ask(const char *endpoint)
 {
     static const char *const paths[] = {"/v1/chat/completions", "/v1/responses", "/v1/embeddings",
                                         "/v1/completions"};
@@ -126,7 +126,7 @@ static enum err read_batch(struct simple *c, const struct batch_create_fields *f
                            struct store_batch *b, int64_t *window_ms)
 {
     struct store_api_file file;
-    if (!batch_may_ask(f->endpoint))
+    if (!may_ask(f->endpoint))
         return field_error(&c->error, "", "endpoint",
                            "must be /v1/chat/completions, /v1/responses, /v1/embeddings or "
                            "/v1/completions, got %.60s",

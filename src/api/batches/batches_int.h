@@ -81,7 +81,5 @@ HT_MUST_CHECK enum err batch_end(struct hub *hub, struct store *s, const struct 
 
 /* Whether there is nothing more to be done about it. */
 bool batch_is_over(enum store_batch_state state);
-/* Paths that a batch may ask. */
-bool batch_may_ask(const char *endpoint);
 
 #endif
