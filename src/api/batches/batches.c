@@ -197,7 +197,8 @@ static enum err end_unworked(struct simple *c, struct store_batch *b)
     struct store_job job;
     if (batch_is_over(b->state)) return OK;
     enum err e = store_job_get(c->store, NULL, b->job_id, c->arena, &job, &c->error);
-    bool gone = e == ERR_NOT_FOUND || (!e && job.state == STORE_JOB_CANCELLED);
+    bool gone = e == ERR_NOT_FOUND ||
+                (!e && job.state != STORE_JOB_QUEUED && job.state != STORE_JOB_RUNNING);
     bool waits = !e && job.state == STORE_JOB_QUEUED && b->state == STORE_BATCH_CANCELLING;
     if (e && !gone) return e;
     if (!gone && !waits) return OK;

@@ -432,20 +432,29 @@ static enum err keep(struct store *s, const char *id, const struct run *r, struc
     return store_answer_end(s, &x, error);
 }
 
-/* Somebody cancelled the job itself (POST /api/v1/jobs/{id}/cancel), not the response. */
-static void follow_cancel(struct store *s, const struct store_answer *x)
+bool response_settle(struct store *s, const struct store_answer *x)
 {
     struct store_job job;
-    struct error error;
+    struct error error, why;
+    if (is_over(x->state) || !x->job_id) return false;
     struct arena *a = arena_new(1 << 20);
-    if (store_job_get(s, NULL, x->job_id, a, &job, &error) == OK &&
-        job.state == STORE_JOB_CANCELLED) {
-        char *body = body_in_state(x->body, "cancelled", NULL);
-        if (store_answer_cancel(s, x->user_id, x->id, body ? body : x->body, &error))
-            log_warn(api, "the response %s: %s", x->id, error.msg);
-        free(body);
-    }
+    enum err e = store_job_get(s, NULL, x->job_id, a, &job, &error);
+    bool cancelled = !e && job.state == STORE_JOB_CANCELLED;
+    bool failed = !e && job.state == STORE_JOB_FAILED;
+    err_set(&why, ERR_INTERNAL, "%s", failed && job.error ? job.error : "it failed");
+    char *body = body_in_state(x->body, cancelled ? "cancelled" : "failed", failed ? &why : NULL);
+    struct store_answer end = {.id = x->id,
+                               .state = STORE_ANSWER_FAILED,
+                               .model = x->model,
+                               .body = body ? body : x->body};
+    if (cancelled)
+        e = store_answer_cancel(s, x->user_id, x->id, end.body, &error);
+    else if (failed)
+        e = store_answer_end(s, &end, &error);
+    if (e) log_warn(api, "the response %s: %s", x->id, error.msg);
+    free(body);
     arena_free(a);
+    return !e && (cancelled || failed);
 }
 
 static enum err run_one(struct hub *hub, struct job_ctx *job, const struct store_answer *x,
@@ -466,7 +475,7 @@ static enum err run_one(struct hub *hub, struct job_ctx *job, const struct store
     }
     e = generate(hub, job, &c, &r, x->id, error);
     if (!e) e = keep(s, x->id, &r, error);
-    if (e == ERR_CANCELLED) follow_cancel(s, x);
+    if (e == ERR_CANCELLED) (void)response_settle(s, x);
     feed_end(r.feed);
     free(r.end.body);
     return e;

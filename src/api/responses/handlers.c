@@ -68,6 +68,8 @@ static void get(struct hub *hub, const struct http_request *req, struct sink *si
     if (!simple_begin(&c, hub, req, sink, 0)) return;
     enum err e =
         store_answer_get(c.store, c.user_id, STORE_RESPONSE, req->params[0], c.arena, &x, &c.error);
+    if (!e && response_settle(c.store, &x))
+        e = store_answer_look(c.store, c.user_id, x.id, c.arena, &x, &c.error);
     if (!e) buf_puts(&c.out, x.body);
     simple_end(&c, 200, e);
 }

@@ -183,6 +183,9 @@ void response_enqueue(struct hub *hub, const struct http_request *req, struct si
 void response_follow(struct hub *hub, const struct http_request *req, struct sink *sink);
 /* It was cancelled or deleted: whoever works on it, or follows it, is to hear of it. */
 void response_ended_outside(struct hub *hub, const char *id);
+/* Of one whose job was ended past it (POST /api/v1/jobs/{id}/cancel, a hub that died too often):
+ * its state follows. Whether it has changed. */
+bool response_settle(struct store *s, const struct store_answer *x);
 void response_cancel(struct hub *hub, const struct http_request *req, struct sink *sink);
 
 #endif
