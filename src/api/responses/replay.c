@@ -38,23 +38,22 @@ static enum item_kind kind_of(const char *type)
     return str_eq(type, "custom_tool_call") ? ITEM_CUSTOM_CALL : ITEM_MESSAGE;
 }
 
+static const char *text_of(const json_t *object, const char *name)
+{
+    const char *s = json_string_value(json_object_get(object, name));
+    return s ? s : "";
+}
+
 /* The first text of a list of parts, and its log probabilities. */
 static void read_part(const json_t *parts, struct item *item)
 {
     const json_t *part = json_array_get(parts, 0);
     const json_t *logprobs = json_object_get(part, "logprobs");
-    buf_puts(&item->text,
-             json_array_size(parts) ? json_string_value(json_object_get(part, "text")) : "");
+    buf_puts(&item->text, text_of(part, "text"));
     for (size_t i = 0; i < json_array_size(logprobs); i++) {
         if (i) buf_putc(&item->logprobs, ',');
         json_dump(json_array_get(logprobs, i), &item->logprobs);
     }
-}
-
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *s = json_string_value(json_object_get(object, name));
-    return s ? s : "";
 }
 
 static void read_item(const json_t *object, struct item *item, struct response_info *info)
