@@ -26,12 +26,12 @@
 #include <stdatomic.h>
 
 #include "base/buf.h"
+#include "base/idmap.h"
 #include "base/json.h"
 #include "base/list.h"
 #include "base/mailbox.h"
 #include "models/adapters.h"
 #include "provider/local.h"
-#include "base/idmap.h"
 
 enum job_kind { JOB_GENERATE, JOB_EMBED, JOB_LOAD };
 

@@ -46,7 +46,7 @@ struct client {
     } calls[CALLS_MAX];
     int n_calls;
     enum finish_reason finish[GEN_N_MAX];
-    char stop[64]; /* of the last choice that ended; "" = none */
+    char stop[64];   /* of the last choice that ended; "" = none */
     int64_t wait_ms; /* as told last */
     int n_loading, n_queued, n_started, n_ends, n_last, n_texts;
     char model[MODEL_ID_MAX], adapter[MODEL_ID_MAX];

@@ -129,7 +129,7 @@ static void test_a_gap_is_put_together(void **state)
            "{\"input_prefix\":\"a\",\"prompt\":\"b\",\"input_suffix\":\"c\",\"n_predict\":1000,"
            "\"input_extra\":[{\"filename\":\"x.c\",\"text\":\"12345678\"}]}",
            "{" MODEL ",\"tokens\":[10,266,120,46,99,10,49,50,51,52,53,54,55,56,266,102,105,108,101,"
-                     "110,97,109,101,10,261,"
+           "110,97,109,101,10,261,"
            "262,97,98,263,99,264]}");
     char args[512], long_text[201];
     memset(long_text, 'y', 200);
