@@ -181,7 +181,8 @@ static enum err stop_reason(struct decode *d, const json_t *from, struct error *
     if (!*word) return OK;
     if (str_eq(word, "max_tokens") || str_eq(word, "model_context_window_exceeded"))
         return decode_finish(d, 0, FINISH_LENGTH, error);
-    return decode_finish(d, 0, FINISH_STOP, error); /* end_turn, stop_sequence, tool_use, ... */
+    return decode_finish_at(d, 0, FINISH_STOP, /* end_turn, stop_sequence, tool_use, ... */
+                            member_word(from, "stop_sequence"), error);
 }
 
 static enum err message_start(struct decode *d, const json_t *event)

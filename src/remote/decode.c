@@ -188,12 +188,21 @@ enum err decode_arguments(struct decode *d, int64_t choice, int64_t index, const
 enum err decode_finish(struct decode *d, int64_t choice, enum finish_reason reason,
                        struct error *error)
 {
+    return decode_finish_at(d, choice, reason, NULL, error);
+}
+
+enum err decode_finish_at(struct decode *d, int64_t choice, enum finish_reason reason,
+                          const char *stop, struct error *error)
+{
     struct decode_choice *c = NULL;
     enum err e = choice_of(d, choice, &c, error);
     if (e || c->ended) return e;
     end_tool(d, choice);
     if (reason == FINISH_STOP && c->n_tools) reason = FINISH_TOOL_CALLS;
-    struct gen_event ev = {.type = GEN_EV_CHOICE_END, .choice = (int32_t)choice, .finish = reason};
+    struct gen_event ev = {.type = GEN_EV_CHOICE_END,
+                           .choice = (int32_t)choice,
+                           .finish = reason,
+                           .stop = stop && *stop ? stop : NULL};
     emit(d, &ev);
     c->ended = true;
     return OK;

@@ -115,6 +115,10 @@ HT_MUST_CHECK enum err decode_arguments(struct decode *d, int64_t choice, int64_
 /* FINISH_STOP becomes FINISH_TOOL_CALLS when the choice has called a tool. Twice is once. */
 HT_MUST_CHECK enum err decode_finish(struct decode *d, int64_t choice, enum finish_reason reason,
                                      struct error *error);
+/* The same where the provider says which of the request's stop strings it was: NULL or "" = none.
+ */
+HT_MUST_CHECK enum err decode_finish_at(struct decode *d, int64_t choice, enum finish_reason reason,
+                                        const char *stop, struct error *error);
 /* The server has said that this was all. Choices that have not ended do so (FINISH_STOP). What
  * comes behind it is not read. */
 HT_MUST_CHECK enum err decode_done(struct decode *d, struct error *error);

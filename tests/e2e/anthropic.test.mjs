@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test';
 import Anthropic, { APIError, AuthenticationError, BadRequestError, NotFoundError } from '@anthropic-ai/sdk';
 
 import { startHub, until } from './support/hearth.mjs';
+import { startUpstream } from './support/upstream.mjs';
 
 let hub;
 let client;
@@ -216,6 +217,24 @@ test('errors are Anthropic\'s', async () => {
   });
   assert.equal(wrong.status, 400);
   assert.equal((await wrong.json()).error.type, 'invalid_request_error');
+});
+
+test('which stop sequence it was, from another provider', async () => {
+  const up = await startUpstream();
+  const remote = await startHub({ env: { ANTHROPIC_API_KEY: 'sk-ant-1', ANTHROPIC_BASE_URL: up.url } });
+  try {
+    up.answer = { text: 'one two', finish: 'stop_sequence', stopSequence: '##' };
+    const other = new Anthropic({ baseURL: remote.url, apiKey: 'any', maxRetries: 0 });
+    const params = { ...BASE, model: 'anthropic/claude-x', stop_sequences: ['##'] };
+    for (const m of [await other.messages.create(params), await other.messages.stream(params).finalMessage()]) {
+      assert.equal(textOf(m), 'one two');
+      assert.equal(m.stop_reason, 'stop_sequence');
+      assert.equal(m.stop_sequence, '##');
+    }
+  } finally {
+    await remote.stop();
+    await up.close();
+  }
 });
 
 test('leaving a stream stops the generation', async () => {
