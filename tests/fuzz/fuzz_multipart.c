@@ -10,39 +10,24 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "files/files.h"
+#include "support/multipart_text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static enum err on_begin(void *ctx, const struct multipart_part *part, struct error *error)
 {
     char clean[STORE_FILE_NAME_MAX];
-    (void)error;
     ht_assert(part->name && part->type);
     ht_assert(strlen(part->name) < MULTIPART_NAME_MAX);
-    buf_printf(ctx, "[%s|%s|%s]", part->name, part->filename ? part->filename : "-", part->type);
-    if (!part->filename) return OK;
+    enum err e = multipart_text_begin(ctx, part, error);
+    if (e || !part->filename) return e;
     files_clean_name(part->filename, clean);
     ht_assert(*clean && utf8_valid(clean, strlen(clean)) && !strpbrk(clean, "/\\\r\n\t"));
     ht_assert(strcmp(clean, ".") != 0 && strcmp(clean, "..") != 0);
     return OK;
 }
 
-static enum err on_data(void *ctx, const void *bytes, size_t len, struct error *error)
-{
-    (void)error;
-    ht_assert(len > 0);
-    buf_append(ctx, bytes, len);
-    return OK;
-}
-
-static enum err on_end(void *ctx, struct error *error)
-{
-    (void)error;
-    buf_putc(ctx, ';');
-    return OK;
-}
-
-static const struct multipart_ops ops = {on_begin, on_data, on_end};
+static const struct multipart_ops ops = {on_begin, multipart_text_data, multipart_text_end};
 
 static enum err parse(const char *type, const char *body, size_t len, bool whole, struct buf *out)
 {

@@ -1,6 +1,7 @@
 /* How fast plain text becomes searchable: the splitter alone, and whole files through split, full
  * text and vectors on SQLite, with a provider that gives vectors at once. Then what searches take
- * in all of it. usage: bench_rag [MB of text] [dims] [files] */
+ * in all of it. usage: bench_rag [MB of text] [dims] [files]
+ *                        bench_rag FILE           a document, from its bytes to searchable */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/id.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -103,18 +105,16 @@ static enum err open_it(void *ctx, struct store **out, struct error *error)
     return OK;
 }
 
-static void add_file(struct files *files, const char *user, const struct buf *text, size_t from,
+static void add_file(struct files *files, const char *user, const char *name, const char *data,
                      size_t len)
 {
-    char name[32];
     struct spool *spool;
     struct store_file f;
     bool added;
     struct arena *a = arena_new(1 << 20);
-    str_printf(name, sizeof name, "%zu.txt", from);
     struct files_new new = {.who = {.user_id = user}, .name = name};
     must(files_spool(files, 0, &spool, &why), "files_spool");
-    must(spool_write(spool, text->data + from, len, &why), "spool_write");
+    must(spool_write(spool, data, len, &why), "spool_write");
     must(spool_finish(spool, &why), "spool_finish");
     must(files_add(files, store, &new, spool, a, &f, &added, &why), "files_add");
     spool_free(spool);
@@ -166,75 +166,128 @@ static void bench_search(struct rag *rag, const char *user, enum rag_mode mode,
            ms[SEARCHES / 2], ms[SEARCHES * 95 / 100]);
 }
 
-static void bench_files(const struct buf *text, size_t n_files, int32_t dims, char list[WORDS][16])
-{
+/* What indexes and searches, with a provider that gives vectors at once. */
+struct bench {
     struct words_provider words;
     struct config *config;
     struct models *models;
     struct rag *rag;
-    char path[96], user[37];
-    words_open(&words, dims);
-    words.blank = true;
+    struct files *files;
+    struct jobs *jobs;
+    char user[37];
+};
+
+static void bench_open(struct bench *b, int32_t dims)
+{
+    char path[96];
+    words_open(&b->words, dims);
+    b->words.blank = true;
     struct config_override set[] = {
         {CONFIG_DATA_DIR, folder}, {CONFIG_MODELS_DIR, folder}, {CONFIG_VECTORDB_PATH, folder}};
-    must(config_from(set, 3, &config, &why), "config");
-    must(models_open(folder, HEARTH_SOURCE_DIR "/models", &models, &why), "models");
-    struct rag_params params = {.config = config, .provider = &words.base, .models = models};
-    must(rag_new(&params, &rag, &why), "rag_new");
+    must(config_from(set, 3, &b->config, &why), "config");
+    must(models_open(folder, HEARTH_SOURCE_DIR "/models", &b->models, &why), "models");
+    struct rag_params params = {
+        .config = b->config, .provider = &b->words.base, .models = b->models};
+    must(rag_new(&params, &b->rag, &why), "rag_new");
     str_printf(path, sizeof path, "%s/files", folder);
     struct files_params fp = {.dir = path, .max_bytes = 1 << 30, .collection = "documents"};
-    struct files *files = files_new(&fp);
+    b->files = files_new(&fp);
     struct jobs_params jp = {.open = open_it, .threads = 2};
-    struct jobs *jobs = jobs_new(&jp);
-    files_set_jobs(files, jobs);
-    index_register(rag, jobs, files);
-    id_uuid4(user);
-    struct store_user_new u = {.id = user, .username = "ada", .password_hash = "none"};
+    b->jobs = jobs_new(&jp);
+    files_set_jobs(b->files, b->jobs);
+    index_register(b->rag, b->jobs, b->files);
+    id_uuid4(b->user);
+    struct store_user_new u = {.id = b->user, .username = "ada", .password_hash = "none"};
     must(store_user_create(store, &u, &why), "user");
-    size_t each = text->len / n_files;
-    for (size_t i = 0; i < n_files; i++) add_file(files, user, text, i * each, each);
-    int64_t from = clock_mono_ns();
-    must(jobs_start(jobs, true, &why), "jobs_start");
-    while (!all_ready(user, n_files)) usleep(20000);
-    double s = (double)(clock_mono_ns() - from) / 1e9;
-    printf(
-        "%2zu files of %.1f MB, %4d numbers  %8.1f MB/s  (%.1f s, %d chunks; wanted: 8 or more)\n",
-        n_files, (double)each / 1e6, dims, (double)(each * n_files) / 1e6 / s, s,
-        atomic_load(&words.inputs));
-    for (int mode = 0; mode < RAG_MODE_COUNT; mode++)
-        bench_search(rag, user, (enum rag_mode)mode, list);
-    jobs_stop(jobs);
-    rag_stop(rag);
-    jobs_free(jobs);
-    rag_free(rag);
-    files_free(files);
-    models_free(models);
-    config_free(config);
 }
 
-int main(int argc, char **argv)
+/* Until all n files are ready; seconds. */
+static double bench_index(struct bench *b, size_t n)
+{
+    int64_t from = clock_mono_ns();
+    must(jobs_start(b->jobs, true, &why), "jobs_start");
+    while (!all_ready(b->user, n)) usleep(5000);
+    return (double)(clock_mono_ns() - from) / 1e9;
+}
+
+static void bench_close(struct bench *b)
+{
+    jobs_stop(b->jobs);
+    rag_stop(b->rag);
+    jobs_free(b->jobs);
+    rag_free(b->rag);
+    files_free(b->files);
+    models_free(b->models);
+    config_free(b->config);
+}
+
+static void bench_files(const struct buf *text, size_t n_files, int32_t dims, char list[WORDS][16])
+{
+    struct bench b;
+    size_t each = text->len / n_files;
+    bench_open(&b, dims);
+    for (size_t i = 0; i < n_files; i++) {
+        char name[32];
+        str_printf(name, sizeof name, "%zu.txt", i);
+        add_file(b.files, b.user, name, text->data + i * each, each);
+    }
+    double s = bench_index(&b, n_files);
+    printf(
+        "%2zu files of %.1f MB, %4d numbers  %8.1f MB/s  (%.1f s, %d texts; wanted: 8 or more)\n",
+        n_files, (double)each / 1e6, dims, (double)(each * n_files) / 1e6 / s, s,
+        atomic_load(&b.words.inputs));
+    for (int mode = 0; mode < RAG_MODE_COUNT; mode++)
+        bench_search(b.rag, b.user, (enum rag_mode)mode, list);
+    bench_close(&b);
+}
+
+static void bench_document(const char *path)
+{
+    struct bench b;
+    struct buf data;
+    buf_init(&data, 1 << 30);
+    must(fs_read_file(path, 1 << 30, &data, &why), path);
+    bench_open(&b, 768);
+    add_file(b.files, b.user, path, data.data, data.len);
+    double s = bench_index(&b, 1);
+    printf("%s: searchable after %.2f s without the time for embedding (%d texts)\n", path, s,
+           atomic_load(&b.words.inputs));
+    bench_close(&b);
+    buf_free(&data);
+}
+
+static void bench_text(size_t mb, int32_t dims, size_t n_files)
 {
     static char list[WORDS][16];
     struct buf text;
-    if (extract_is_child()) return extract_main();
-    size_t mb = argc > 1 ? (size_t)strtoul(argv[1], NULL, 10) : 40;
-    int32_t dims = argc > 2 ? (int32_t)strtol(argv[2], NULL, 10) : 256;
-    size_t n_files = argc > 3 ? (size_t)strtoul(argv[3], NULL, 10) : 4;
-    char url[96], command[160];
-    str_copy(folder, sizeof folder, "/tmp/hearth-bench-rag-XXXXXX");
-    if (!mb || dims < 1 || !n_files || !mkdtemp(folder)) return 2;
-    must(log_open(LOG_WARN, false, NULL, &why), "log");
     buf_init(&text, (mb + 1) << 20);
     make_words(list);
     make_text(&text, mb * 1000000, list);
     bench_split(&text);
+    bench_files(&text, n_files, dims, list);
+    buf_free(&text);
+}
+
+int main(int argc, char **argv)
+{
+    if (extract_is_child()) return extract_main();
+    int64_t mb = 40, dims = argc > 2 ? strtol(argv[2], NULL, 10) : 256,
+            n_files = argc > 3 ? strtol(argv[3], NULL, 10) : 4;
+    bool document = argc == 2 && !str_to_i64(argv[1], 1, 100000, &mb);
+    char url[96], command[160];
+    if (argc > 2) mb = strtol(argv[1], NULL, 10);
+    str_copy(folder, sizeof folder, "/tmp/hearth-bench-rag-XXXXXX");
+    if (mb < 1 || dims < 1 || n_files < 1 || !mkdtemp(folder)) return 2;
+    must(log_open(LOG_WARN, false, NULL, &why), "log");
     str_printf(url, sizeof url, "%s/hearth.db", folder);
     struct store_params params = {
         .url = url, .migrate = true, .vec_extension = HEARTH_BINARY_DIR "/lib/hearth/vec0.so"};
     must(store_open(&params, &store, &why), "store_open");
-    bench_files(&text, n_files, dims, list);
+    if (document)
+        bench_document(argv[1]);
+    else
+        bench_text((size_t)mb, (int32_t)dims, (size_t)n_files);
     store_close(store);
-    buf_free(&text);
     str_printf(command, sizeof command, "rm -rf '%s'", folder);
     return system(command) == 0 ? 0 : 1;
 }

@@ -11,33 +11,12 @@
 #include "api/multipart.h"
 #include "base/buf.h"
 #include "base/str.h"
+#include "support/multipart_text.h"
 
 static struct error why;
 
-/* What came, as one text: [name|filename|type]content; */
-static enum err on_begin(void *ctx, const struct multipart_part *part, struct error *error)
-{
-    (void)error;
-    buf_printf(ctx, "[%s|%s|%s]", part->name, part->filename ? part->filename : "-", part->type);
-    return OK;
-}
-
-static enum err on_data(void *ctx, const void *data, size_t len, struct error *error)
-{
-    (void)error;
-    assert_true(len > 0);
-    buf_append(ctx, data, len);
-    return OK;
-}
-
-static enum err on_end(void *ctx, struct error *error)
-{
-    (void)error;
-    buf_putc(ctx, ';');
-    return OK;
-}
-
-static const struct multipart_ops ops = {on_begin, on_data, on_end};
+static const struct multipart_ops ops = {multipart_text_begin, multipart_text_data,
+                                         multipart_text_end};
 
 static enum err feed_pieces(const char *type, const char *body, size_t len, size_t piece,
                             struct buf *out)

@@ -105,6 +105,18 @@ static const char *file_of(const char *name)
     return made[n_made++].id;
 }
 
+static struct vectors_add one(int64_t collection, const char *file_id, const int64_t *chunk,
+                              const float *v)
+{
+    return (struct vectors_add){.set = set,
+                                .collection = collection,
+                                .file_id = file_id,
+                                .chunks = chunk,
+                                .floats = v,
+                                .dims = DIMS,
+                                .n = 1};
+}
+
 static void add(int64_t from, int64_t n, int64_t collection, const char *file)
 {
     int64_t *chunks = calloc((size_t)n, sizeof *chunks);
@@ -354,13 +366,7 @@ static void adding_again_replaces(void **state)
     int64_t chunk = 5;
     float v[DIMS], q[DIMS];
     make(100005, v);
-    struct vectors_add a = {.set = set,
-                            .collection = 1,
-                            .file_id = file_of("file-a"),
-                            .chunks = &chunk,
-                            .floats = v,
-                            .dims = DIMS,
-                            .n = 1};
+    struct vectors_add a = one(1, file_of("file-a"), &chunk, v);
     assert_ok(vectors_add(vectors, &a, &why));
     make(100005, q);
     settle();
@@ -459,13 +465,7 @@ static void wrong_vectors_are_refused(void **state)
     (void)state;
     int64_t chunk = 1, n;
     float v[DIMS] = {0}, short_one[4] = {1, 2, 3, 4};
-    struct vectors_add a = {.set = set,
-                            .collection = 1,
-                            .file_id = file_of("file-a"),
-                            .chunks = &chunk,
-                            .floats = v,
-                            .dims = DIMS,
-                            .n = 1};
+    struct vectors_add a = one(1, file_of("file-a"), &chunk, v);
     assert_int_equal(vectors_add(vectors, &a, &why), ERR_INVALID); /* zeros */
     v[3] = NAN;
     assert_int_equal(vectors_add(vectors, &a, &why), ERR_INVALID);
@@ -484,13 +484,7 @@ static void wrong_vectors_are_refused(void **state)
     assert_ok(vectors_count(vectors, set, NULL, &n, &why));
     assert_int_equal(n, 0);
     add(1, 10, 1, "file-a");
-    a = (struct vectors_add){.set = set,
-                             .collection = 2,
-                             .file_id = file_of("file-a"),
-                             .chunks = &chunk,
-                             .floats = v,
-                             .dims = DIMS,
-                             .n = 1};
+    a = one(2, file_of("file-a"), &chunk, v);
     assert_int_equal(vectors_add(vectors, &a, &why), ERR_CONFLICT); /* in two collections */
 }
 
@@ -510,13 +504,7 @@ static void a_deleted_file_takes_its_vectors_along(void **state)
     ask(20, 80);
     assert_int_equal(n_hits, 40);
     make(500, v);
-    struct vectors_add a = {.set = set,
-                            .collection = 1,
-                            .file_id = gone,
-                            .chunks = &chunk,
-                            .floats = v,
-                            .dims = DIMS,
-                            .n = 1};
+    struct vectors_add a = one(1, gone, &chunk, v);
     assert_int_equal(vectors_add(vectors, &a, &why), ERR_NOT_FOUND);
     assert_ok(store_user_delete(store, user, &why)); /* with everything */
     assert_ok(vectors_count(vectors, set, NULL, &n, &why));
@@ -706,13 +694,7 @@ static void chroma_gone_and_back(void **state)
     assert_int_equal(ask_in(q, everywhere, 3, NULL, 0, 5), ERR_NETWORK);
     assert_non_null(strstr(why.msg, "Chroma at http://127.0.0.1"));
     make(300, v);
-    struct vectors_add a = {.set = set,
-                            .collection = 1,
-                            .file_id = file_of("file-b"),
-                            .chunks = &chunk,
-                            .floats = v,
-                            .dims = DIMS,
-                            .n = 1};
+    struct vectors_add a = one(1, file_of("file-b"), &chunk, v);
     assert_int_equal(vectors_add(vectors, &a, &why), ERR_NETWORK);
     assert_ok(vectors_count(vectors, set, NULL, &n, &why));
     assert_int_equal(n, 201); /* durable all the same */
