@@ -91,13 +91,12 @@ static void test_chat_stream(void **state)
 static void test_turn_of_a_conversation(void **state)
 {
     (void)state;
-    static const char turn[] =
-        "id: 1-0\nevent: meta\ndata: {\"conversation_id\":\"c\"}\n\n"
-        "id: 2-0\nevent: sources\ndata: {\"sources\":[{\"n\":1}]}\n\n"
-        "id: 3-0\nevent: queued\ndata: {\"position\":1}\n\n"
-        "id: 4-3\nevent: reasoning\ndata: {\"text\":\"hmm\"}\n\n"
-        "id: 5-6\nevent: delta\ndata: {\"text\":\"Yes\"}\n\n"
-        "id: 6-7\nevent: delta\ndata: {\"text\":\".\"}\n\n";
+    static const char turn[] = "id: 1-0\nevent: meta\ndata: {\"conversation_id\":\"c\"}\n\n"
+                               "id: 2-0\nevent: sources\ndata: {\"sources\":[{\"n\":1}]}\n\n"
+                               "id: 3-0\nevent: queued\ndata: {\"position\":1}\n\n"
+                               "id: 4-3\nevent: reasoning\ndata: {\"text\":\"hmm\"}\n\n"
+                               "id: 5-6\nevent: delta\ndata: {\"text\":\"Yes\"}\n\n"
+                               "id: 6-7\nevent: delta\ndata: {\"text\":\".\"}\n\n";
     static const char *const ends[] = {"event: done\ndata: {\"finish_reason\":\"length\"}\n\n",
                                        "event: error\ndata: {\"code\":\"stopping\",\"message\":"
                                        "\"the hub stops\"}\n\n",
@@ -267,11 +266,10 @@ int main(void)
     interrupt_install();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chat_stream),           cmocka_unit_test(test_turn_of_a_conversation),
-        cmocka_unit_test(test_completion_stream),
-        cmocka_unit_test(test_error_answers),         cmocka_unit_test(test_error_inside_a_stream),
-        cmocka_unit_test(test_broken_streams),        cmocka_unit_test(test_transport_error_wins),
-        cmocka_unit_test(test_json_document),         cmocka_unit_test(test_other_thread_pushes),
-        cmocka_unit_test(test_interrupt_and_timeout),
+        cmocka_unit_test(test_completion_stream),     cmocka_unit_test(test_error_answers),
+        cmocka_unit_test(test_error_inside_a_stream), cmocka_unit_test(test_broken_streams),
+        cmocka_unit_test(test_transport_error_wins),  cmocka_unit_test(test_json_document),
+        cmocka_unit_test(test_other_thread_pushes),   cmocka_unit_test(test_interrupt_and_timeout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
