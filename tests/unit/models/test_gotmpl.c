@@ -79,9 +79,9 @@ static void expressions(void **state)
     (void)state;
     expect("{{ if eq .Role \"a\" `b` }}{{ end }}",
            "{% if (\"\" == \"a\" or \"\" == \"b\") %}{% endif %}");
-    expect(
-        "{{ if and (not .System) (or .Prompt (gt (len .Messages) 1)) }}{{ end }}",
-        "{% if (((not ns.system)) and ((ns.prompt or ((((messages | length)) > 1))))) %}{% endif %}");
+    expect("{{ if and (not .System) (or .Prompt (gt (len .Messages) 1)) }}{{ end }}",
+           "{% if (((not ns.system)) and ((ns.prompt or ((((messages | length)) > 1))))) %}{% "
+           "endif %}");
     expect("{{ $last := eq (len (slice $.Messages 2)) 1 }}",
            "{% set ns.v_last = ((((messages[2:]) | length)) == 1) %}");
     expect("{{ .Messages | len }}", "{{ (messages | length) }}");
