@@ -47,8 +47,8 @@ curl_socket_t connects_open(void *ctx, curlsocktype purpose, struct curl_sockadd
     newest[n_all++ % HTTPC_CONNECTS_KEPT] = c;
     if (c.local) n_local++;
     pthread_mutex_unlock(&lock);
-    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-    return fd < 0 ? CURL_SOCKET_BAD : fd;
+    /* CURL_SOCKET_BAD is -1 */
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
 void httpc_connects_count(uint64_t *all, uint64_t *local)
