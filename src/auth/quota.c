@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -27,14 +28,17 @@ enum {
 struct counts {
     struct store_usage day;
     int64_t minute_requests, minute_tokens;
+    int64_t cost; /* of the month; what was added is of the day */
 };
+
+#define CENT 10000 /* millionths of a dollar */
 
 struct meter {
     char who[STORE_ID_MAX];
     bool is_key;
     bool known, syncing;
     int64_t synced_ms, touched_ms; /* monotonic */
-    int64_t day, minute;           /* of the counts */
+    int64_t day, minute, month;    /* of the counts; the month's first day */
     struct counts stored, added, flying;
     int64_t overrides[QUOTA_COUNT];
     int64_t streams;
@@ -82,6 +86,14 @@ void quota_free(struct quota *q)
 
 /* ---- meters; the lock is held -------------------------------------------------------------- */
 
+static int64_t month_of(int64_t day)
+{
+    struct tm tm;
+    time_t at = (time_t)(day * (DAY_MS / 1000));
+    gmtime_r(&at, &tm);
+    return day - (tm.tm_mday - 1);
+}
+
 /* Begins a new minute or day when it is time. What was added yesterday and is not in the database
  * yet counts for today: there it would be nobody's. */
 static void turn_over(struct meter *m)
@@ -96,6 +108,8 @@ static void turn_over(struct meter *m)
     if (m->day != day) {
         m->stored.day = (struct store_usage){0};
         m->day = day;
+        if (m->month != month_of(day)) m->stored.cost = 0;
+        m->month = month_of(day);
     }
 }
 
@@ -130,6 +144,7 @@ static int64_t used_of(const struct meter *m, enum store_quota which)
         return s->day.prompt_tokens + s->day.completion_tokens + f->day.prompt_tokens +
                f->day.completion_tokens + a->day.prompt_tokens + a->day.completion_tokens;
     case QUOTA_STREAMS: return m->streams;
+    case QUOTA_BUDGET: return (s->cost + f->cost + a->cost + CENT - 1) / CENT;
     case QUOTA_STORAGE:
     case QUOTA_COUNT: break;
     }
@@ -140,7 +155,7 @@ static bool has_added(const struct meter *m)
 {
     const struct counts *a = &m->added;
     return a->day.requests || a->day.prompt_tokens || a->day.completion_tokens ||
-           a->minute_requests;
+           a->minute_requests || a->cost;
 }
 
 static bool has_limits(const struct quota *q, const struct meter *m)
@@ -165,7 +180,9 @@ static enum err ask_store(struct quota *q, const char *who, bool is_key, int64_t
     *u = (struct store_usage_sync){.user_id = who,
                                    .day = day,
                                    .minute = minute,
+                                   .month = month_of(day),
                                    .add = add->day,
+                                   .add_cost = add->cost,
                                    .add_requests = add->minute_requests,
                                    .add_tokens = add->minute_tokens};
     for (int i = 0; i < QUOTA_COUNT; i++) u->overrides[i] = QUOTA_DEFAULT;
@@ -177,6 +194,7 @@ static void take_answer(struct meter *m, int64_t day, int64_t minute,
                         const struct store_usage_sync *u)
 {
     if (m->day == day) m->stored.day = u->today;
+    if (m->month == month_of(day)) m->stored.cost = u->month_cost;
     if (m->minute == minute) {
         m->stored.minute_requests = u->minute_requests;
         m->stored.minute_tokens = u->minute_tokens;
@@ -194,6 +212,7 @@ static void put_back(struct meter *m, int64_t minute)
     a->day.requests += f->day.requests;
     a->day.prompt_tokens += f->day.prompt_tokens;
     a->day.completion_tokens += f->day.completion_tokens;
+    a->cost += f->cost;
     if (m->minute != minute) return;
     a->minute_requests += f->minute_requests;
     a->minute_tokens += f->minute_tokens;
@@ -387,6 +406,23 @@ void quota_add_tokens(struct quota *q, const char *user_id, int64_t prompt, int6
     m->added.day.completion_tokens += completion;
     m->added.minute_tokens += prompt + completion;
     pthread_mutex_unlock(&q->lock);
+}
+
+void quota_add_cost(struct quota *q, const char *user_id, int64_t micros)
+{
+    pthread_mutex_lock(&q->lock);
+    meter_of(q, user_id, false)->added.cost += micros;
+    pthread_mutex_unlock(&q->lock);
+}
+
+bool quota_may_spend(struct quota *q, const char *user_id)
+{
+    pthread_mutex_lock(&q->lock);
+    const struct meter *m = meter_of(q, user_id, false);
+    int64_t limit = limit_of(q, m, QUOTA_BUDGET);
+    bool may = !limit || m->stored.cost + m->flying.cost + m->added.cost < limit * CENT;
+    pthread_mutex_unlock(&q->lock);
+    return may;
 }
 
 enum err quota_storage(struct quota *q, const char *user_id, int64_t used, int64_t more,

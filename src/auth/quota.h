@@ -33,6 +33,10 @@ HT_MUST_CHECK enum err quota_stream_check(struct quota *q, const char *user_id,
                                           struct error *error);
 void quota_stream_end(struct quota *q, const char *user_id);
 void quota_add_tokens(struct quota *q, const char *user_id, int64_t prompt, int64_t completion);
+/* What an answer has cost, in millionths of a US dollar. */
+void quota_add_cost(struct quota *q, const char *user_id, int64_t micros);
+/* Whether there is money left this month, as far as is known; never waits. */
+bool quota_may_spend(struct quota *q, const char *user_id);
 /* Whether `more` bytes may be added to the `used` ones of a user's files; else ERR_TOO_LARGE. May
  * wait for the database. */
 HT_MUST_CHECK enum err quota_storage(struct quota *q, const char *user_id, int64_t used,

@@ -89,6 +89,7 @@
     X(USER_TOKENS_DAY, "HEARTH_USER_TOKENS_PER_DAY", INT, "0", 0, 1000000000000, "tokens", "accounts", "The same in a day of UTC.") \
     X(USER_STREAMS, "HEARTH_USER_STREAMS", INT, "0", 0, 1000000, "", "accounts", "Answers that are generated for a user at once; 0 is no limit.") \
     X(USER_STORAGE, "HEARTH_USER_STORAGE", BYTES, "0", 0, 0, "bytes", "accounts", "Space for a user's files; 0 is no limit.") \
+    X(USER_BUDGET, "HEARTH_USER_BUDGET", INT, "0", 0, 1000000000, "US cents", "accounts", "What a user's answers of providers with a price may cost in a month of UTC (all requests without a user together are one user); 0 is no limit. Then those providers are left out.") \
     X(DATABASE_URL, "DATABASE_URL", SECRET, "", 0, 0, "", "accounts", "Where conversations and users are kept: postgresql://... (postgresql+asyncpg:// is read as the same); empty is an SQLite file in the data folder.") \
     X(JWT_SECRET_KEY, "JWT_SECRET_KEY", SECRET, "", 0, 0, "", "accounts", "Key that signs the users' tokens; empty makes one and keeps it in the data folder.") \
     X(JWT_ALGORITHM, "JWT_ALGORITHM", STRING, "HS256", 0, 0, "", "accounts", "How the users' tokens are signed.") \
@@ -141,6 +142,8 @@
     X(DEFAULT_MODEL_SOURCE, "DEFAULT_MODEL_SOURCE", STRING, "local", 0, 0, "", "routing", "Who is asked first when a request names no source: a provider's name.") \
     X(LOCAL_DIRECT_LOADING, "LOCAL_DIRECT_LOADING", BOOL, "true", 0, 0, "", "routing", "Ask the hub's own models before Ollama; false asks Ollama first.") \
     X(GOAL, "HEARTH_GOAL", STRING, "balanced", 0, 0, "", "routing", "What matters when a request names neither a model nor a goal: balanced goes by how complex it is, privacy keeps it on this machine, cost takes what costs least (and so what is here first), speed what answers soonest, quality the largest model.") \
+    X(REQUEST_LOG, "HEARTH_REQUEST_LOG", STRING, "all", 0, 0, "", "routing", "Which requests get a row in the database's log (who answered, tokens, times, cost, what left the machine; no word of what was said): all, remote (those that left the machine or cost something), or off.") \
+    X(REQUEST_LOG_DAYS, "HEARTH_REQUEST_LOG_DAYS", INT, "90", 0, 36500, "days", "routing", "How long those rows are kept; 0 is for ever.") \
     X(COMPLEXITY_LOW, "HEARTH_COMPLEXITY_LOW", REAL, "0.3", 0, 1, "", "routing", "Requests whose complexity is below this get a small model.") \
     X(COMPLEXITY_HIGH, "HEARTH_COMPLEXITY_HIGH", REAL, "0.7", 0, 1, "", "routing", "Above this they get a large one, between the two a middle one.") \
     X(CHUNK_SIZE, "CHUNK_SIZE", INT, "2000", 100, 1000000, "", "retrieval", "Longest piece that files are cut into for searching, in characters or as HEARTH_CHUNK_UNIT says.") \
@@ -192,6 +195,7 @@
     Z(AUTH, "auto, on, off")                                                                       \
     Z(REGISTRATION, "open, invited, closed")                                                       \
     Z(JWT_ALGORITHM, "HS256")                                                                      \
+    Z(REQUEST_LOG, "all, remote, off")                                                             \
     Z(GOAL, "balanced, privacy, cost, speed, quality")
 
 #endif

@@ -19,6 +19,13 @@ enum { SCHEMA_MAX = 1 << 20 };
 static const struct cmd_option options[] = {
     {"model", 'm', "NAME", CMD_NO_KEY, NULL,
      "Model to ask: a local or catalogue name, or a path to a GGUF file.", COMPLETE_MODEL},
+    {"provider", 'p', "NAME", CMD_NO_KEY, NULL,
+     "Who answers: local, ollama, openai, anthropic, cohere or another configured provider; "
+     "without "
+     "it the default route says it.",
+     COMPLETE_NONE},
+    {"local", 0, NULL, CMD_NO_KEY, NULL, "The conversation must not leave this machine.",
+     COMPLETE_NONE},
     {"adapter", 'a', "NAME", CMD_NO_KEY, NULL, "LoRA adapter to use; base is none.", COMPLETE_NONE},
     {"system", 's', "TEXT", CMD_NO_KEY, NULL, "System prompt: how the model should behave.",
      COMPLETE_NONE},
@@ -52,6 +59,8 @@ static enum err read_options(struct chat *c, struct error *error)
     if (err) return err;
     const char *model = cmd_opt(args, "model"), *system = cmd_opt(args, "system");
     const char *adapter = cmd_opt(args, "adapter");
+    c->provider = cmd_opt(args, "provider");
+    c->local_only = cmd_flag(args, "local");
     if (model) c->model = xstrdup(model);
     if (adapter) c->adapter = xstrdup(adapter);
     if (system) c->system = xstrdup(system);
@@ -81,7 +90,7 @@ static enum err open_link(struct chat *c, struct error *error)
 {
     enum err err = link_choose(c->args, c->config, &c->link, &c->config_here, error);
     /* A local link has the model as its default; a path would be no name for the API. */
-    if (err == OK && c->link->local) {
+    if (err == OK && c->link->local && !c->link->by_name) {
         free(c->model);
         c->model = NULL;
     }
@@ -162,6 +171,7 @@ const struct cmd_verb verb_chat = {
         "  hearth chat\n"
         "  hearth chat \"What is a llama?\"\n"
         "  cat report.txt | hearth chat \"Summarise this in three sentences\"\n"
+        "  hearth chat --provider openai \"Prove that there are infinitely many primes\"\n"
         "  hearth chat --json-schema person.json \"Invent a person\" | jq .name",
     .words = "",
     .max_args = -1,

@@ -34,7 +34,9 @@ struct chat {
     struct link *link;
     struct config *config_here; /* of a local link */
 
-    char *model;      /* as asked for, or NULL: the hub's default */
+    char *model;          /* as asked for, or NULL: the hub's default */
+    const char *provider; /* who answers; NULL = as the hub's route says */
+    bool local_only;
     char *adapter;    /* or NULL: the hub's default */
     char *system;     /* or NULL */
     json_t *messages; /* array of {role, content}, without the system prompt */

@@ -133,6 +133,8 @@ static void build_body(const struct chat *c, const char *question, struct buf *o
     jw_obj(&w);
     if (c->model) jw_kstr(&w, "model", c->model);
     if (c->adapter) jw_kstr(&w, "adapter", c->adapter);
+    if (c->provider) jw_kstr(&w, "source", c->provider);
+    if (c->local_only) jw_kbool(&w, "local_only", true);
     jw_key(&w, "messages");
     jw_arr(&w);
     if (c->system) put_message(&w, "system", c->system);

@@ -32,6 +32,12 @@ static void put_head(const json_t *r, struct buf *out)
     else if (*model && !str_eq(model, asked))
         buf_printf(out, " (asked for as %s)", asked);
     if (*ask_str(r, "adapter")) buf_printf(out, ", adapter %s", ask_str(r, "adapter"));
+    if (*ask_str(r, "provider")) {
+        buf_printf(out, "\n  provider  %s", ask_str(r, "provider"));
+        if (json_is_true(ask_at(r, "remote"))) buf_puts(out, " (it left this machine)");
+    }
+    if (*ask_str(r, "route_reason"))
+        buf_printf(out, "\n  because   %s", ask_str(r, "route_reason"));
     buf_printf(out, "\n  priority  %.0f", ask_num(r, "priority"));
     if (*ask_str(r, "tenant")) buf_printf(out, ", tenant %s", ask_str(r, "tenant"));
     buf_putc(out, '\n');

@@ -163,6 +163,24 @@ static enum err open_here(const struct cmd_args *args, const char *model, struct
     return open_with(args, overrides, 2, out, config_here, &ignored) ? err : OK;
 }
 
+/* A model that is not here may be somewhere else; `why` says that it is not here. */
+static enum err open_for_others(const struct cmd_args *args, bool named, struct link **out,
+                                struct config **config_here, const struct error *why,
+                                struct error *error)
+{
+    enum err err = open_with(args, NULL, 0, out, config_here, error);
+    if (err) return err;
+    if (named || (*out)->others) {
+        (*out)->by_name = true;
+        return OK;
+    }
+    link_close(*out);
+    config_free(*config_here);
+    *config_here = NULL;
+    *error = *why;
+    return why->code;
+}
+
 enum err link_choose(const struct cmd_args *args, const struct config *config, struct link **out,
                      struct config **config_here, struct error *error)
 {
@@ -178,5 +196,12 @@ enum err link_choose(const struct cmd_args *args, const struct config *config, s
         httpc_free(http);
         if (runs) return link_open_remote(config, found, out, error);
     }
-    return open_here(args, model, out, config_here, error);
+    const char *provider = cmd_opt(args, "provider");
+    struct error why = {.code = ERR_NO_MODEL};
+    if (provider && !str_ieq(provider, "local"))
+        return open_for_others(args, true, out, config_here, &why, error);
+    enum err err = open_here(args, model, out, config_here, error);
+    if (err != ERR_NO_MODEL || provider || is_path(model)) return err;
+    why = *error;
+    return open_for_others(args, false, out, config_here, &why, error);
 }

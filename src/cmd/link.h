@@ -34,6 +34,8 @@ struct link {
     char where[256]; /* for the person: the URL, or "this process" */
     bool local;
     struct model_info model; /* local only: the default model */
+    bool others;             /* local only: other providers are configured, too */
+    bool by_name;            /* local only: the model asked for is another provider's */
 };
 
 /* To the hub at `url` ("http://host:port"), with HEARTH_API_KEY if there is one. Nothing is sent

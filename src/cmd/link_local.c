@@ -276,6 +276,7 @@ enum err link_open_local(const struct config *config, struct link **out, struct 
         local_close(&local->link);
         return err;
     }
+    local->link.others = router_routing(local->hub->router)->routes[0].n > 1;
     *out = &local->link;
     return OK;
 }

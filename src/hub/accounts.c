@@ -188,7 +188,8 @@ static void open_quota(struct accounts *a)
         [QUOTA_TOKENS_MINUTE] = CONFIG_USER_TOKENS_MINUTE,
         [QUOTA_TOKENS_DAY] = CONFIG_USER_TOKENS_DAY,
         [QUOTA_STREAMS] = CONFIG_USER_STREAMS,
-        [QUOTA_STORAGE] = CONFIG_USER_STORAGE};
+        [QUOTA_STORAGE] = CONFIG_USER_STORAGE,
+        [QUOTA_BUDGET] = CONFIG_USER_BUDGET};
     int64_t defaults[QUOTA_COUNT];
     for (int i = 0; i < QUOTA_COUNT; i++) defaults[i] = config_int(a->config, keys[i]);
     a->quota = quota_new(a->store, defaults);

@@ -49,6 +49,8 @@ static void models_changed(void *hub)
 static enum err open_router(struct hub *h, struct error *error)
 {
     struct router_params params = {.local = h->local, .timers = h->timers};
+    h->request_log = request_log_new(h->config, h->accounts, h->timers, h->pool);
+    params.hooks = request_log_hooks(h->request_log);
     enum err e = routing_load(h->config, &params.routing, error);
     if (!e) e = prices_load(config_str(h->config, CONFIG_PRICES), &params.prices, error);
     if (!e) e = httpc_new(&h->httpc, error);
@@ -170,6 +172,7 @@ void hub_close(struct hub *h, int64_t grace_ms)
     if (h->worker) worker_stop(h->worker, grace_ms);
     pulls_stop(h->pulls);
     router_close(h->router, until_ms - clock_mono_ms());
+    request_log_stop(h->request_log);
     accounts_stop(h->accounts);
     rag_stop(h->rag);
     pool_free(h->pool); /* its jobs may still call the provider, which refuses */
@@ -182,6 +185,7 @@ void hub_close(struct hub *h, int64_t grace_ms)
     recorder_free(h->recorder);
     derive_free(h->derive);
     router_free(h->router);
+    request_log_free(h->request_log);
     httpc_free(h->httpc);
     snapshot_free(h->health_view);
     snapshot_free(h->models_view);
@@ -194,6 +198,7 @@ void hub_close(struct hub *h, int64_t grace_ms)
 
 enum err hub_start(struct hub *h, struct error *error)
 {
+    request_log_start(h->request_log);
     return work_start(h->work, error);
 }
 

@@ -15,6 +15,7 @@
 #include "httpc/httpc.h"
 #include "hub/accounts.h"
 #include "hub/pulls.h"
+#include "hub/request_log.h"
 #include "hub/snapshot.h"
 #include "jobs/jobs.h"
 #include "models/models.h"
@@ -30,9 +31,10 @@ struct hub {
     struct models *models;
     struct pool *pool;
     struct timers *timers;
-    struct provider *local;    /* the worker's or the stack's */
-    struct httpc *httpc;       /* to providers elsewhere; not connected to anybody at first */
-    struct router *router;     /* the local one and those elsewhere */
+    struct provider *local; /* the worker's or the stack's */
+    struct httpc *httpc;    /* to providers elsewhere; not connected to anybody at first */
+    struct router *router;  /* the local one and those elsewhere */
+    struct request_log *request_log;
     struct provider *derive;   /* derived models, in front of it */
     struct recorder *recorder; /* in front of that */
     struct provider *provider; /* the recorder's face: everything goes through it */

@@ -26,6 +26,7 @@ struct ask *ask_new(struct router *r, const struct plan *plan)
     memcpy(a->steps, plan->steps, plan->n * sizeof *a->steps);
     a->n = plan->n;
     a->pinned = plan->pinned;
+    a->tier = plan->scored ? plan->complexity.tier : TIER_SMALL;
     for (size_t i = 0; i < plan->n_skips; i++) a->skipped |= plan->skips[i].why == SKIP_PINNED;
     a->max_wait_ms = plan->route->max_wait_ms;
     a->refs = 2; /* the call's and the listener's */

@@ -87,10 +87,9 @@ void ask_settle_error(struct ask *a, struct error *error)
 {
     if (a->told || error->code == ERR_CANCELLED || error->code == ERR_STOPPING) return;
     if (a->record.attempts > 1) {
-        *error = a->why;
-        struct error plain = *error;
-        err_set_param(error, plain.code, plain.param, "%.300s (tried before: %.180s)", plain.msg,
-                      a->record.tried);
+        struct error plain = a->why;
+        err_set_param(error, plain.code, plain.param, "%.260s (tried: %.180s; %.32s: %s)",
+                      plain.msg, a->record.tried, provider_of(a)->name, err_api_code(error->code));
         error->retry_after_s = plain.retry_after_s;
     } else if (a->pinned && a->skipped && goes_on_after(a, error->code)) {
         struct error plain = *error;
@@ -161,8 +160,14 @@ static void make_route(struct ask *a)
 {
     const struct routing_provider *p = provider_of(a);
     struct router_record *rec = &a->record;
-    str_printf(rec->reason, sizeof rec->reason, "%s: %s%s%.100s", p->name,
-               plan_why_words(a->now.why), rec->tried[0] ? "; " : "", rec->tried);
+    char why[ROUTER_REASON_MAX];
+    if (a->now.why == WHY_TIER)
+        str_printf(why, sizeof why, "complexity %.2f asks for a %s model", rec->complexity,
+                   tier_name(a->tier));
+    else
+        str_copy(why, sizeof why, plan_why_words(a->now.why));
+    str_printf(rec->reason, sizeof rec->reason, "%s: %.80s%s%.100s", p->name, why,
+               rec->tried[0] ? "; " : "", rec->tried);
     show_model(a);
     str_printable(rec->reason);
     a->route = (struct gen_route){.provider = p->name,

@@ -75,8 +75,8 @@ static enum err refuse(struct error *error)
     return err_set(error, ERR_STOPPING, "the hub is shutting down");
 }
 
-enum err router_plan(struct router *r, const struct plan_ask *ask, const char *tenant,
-                     struct plan *out, struct error *error)
+static enum err make_plan(struct router *r, const struct plan_ask *ask, const char *tenant,
+                          struct plan *out, struct error *error)
 {
     struct plan_world world;
     if (!router_enter(r)) return refuse(error);
@@ -97,6 +97,21 @@ static bool wants_adapter(const struct gen_request *req)
 {
     return req->adapter && *req->adapter && !str_ieq(req->adapter, "base") &&
            !str_ieq(req->adapter, "none");
+}
+
+enum err router_plan_request(struct router *r, const struct gen_request *req, struct plan *out,
+                             struct error *error)
+{
+    struct plan_ask ask = {.model = req->model,
+                           .source = req->source,
+                           .route = req->route,
+                           .local_only = req->local_only,
+                           .goal = req->goal,
+                           .images = has_images(req),
+                           .tools = req->n_tools > 0,
+                           .adapter = wants_adapter(req),
+                           .gen = req};
+    return make_plan(r, &ask, req->tenant, out, error);
 }
 
 /* ---- asking -------------------------------------------------------------------------------- */
@@ -142,16 +157,7 @@ static enum err router_generate(struct provider *p, struct gen_request *req, gen
     struct router *r = router_of(p);
     struct error own, *why = error ? error : &own;
     struct plan plan;
-    struct plan_ask ask = {.model = req->model,
-                           .source = req->source,
-                           .route = req->route,
-                           .local_only = req->local_only,
-                           .goal = req->goal,
-                           .images = has_images(req),
-                           .tools = req->n_tools > 0,
-                           .adapter = wants_adapter(req),
-                           .gen = req};
-    enum err e = router_plan(r, &ask, req->tenant, &plan, why);
+    enum err e = router_plan_request(r, req, &plan, why);
     if (e) {
         arena_free(req->arena);
         return e;
@@ -179,7 +185,7 @@ static enum err router_embed(struct provider *p, struct embed_request *req, embe
                            .local_only = req->local_only,
                            .embeds = true,
                            .rerank = req->query != NULL};
-    enum err e = router_plan(r, &ask, req->tenant, &plan, why);
+    enum err e = make_plan(r, &ask, req->tenant, &plan, why);
     if (e) {
         arena_free(req->arena);
         return e;

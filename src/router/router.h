@@ -108,7 +108,7 @@ HT_MUST_CHECK enum err router_ask(struct router *r, const char *name, enum contr
 bool router_state(struct router *r, const char *name, struct remote_state *out);
 
 /* What a request would come to, without asking anybody: see plan.h for the errors. */
-HT_MUST_CHECK enum err router_plan(struct router *r, const struct plan_ask *ask, const char *tenant,
-                                   struct plan *out, struct error *error);
+HT_MUST_CHECK enum err router_plan_request(struct router *r, const struct gen_request *req,
+                                           struct plan *out, struct error *error);
 
 #endif

@@ -41,6 +41,7 @@ struct ask {
     size_t n, at;
     struct plan_step now;        /* of the newest attempt that was made */
     bool named, pinned, skipped; /* the plan's: somebody was left out because of the pin */
+    enum tier tier;              /* of its complexity, where that was measured */
     int64_t deadline_ms, max_wait_ms;
     bool announced; /* ROUTED was told of this attempt */
     bool told;      /* something that can't be taken back was passed on */

@@ -428,6 +428,46 @@ static const char chunk_words_down[] =
     " text TEXT NOT NULL,"                                                                         \
     " PRIMARY KEY (batch_id, line));"
 
+/* ---- 11: routing --------------------------------------------------------------------------- */
+
+/* Money, and the log of requests (store_request.h). */
+#define ROUTING_UP                                                                                 \
+    "ALTER TABLE quotas ADD COLUMN cents_per_month BIGINT;"                                        \
+    "ALTER TABLE usage_days ADD COLUMN cost_micros BIGINT NOT NULL DEFAULT 0;"                     \
+    "CREATE TABLE request_log ("                                                                   \
+    " id TEXT PRIMARY KEY,"                                                                        \
+    " user_id TEXT REFERENCES users (id) ON DELETE CASCADE,"                                       \
+    " at_ms BIGINT NOT NULL,"                                                                      \
+    " request_id TEXT NOT NULL,"                                                                   \
+    " kind TEXT NOT NULL,"                                                                         \
+    " asked TEXT NOT NULL,"                                                                        \
+    " route TEXT NOT NULL,"                                                                        \
+    " goal TEXT NOT NULL,"                                                                         \
+    " provider TEXT NOT NULL,"                                                                     \
+    " model TEXT NOT NULL,"                                                                        \
+    " reason TEXT NOT NULL,"                                                                       \
+    " tried TEXT,"                                                                                 \
+    " attempts BIGINT NOT NULL,"                                                                   \
+    " complexity BIGINT,"                                                                          \
+    " error TEXT,"                                                                                 \
+    " prompt_tokens BIGINT NOT NULL,"                                                              \
+    " cached_tokens BIGINT NOT NULL,"                                                              \
+    " completion_tokens BIGINT NOT NULL,"                                                          \
+    " reasoning_tokens BIGINT NOT NULL,"                                                           \
+    " first_token_ms BIGINT,"                                                                      \
+    " total_ms BIGINT NOT NULL,"                                                                   \
+    " cost_micros BIGINT,"                                                                         \
+    " left_to TEXT,"                                                                               \
+    " left_bytes BIGINT NOT NULL,"                                                                 \
+    " left_messages BIGINT NOT NULL,"                                                              \
+    " left_images BIGINT NOT NULL);"                                                               \
+    "CREATE INDEX request_log_at ON request_log (at_ms);"                                          \
+    "CREATE INDEX request_log_user ON request_log (user_id, at_ms);"
+
+#define ROUTING_DOWN                                                                               \
+    "DROP TABLE request_log; ALTER TABLE usage_days DROP COLUMN cost_micros;"                      \
+    "ALTER TABLE quotas DROP COLUMN cents_per_month;"
+
 const struct migration migrations[] = {
     {.version = 1, .name = "accounts", .up = ACCOUNTS_UP, .down = ACCOUNTS_DOWN},
     {.version = 2,
@@ -473,6 +513,7 @@ const struct migration migrations[] = {
      .up = ANSWERS_UP,
      .down = "DROP TABLE batch_lines; DROP TABLE batches; DROP TABLE api_files;"
              "DROP TABLE answers;"},
+    {.version = 11, .name = "routing", .up = ROUTING_UP, .down = ROUTING_DOWN},
 };
 
 const size_t n_migrations = sizeof migrations / sizeof *migrations;
@@ -502,10 +543,16 @@ const struct table tables[] = {
      "ttttttttiiitiiii", "n"},
     {"quotas",
      "user_id, requests_per_minute, requests_per_day, tokens_per_minute, tokens_per_day, streams,"
-     " storage_bytes",
-     "tiiiiii", "user_id"},
-    {"usage_days", "user_id, day, requests, prompt_tokens, completion_tokens", "tiiii",
-     "day, user_id"},
+     " storage_bytes, cents_per_month",
+     "tiiiiiii", "user_id"},
+    {"usage_days", "user_id, day, requests, prompt_tokens, completion_tokens, cost_micros",
+     "tiiiii", "day, user_id"},
+    {"request_log",
+     "id, user_id, at_ms, request_id, kind, asked, route, goal, provider, model, reason, tried,"
+     " attempts, complexity, error, prompt_tokens, cached_tokens, completion_tokens,"
+     " reasoning_tokens, first_token_ms, total_ms, cost_micros, left_to, left_bytes,"
+     " left_messages, left_images",
+     "ttitttttttttiitiiiiiiitiii", "at_ms, id"},
     {"usage_minutes", "who, minute, requests, tokens", "tiii", "minute, who"},
     {"collections", "id, n, user_id, name, created_ms", "titti", "created_ms, id"},
     {"files",

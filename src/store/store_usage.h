@@ -14,7 +14,8 @@
     X(TOKENS_MINUTE, tokens_per_minute, "tokens, read and generated, in a minute")                 \
     X(TOKENS_DAY, tokens_per_day, "tokens, read and generated, in a day (UTC)")                    \
     X(STREAMS, streams, "answers that are generated at once")                                      \
-    X(STORAGE, storage_bytes, "bytes of files")
+    X(STORAGE, storage_bytes, "bytes of files")                                                    \
+    X(BUDGET, cents_per_month, "US cents for answers that cost money, in a month (UTC)")
 
 enum store_quota {
 #define X(id, name, help) QUOTA_##id,
@@ -44,10 +45,13 @@ struct store_usage {
 struct store_usage_sync {
     const char *user_id;
     int64_t day, minute;
+    int64_t month;                          /* its first day */
     struct store_usage add;                 /* of this day */
+    int64_t add_cost;                       /* of this day; millionths of a US dollar */
     int64_t add_requests, add_tokens;       /* of this minute */
     struct store_usage today;               /* out */
     int64_t minute_requests, minute_tokens; /* out */
+    int64_t month_cost;                     /* out; of the days from `month` on */
     int64_t overrides[QUOTA_COUNT];         /* out */
 };
 

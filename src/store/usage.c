@@ -44,10 +44,11 @@ static enum err read_overrides(struct db *db, const char *user_id, int64_t out[Q
     struct db_rows *rows = NULL;
     bool has = false;
     for (int i = 0; i < QUOTA_COUNT; i++) out[i] = QUOTA_DEFAULT;
-    enum err e = db_query(db,
-                          "SELECT requests_per_minute, requests_per_day, tokens_per_minute,"
-                          " tokens_per_day, streams, storage_bytes FROM quotas WHERE user_id = $1",
-                          DB_ARGS(db_text(user_id)), &rows, error);
+    enum err e = db_query(
+        db,
+        "SELECT requests_per_minute, requests_per_day, tokens_per_minute,"
+        " tokens_per_day, streams, storage_bytes, cents_per_month FROM quotas WHERE user_id = $1",
+        DB_ARGS(db_text(user_id)), &rows, error);
     if (!e) e = db_next(rows, &has, error);
     for (int i = 0; !e && has && i < QUOTA_COUNT; i++)
         if (!db_is_null(rows, i)) out[i] = db_get_int(rows, i);
@@ -72,16 +73,17 @@ enum err store_quota_set(struct store *s, const char *user_id, const int64_t lim
     enum err e = store_write(
         s,
         "INSERT INTO quotas (user_id, requests_per_minute, requests_per_day, tokens_per_minute,"
-        " tokens_per_day, streams, storage_bytes) VALUES ($1, $2, $3, $4, $5, $6, $7)"
+        " tokens_per_day, streams, storage_bytes, cents_per_month)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
         " ON CONFLICT (user_id) DO UPDATE SET requests_per_minute = excluded.requests_per_minute,"
         " requests_per_day = excluded.requests_per_day,"
         " tokens_per_minute = excluded.tokens_per_minute,"
         " tokens_per_day = excluded.tokens_per_day, streams = excluded.streams,"
-        " storage_bytes = excluded.storage_bytes",
+        " storage_bytes = excluded.storage_bytes, cents_per_month = excluded.cents_per_month",
         DB_ARGS(db_text(user_id), or_default(limits[QUOTA_REQUESTS_MINUTE]),
                 or_default(limits[QUOTA_REQUESTS_DAY]), or_default(limits[QUOTA_TOKENS_MINUTE]),
                 or_default(limits[QUOTA_TOKENS_DAY]), or_default(limits[QUOTA_STREAMS]),
-                or_default(limits[QUOTA_STORAGE])),
+                or_default(limits[QUOTA_STORAGE]), or_default(limits[QUOTA_BUDGET])),
         NULL, error);
     return e == ERR_NOT_FOUND ? err_set(error, e, "there is no such user") : e;
 }
@@ -108,13 +110,15 @@ static enum err add_day(struct db *db, const struct store_usage_sync *u, struct 
 {
     return db_run(db,
                   "INSERT INTO usage_days (user_id, day, requests, prompt_tokens,"
-                  " completion_tokens) VALUES ($1, $2, $3, $4, $5)"
+                  " completion_tokens, cost_micros) VALUES ($1, $2, $3, $4, $5, $6)"
                   " ON CONFLICT (user_id, day) DO UPDATE SET"
                   " requests = usage_days.requests + excluded.requests,"
                   " prompt_tokens = usage_days.prompt_tokens + excluded.prompt_tokens,"
-                  " completion_tokens = usage_days.completion_tokens + excluded.completion_tokens",
+                  " completion_tokens = usage_days.completion_tokens + excluded.completion_tokens,"
+                  " cost_micros = usage_days.cost_micros + excluded.cost_micros",
                   DB_ARGS(db_text(u->user_id), db_int(u->day), db_int(u->add.requests),
-                          db_int(u->add.prompt_tokens), db_int(u->add.completion_tokens)),
+                          db_int(u->add.prompt_tokens), db_int(u->add.completion_tokens),
+                          db_int(u->add_cost)),
                   NULL, error);
 }
 
@@ -150,6 +154,11 @@ static enum err read_state(struct db *db, struct store_usage_sync *u, struct err
                               3, error);
     if (!e)
         e = read_minute(db, u->user_id, u->minute, &u->minute_requests, &u->minute_tokens, error);
+    if (!e)
+        e = db_number(db,
+                      "SELECT CAST(COALESCE(SUM(cost_micros), 0) AS BIGINT) FROM usage_days"
+                      " WHERE user_id = $1 AND day >= $2",
+                      DB_ARGS(db_text(u->user_id), db_int(u->month)), &u->month_cost, error);
     if (!e) e = read_overrides(db, u->user_id, u->overrides, error);
     return e;
 }
@@ -157,7 +166,7 @@ static enum err read_state(struct db *db, struct store_usage_sync *u, struct err
 enum err store_usage_sync(struct store *s, struct store_usage_sync *u, struct error *error)
 {
     struct db *db;
-    bool adds = u->add.requests || u->add.prompt_tokens || u->add.completion_tokens;
+    bool adds = u->add.requests || u->add.prompt_tokens || u->add.completion_tokens || u->add_cost;
     enum err e = store_acquire(s, adds ? STORE_WRITE : STORE_READ, &db, error);
     if (e) return e;
     if (adds) e = db_begin(db, error);

@@ -179,6 +179,10 @@ void openai_chat(struct hub *hub, const struct http_request *req, struct sink *s
 void openai_completions(struct hub *hub, const struct http_request *req, struct sink *sink);
 void openai_embeddings(struct hub *hub, const struct http_request *req, struct sink *sink);
 void openai_rerank(struct hub *hub, const struct http_request *req, struct sink *sink);
+void openai_route(struct hub *hub, const struct http_request *req, struct sink *sink);
+void openai_route_log(struct hub *hub, const struct http_request *req, struct sink *sink);
+void openai_route(struct hub *hub, const struct http_request *req, struct sink *sink);
+void openai_route_log(struct hub *hub, const struct http_request *req, struct sink *sink);
 void openai_list_models(struct hub *hub, const struct http_request *req, struct sink *sink);
 void openai_model(struct hub *hub, const struct http_request *req, struct sink *sink);
 

@@ -412,6 +412,94 @@ const struct field stored_change_fields[] = {
 
 static const struct field stored_list_fields[] = {STORED_LIST(REF("ChatAnswer"), "The answers, each with what was asked (`temperature`, `tools`, `metadata`, ...).")};
 static const struct field stored_messages_fields[] = {STORED_LIST("{\"type\":\"object\"}", "The messages, each with an `id`.")};
+/* ---- routing ------------------------------------------------------------------------------- */
+
+#define OR_NULL(what) "{\"oneOf\":[" what ",{\"type\":\"null\"}]}"
+
+static const struct field route_complexity_fields[] = {
+    W("score", NUM, NULL, "0 to 1: the weighted sum of the features, at most 1."),
+    W("tier", STR, WORDS("\"small\",\"middle\",\"large\""), "The size of model that it asks for."),
+    W("low", NUM, NULL, "Below this a small one."),
+    W("high", NUM, NULL, "Above this a large one."),
+    W("features", OBJ, NULL, "length, code, maths, tools, turns, reasoning, format: 0 to 1 each."),
+    W("weights", OBJ, NULL, "What each counts."),
+    END};
+
+static const struct field route_here_fields[] = {
+    W("model", STR, NULLABLE("string"), "The model here that the name stands for."),
+    W("fits", BOOL, NULL, "Whether it is in memory or can be loaded."),
+    W("context", INT, NULL, "Tokens of context of one request; 0 = not known."),
+    W("wait_ms", INT, NULLABLE("integer"), "How long a request that came now would wait."),
+    END};
+
+static const struct field route_price_fields[] = {
+    W("input", NUM, NULL, "US dollars for a million tokens read."),
+    W("output", NUM, NULL, "And written."),
+    W("estimate", NUM, NULL, "US dollars for this request, with an answer of 500 tokens or what max_tokens allows."),
+    END};
+
+static const struct field route_step_fields[] = {
+    W("provider", STR, NULL, "Who."),
+    W("model", STR, NULL, "Which of its models."),
+    W("remote", BOOL, NULL, "Whether the request would leave this machine."),
+    W("why", STR, NULL, "Why it stands here."),
+    W("verdict", STR, WORDS("\"answers\",\"passed over\",\"in reserve\""), "What would become of it now: it answers, it can't, or it is asked when those before it fail."),
+    W("because", STR, NULLABLE("string"), "Why it would be passed over."),
+    W("price", OBJ, OR_NULL(REF("RoutePrice")), "What it costs; null where no price is known, and on this machine."),
+    END};
+
+static const struct field route_answer_fields[] = {
+    W("object", STR, CONST_OF("route"), "route"),
+    W("route", STR, NULL, "The route's name."),
+    W("goal", STR, NULL, "What mattered."),
+    W("local_only", BOOL, NULL, "Whether it must stay on this machine."),
+    W("prompt_tokens", INT, NULL, "Of the request, about."),
+    W("complexity", OBJ, OR_NULL(REF("RouteComplexity")), "How hard it looks; null where that decides nothing."),
+    W("local", OBJ, OR_NULL(REF("RouteHere")), "What this hub's own models say; null when they are not in the plan."),
+    W("steps", ARR, LIST(REF("RouteStep")), "Who would be asked, in this order."),
+    W("skipped", ARR, LIST("{\"type\":\"object\",\"properties\":{\"provider\":{\"type\":\"string\"},\"why\":{\"type\":\"string\"}}}"), "Who would not be, and why."),
+    W("provider", STR, NULLABLE("string"), "Who would answer."),
+    W("model", STR, NULLABLE("string"), "With which model."),
+    W("reason", STR, NULL, "Why."),
+    END};
+
+static const struct field route_left_fields[] = {
+    W("to", STR, NULL, "Providers elsewhere that were sent it, \"a,b\"; also those that then failed."),
+    W("bytes", INT, NULL, "Of texts and pictures, all of them together."),
+    W("messages", INT, NULL, "Of the conversation."),
+    W("images", INT, NULL, "In it."),
+    END};
+
+static const struct field route_row_fields[] = {
+    W("id", STR, NULL, "The request's id (X-Request-Id)."),
+    W("at", STR, "{\"type\":\"string\",\"format\":\"date-time\"}", "When it came."),
+    W("at_ms", INT, NULL, "The same in milliseconds since 1970."),
+    W("user_id", STR, NULLABLE("string"), "Whose it was; null without accounts."),
+    W("kind", STR, WORDS("\"chat\",\"completion\",\"embedding\",\"rerank\""), "What was asked for."),
+    W("requested_model", STR, NULL, "The model as the client named it."),
+    W("route", STR, NULL, "The route."),
+    W("goal", STR, NULL, "What mattered."),
+    W("provider", STR, NULL, "Who answered, or failed last."),
+    W("model", STR, NULL, "Which model."),
+    W("reason", STR, NULL, "Why that one, and who was tried before."),
+    W("tried", STR, NULLABLE("string"), "Those before it, why and after how long they did not answer."),
+    W("attempts", INT, NULL, "How many were asked."),
+    W("complexity", NUM, NULLABLE("number"), "Where it was measured."),
+    W("error", STR, NULLABLE("string"), "The code it failed with; null = it was answered."),
+    W("prompt_tokens", INT, NULL, "Read."),
+    W("cached_tokens", INT, NULL, "Of those, found in a cache."),
+    W("completion_tokens", INT, NULL, "Written."),
+    W("reasoning_tokens", INT, NULL, "Of those, spent on thinking."),
+    W("first_token_ms", INT, NULLABLE("integer"), "From its arrival to the first token."),
+    W("total_ms", INT, NULL, "To the end."),
+    W("cost", NUM, NULLABLE("number"), "US dollars; null where no price is known."),
+    W("left", OBJ, OR_NULL(REF("RouteLeft")), "What left this machine; null = nothing."),
+    END};
+
+static const struct field route_log_fields[] = {
+    W("object", STR, CONST_OF("list"), "list"),
+    W("data", ARR, LIST(REF("RouteLogRow")), "The newest first."),
+    END};
 
 const struct schema openai_schemas[] = {
     {"ChatRequest", "Body of a chat completion. null is the same as absent; members not listed here are ignored.", chat_fields, NULL},
@@ -455,4 +543,12 @@ const struct schema openai_schemas[] = {
     {"Timings", "How the time was spent, in milliseconds.", timings_fields, NULL},
     {"Error", "Every error looks like this, inside streams too.", error_body_fields, NULL},
     {"ErrorDetail", "What went wrong.", error_fields, NULL},
+    {"RouteAnswer", "What would become of a request.", route_answer_fields, NULL},
+    {"RouteComplexity", "How hard a request looks.", route_complexity_fields, NULL},
+    {"RouteHere", "What this hub's own models say.", route_here_fields, NULL},
+    {"RouteStep", "One provider of the plan.", route_step_fields, NULL},
+    {"RoutePrice", "What a model costs.", route_price_fields, NULL},
+    {"RouteLog", "The log of requests.", route_log_fields, NULL},
+    {"RouteLogRow", "One request.", route_row_fields, NULL},
+    {"RouteLeft", "What left this machine.", route_left_fields, NULL},
     {NULL, NULL, NULL, NULL}};
