@@ -136,16 +136,8 @@ static bool is_set(const struct config *config, enum config_key key)
     return config_source_of(config, key) != CONFIG_FROM_DEFAULT;
 }
 
-static bool has_protocol(const char *name)
-{
-    for (const char *const *p = remote_protocols(); *p; p++)
-        if (str_eq(*p, name)) return true;
-    return false;
-}
-
 static void add_ollama(struct routing *r, const struct config *config)
 {
-    if (!has_protocol("ollama")) return;
     struct routing_provider *p = routing_add(r, "ollama");
     p->remote.protocol = "ollama";
     p->remote.base_url = setting(r, config, CONFIG_OLLAMA_URL);
@@ -160,7 +152,7 @@ static void add_ollama(struct routing *r, const struct config *config)
 static void add_cloud(struct routing *r, const struct config *config, const char *protocol,
                       const enum config_key keys[4])
 {
-    if (!*config_str(config, keys[0]) || !has_protocol(protocol)) return;
+    if (!*config_str(config, keys[0])) return;
     struct routing_provider *p = routing_add(r, protocol);
     p->configured = true;
     p->remote.protocol = routing_text(r, protocol);
@@ -173,7 +165,7 @@ static void add_cloud(struct routing *r, const struct config *config, const char
 
 static void add_aihub(struct routing *r, const struct config *config)
 {
-    if (!*config_str(config, CONFIG_AIHUB_URL) || !has_protocol("aihub")) return;
+    if (!*config_str(config, CONFIG_AIHUB_URL)) return;
     struct routing_provider *p = routing_add(r, "aihub");
     p->configured = true;
     p->remote.protocol = "aihub";
