@@ -175,6 +175,7 @@ static enum err open_for_others(const struct cmd_args *args, bool named, struct 
         return OK;
     }
     link_close(*out);
+    *out = NULL;
     config_free(*config_here);
     *config_here = NULL;
     *error = *why;

@@ -16,6 +16,8 @@ const rows = {
   'GET /redoc': ['public'],
   'GET /assets/{file}': ['public'],
   'GET /metrics': ['admin', 'metrics'],
+  'POST /v1/route': ['user', 'chat', { messages: [{ role: 'user', content: 'hi' }] }],
+  'GET /v1/route/log': ['user', 'requests'],
   'POST /v1/chat/completions': ['user', 'chat', { messages: [{ role: 'user', content: 'hi' }], max_tokens: 1 }],
   'POST /v1/completions': ['user', 'chat', { prompt: 'hi', max_tokens: 1 }],
   'POST /completion': ['user', 'chat', { prompt: 'hi', n_predict: 1 }],
