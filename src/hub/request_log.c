@@ -140,7 +140,7 @@ static void learn_spending(struct request_log *l, struct store *store)
     pthread_mutex_unlock(&l->lock);
     if (known || store_request_cost(store, since, &micros, &error)) return;
     pthread_mutex_lock(&l->lock);
-    if (l->month_ms != since) l->nobody_micros = 0;
+    if (l->nobody_known && l->month_ms != since) l->nobody_micros = 0;
     l->nobody_micros += micros;
     l->month_ms = since;
     l->nobody_known = true;

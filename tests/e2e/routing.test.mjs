@@ -1,7 +1,8 @@
 // Who answers: the hub's own models first, others over HTTP when those can't, and what clients are
 // told about it. The others are scripted servers (support/upstream.mjs).
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createServer, request } from 'node:http';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { startHub, tempDir } from './support/hearth.mjs';
@@ -108,4 +109,210 @@ test('what a client calls a model can not become a header of the answer', async 
   assert.equal(r.headers.get('set-cookie'), null);
   assert.match(r.headers.get('x-hearth-model'), /^x\?\?Set-Cookie: a=b\?\[2J\?\?$/);
   await r.json();
+});
+
+test('POST /v1/route tells it without asking anybody', async () => {
+  const before = box.requests.length + cloud.requests.length;
+  const route = async (body) => (await fetch(`${hub.url}/v1/route`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ messages: [{ role: 'user', content: 'hi' }], ...body }),
+  })).json();
+  const here = await route({});
+  assert.equal(here.provider, 'local');
+  assert.equal(here.model, 'hearth-tiny');
+  assert.equal(here.goal, 'cost');
+  assert.equal(here.local.fits, true);
+  assert.deepEqual(here.steps.map((s) => [s.provider, s.verdict]),
+    [['local', 'answers'], ['box', 'in reserve'], ['cloud', 'in reserve']]);
+  const absent = await route({ model: 'no-such-model' });
+  assert.equal(absent.provider, 'box');
+  assert.equal(absent.steps[0].verdict, 'passed over');
+  assert.match(absent.steps[0].because, /^model_not_found/);
+  const long = await route({ messages: [{ role: 'user', content: 'word '.repeat(20000) }] });
+  assert.match(long.steps[0].because, /context/);
+  assert.equal(long.provider, 'box');
+  const pinned = await route({ model: 'no-such-model', local_only: true });
+  assert.equal(pinned.local_only, true);
+  assert.equal(pinned.provider, null);
+  assert.ok(pinned.skipped.some((s) => s.provider === 'box' && /must stay/.test(s.why)));
+  assert.ok((await route({ source: 'nobody' })).error.message.includes('nobody'));
+  assert.equal(box.requests.length + cloud.requests.length, before);
+});
+
+test('a prompt longer than the context here goes to who can take it', async () => {
+  const r = await chat({ messages: [{ role: 'user', content: 'many words '.repeat(3000) }] });
+  assert.equal(r.status, 200);
+  assert.equal(r.headers.get('x-hearth-provider'), 'box');
+  assert.match(r.headers.get('x-hearth-route-reason'), /context_length_exceeded/);
+  await r.json();
+});
+
+test('what must stay here fails with the reason', async () => {
+  const before = box.requests.length;
+  const r = await chat({ model: 'no-such-model', local_only: true });
+  assert.equal(r.status, 404);
+  assert.match((await r.json()).error.message, /must stay on this machine/);
+  const named = await chat({ route: 'home', source: 'box' });
+  assert.equal(named.status, 403);
+  assert.equal((await named.json()).error.code, 'local_only');
+  assert.equal(box.requests.length, before);
+});
+
+test('the log has a row for each, with what it took', async () => {
+  const r = await chat({ route: 'away' });
+  const id = r.headers.get('x-request-id');
+  await r.json();
+  const { data } = await (await fetch(`${hub.url}/v1/route/log?limit=20`)).json();
+  const row = data.find((d) => d.id === id);
+  assert.equal(row.provider, 'box');
+  assert.equal(row.route, 'away');
+  assert.equal(row.kind, 'chat');
+  assert.equal(row.error, null);
+  assert.equal(row.attempts, 1);
+  assert.equal(row.completion_tokens, 7);
+  assert.ok(row.total_ms >= 0 && row.first_token_ms >= 0);
+  assert.equal(row.left, null); // 127.0.0.1 is this machine
+  assert.ok(data.some((d) => d.provider === 'local' && d.cost === 0));
+  assert.ok(!JSON.stringify(data).includes('Say something'));
+});
+
+test('hearth chat --provider, and hearth explain', async () => {
+  const answer = await hub.run(['chat', '--provider', 'cloud', 'Hello?']);
+  assert.equal(answer.code, 0, answer.stderr);
+  assert.match(answer.stdout, /Answer of the cloud\./);
+  const told = await hub.run(['explain']);
+  assert.match(told.stdout, /provider {2}cloud/);
+  assert.match(told.stdout, /because {3}cloud: the request names it/);
+  const wrong = await hub.run(['chat', '--provider', 'nobody', 'Hello?']);
+  assert.equal(wrong.code, 1);
+  assert.match(wrong.stderr, /no provider "nobody"/);
+  const pinned = await hub.run(['chat', '--provider', 'cloud', '--local', 'Hello?']);
+  assert.equal(pinned.code, 1);
+  assert.match(pinned.stderr, /must stay on this machine/);
+});
+
+test('LOCAL_DIRECT_LOADING=false asks Ollama first, and this hub when Ollama is away', async () => {
+  const ollama = await startUpstream();
+  ollama.answer = { text: 'Answer of Ollama.' };
+  const other = await startHub({
+    env: { LOCAL_DIRECT_LOADING: 'false', EMBEDDINGS_BASEURL: ollama.url, OLLAMA_CHAT_MODEL: 'phi-3' },
+  });
+  const ask = () => fetch(`${other.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ messages: [{ role: 'user', content: 'hi' }], max_tokens: 4 }),
+  });
+  const first = await ask();
+  assert.equal(first.headers.get('x-hearth-provider'), 'ollama');
+  assert.equal((await first.json()).choices[0].message.content, 'Answer of Ollama.');
+  assert.equal(ollama.requests.at(-1).body.model, 'phi-3');
+  await ollama.close();
+  const second = await ask();
+  assert.equal(second.status, 200);
+  assert.equal(second.headers.get('x-hearth-provider'), 'local');
+  assert.match(second.headers.get('x-hearth-route-reason'), /ollama: network_error after/);
+  await second.json();
+  await other.stop();
+});
+
+/** A proxy through which a name that is nowhere leads to the upstream: for what leaves the machine. */
+async function startProxy(up) {
+  const to = new URL(up.url);
+  const server = createServer((req, res) => {
+    const { pathname } = new URL(req.url);
+    const onward = request({
+      host: to.hostname, port: to.port, path: pathname, method: req.method, headers: req.headers,
+    }, (answer) => {
+      res.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(res);
+    });
+    onward.on('error', () => res.destroy());
+    req.pipe(onward);
+  });
+  await new Promise((done) => server.listen(0, '127.0.0.1', done));
+  return { url: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
+}
+
+test('what leaves is written down and paid for, and a budget that is used up leaves it out', async () => {
+  const openai = await startUpstream();
+  const proxy = await startProxy(openai);
+  const dir = tempDir();
+  openai.answer = { text: 'Costly.', usage: { prompt: 100000, completion: 1000 } };
+  const file = join(dir, 'providers.json');
+  writeFileSync(file, JSON.stringify({
+    providers: { openai: { base_url: 'http://api.openai.invalid/v1', proxy: proxy.url, retries: 0 } },
+  }));
+  const other = await startHub({
+    dir, env: { HEARTH_PROVIDERS: file, OPENAI_API_KEY: 'sk-x-0123456789', HEARTH_USER_BUDGET: '1' },
+  });
+  const ask = (body) => fetch(`${other.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ messages: [{ role: 'user', content: 'hi' }], max_tokens: 4, ...body }),
+  });
+  const hard = { messages: [{ role: 'user', content: 'Prove the theorem and explain why; write python code, a class.' }] };
+  const r = await ask(hard);
+  assert.equal(r.headers.get('x-hearth-provider'), 'openai');
+  assert.equal(r.headers.get('x-hearth-model'), 'gpt-4');
+  assert.match(r.headers.get('x-hearth-route-reason'), /^openai: complexity 0\.\d\d asks for a large model/);
+  await r.json();
+  const { data: [row] } = await (await fetch(`${other.url}/v1/route/log?left=true`)).json();
+  assert.equal(row.left.to, 'openai');
+  assert.equal(row.left.bytes, hard.messages[0].content.length);
+  assert.equal(row.left.messages, 1);
+  assert.ok(Math.abs(row.cost - (100000 * 30 + 1000 * 60) / 1e6) < 1e-9, `cost ${row.cost}`);
+  assert.ok(row.complexity > 0.7);
+  const next = await ask(hard); // the cent is spent: who costs nothing goes on
+  assert.equal(next.headers.get('x-hearth-provider'), 'local');
+  await next.json();
+  const named = await ask({ source: 'openai' });
+  assert.equal(named.status, 429);
+  assert.match((await named.json()).error.message, /budget of this month/);
+  await other.stop();
+  const again = await startHub({ // what was spent is known after a restart
+    dir, env: { HEARTH_PROVIDERS: file, OPENAI_API_KEY: 'sk-x-0123456789', HEARTH_USER_BUDGET: '1' },
+  });
+  for (let status = 0, tries = 0; status !== 429; tries++) {
+    assert.ok(tries < 200, 'the month begins anew with the hub');
+    const later = await fetch(`${again.url}/v1/route`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ messages: [{ role: 'user', content: 'hi' }], source: 'openai' }),
+    });
+    status = later.status;
+    await later.text();
+    await new Promise((done) => setTimeout(done, 50));
+  }
+  await again.stop();
+  proxy.close();
+  await openai.close();
+});
+
+test('keys are told to nobody', async () => {
+  const key = 'sk-this-is-secret-0123456789';
+  const openai = await startUpstream();
+  const other = await startHub({
+    env: { OPENAI_API_KEY: key, OPENAI_BASE_URL: `${openai.url}/v1`, LOG_LEVEL: 'DEBUG' },
+  });
+  const texts = [];
+  const ask = async (body) => {
+    const r = await fetch(`${other.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ messages: [{ role: 'user', content: 'hi' }], max_tokens: 4, ...body }),
+    });
+    texts.push(JSON.stringify([...r.headers]), await r.text());
+    return r;
+  };
+  assert.equal((await ask({ source: 'openai' })).status, 200);
+  openai.faults.push({ kind: 'status', status: 401, body: JSON.stringify({ error: { message: `bad key ${key}` } }) });
+  assert.ok((await ask({ source: 'openai' })).status >= 400);
+  texts.push(await (await fetch(`${other.url}/v1/route/log`)).text());
+  texts.push(JSON.stringify(await other.run(['config'])), JSON.stringify(await other.run(['explain'])));
+  assert.equal(openai.requests[0].headers.authorization, `Bearer ${key}`);
+  await other.stop();
+  texts.push(readFileSync(join(other.dir, 'hub.log'), 'utf8'));
+  for (const text of texts) assert.ok(!text.includes(key), text);
+  await openai.close();
 });
