@@ -260,8 +260,8 @@ static void ask_one(struct asking *a, struct source *s)
     a->refs++;
     pthread_mutex_unlock(&a->lock);
     if (s->pinned)
-        e = err_set(&why, ERR_LOCAL_ONLY,
-                    "this call must stay on this machine, so %s is not asked", s->name);
+        e = err_set(&why, ERR_LOCAL_ONLY, "this call must stay on this machine, so %s is not asked",
+                    s->name);
     else if (s->provider && s->provider->local)
         openai_models_get(a->c.hub, on_answer, s);
     else if (s->provider)
@@ -280,10 +280,8 @@ static void add_source(struct asking *a, const struct routing *r, const char *na
     const struct routing_provider *p = routing_provider(r, name);
     for (size_t i = 0; i < a->n; i++)
         if (str_eq(a->sources[i].name, name)) return;
-    a->sources[a->n++] = (struct source){.asking = a,
-                                         .provider = p,
-                                         .name = name,
-                                         .pinned = pinned && p && !p->trusted};
+    a->sources[a->n++] = (struct source){
+        .asking = a, .provider = p, .name = name, .pinned = pinned && p && !p->trusted};
 }
 
 static struct asking *asking_new(const struct v1_call *c, size_t most)
