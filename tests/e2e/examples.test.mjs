@@ -25,6 +25,11 @@ const EXAMPLES = [
   ['javascript/responses.mjs', /\(\d+ tokens read\)[\s\S]*\(\d+ tokens read\)/],
   ['javascript/background.mjs', /^resp_\w+ queued\n(completed|incomplete) \S/],
   ['javascript/batch.mjs', /completed \{ total: 3, completed: 3, failed: 0 \}\nNorway: [\s\S]*\nItaly: [\s\S]*\nJapan: /],
+  ['ai-sdk/stream.mjs', /\(\d+ tokens read, \d+ written\)/],
+  ['ai-sdk/tools.mjs', /weather of [\s\S]*: 7 degrees, rain\n2 steps; answer: /],
+  ['ai-sdk/object.mjs', /kind: '(soup|stew|salad)', minutes: \d+/],
+  ['ai-sdk/embeddings.mjs', /^0\.\d{3} The cat sleeps\./],
+  ['ai-sdk/messages.mjs', /the prompt has \d+ tokens\n[\s\S]*\nended by \w+ after \d+ tokens/],
 ];
 const RUNNERS = { sh: 'sh', mjs: process.execPath, py: 'python3' };
 
