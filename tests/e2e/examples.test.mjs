@@ -25,6 +25,7 @@ const EXAMPLES = [
   ['javascript/responses.mjs', /\(\d+ tokens read\)[\s\S]*\(\d+ tokens read\)/],
   ['javascript/background.mjs', /^resp_\w+ queued\n(completed|incomplete) \S/],
   ['javascript/batch.mjs', /completed \{ total: 3, completed: 3, failed: 0 \}\nNorway: [\s\S]*\nItaly: [\s\S]*\nJapan: /],
+  ['ollama/chat.py', /\S/],
   ['ai-sdk/stream.mjs', /\(\d+ tokens read, \d+ written\)/],
   ['ai-sdk/tools.mjs', /weather of [\s\S]*: 7 degrees, rain\n2 steps; answer: /],
   ['ai-sdk/object.mjs', /kind: '(soup|stew|salad)', minutes: \d+/],
@@ -43,7 +44,7 @@ after(() => hub?.stop());
 function run(program, args) {
   return new Promise((done, fail) => {
     const dir = tempDir();
-    const env = { ...cleanEnv(dir), HEARTH_URL: hub.url, NODE_PATH: join(root, 'node_modules') };
+    const env = { ...cleanEnv(dir), HEARTH_URL: hub.url, OLLAMA_HOST: hub.url, NODE_PATH: join(root, 'node_modules') };
     const child = spawn(program, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
     const out = [];
     child.stdout.on('data', (d) => out.push(d));
