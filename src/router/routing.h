@@ -96,7 +96,6 @@ struct routing {
     enum goal goal;
     double low, high; /* thresholds of complexity */
     double weights[FEATURE_COUNT];
-    bool classify; /* the local model is asked where the score is near a threshold */
 };
 
 /* Reads the settings and the file. ERR_CONFIG says what is wrong and where. free with

@@ -383,7 +383,7 @@ static enum err read_route(struct reader *rd, const char *name, const json_t *ob
 
 static enum err read_complexity(struct reader *rd, const json_t *obj)
 {
-    static const char *const known[] = {"low", "high", "weights", "classify", NULL};
+    static const char *const known[] = {"low", "high", "weights", NULL};
     static const char *const features[] = {
 #define X(id, word, weight) word,
         FEATURES(X)
@@ -393,7 +393,6 @@ static enum err read_complexity(struct reader *rd, const json_t *obj)
     enum err e = check_names(rd, obj, "/complexity", known);
     if (!e) e = bad(rd, json_get_double(obj, "low", "/complexity", 0, 1, &rd->r->low, rd->error));
     if (!e) e = bad(rd, json_get_double(obj, "high", "/complexity", 0, 1, &rd->r->high, rd->error));
-    if (!e) e = get_bool(rd, obj, "classify", "/complexity", &rd->r->classify);
     if (!e) e = bad(rd, json_get_object(obj, "weights", "/complexity", &weights, rd->error));
     if (!e && weights) e = check_names(rd, weights, "/complexity/weights", features);
     for (int f = 0; !e && weights && f < FEATURE_COUNT; f++)
