@@ -31,7 +31,8 @@
       "the LoRA adapter's file is unusable or does not fit the model")                             \
     X(ERR_AUTH, 401, "unauthorized", "credentials are missing or wrong")                           \
     X(ERR_FORBIDDEN, 403, "forbidden", "the caller may not do this")                               \
-    X(ERR_LOCAL_ONLY, 403, "local_only", "it must stay on this machine, and nobody here can do it") \
+    X(ERR_LOCAL_ONLY, 403, "local_only",                                                           \
+      "it must stay on this machine, and nobody here can do it")                                   \
     X(ERR_NOT_FOUND, 404, "not_found", "no such path, object or file")                             \
     X(ERR_NO_MODEL, 404, "model_not_found", "no model of that name")                               \
     X(ERR_NO_ADAPTER, 404, "adapter_not_found", "no LoRA adapter of that name")                    \

@@ -21,7 +21,7 @@
     X(files, "uploaded files, watched folders")                                                    \
     X(rag, "finding chunks of files")                                                              \
     X(models, "model files, downloads")                                                            \
-    X(route, "who is asked, and what came of it") \
+    X(route, "who is asked, and what came of it")                                                  \
     X(worker, "the process that runs the models")                                                  \
     X(net, "outgoing transfers")                                                                   \
     X(cmd, "command line")

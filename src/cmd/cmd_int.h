@@ -79,9 +79,9 @@ bool cmd_option_table(const struct cmd_verb *verb, size_t i, const struct cmd_op
 extern const struct cmd_verb verb_ask, verb_extract;
 extern const struct cmd_verb verb_ps, verb_top, verb_backup, verb_restore, verb_explain, verb_load,
     verb_unload;
-extern const struct cmd_verb verb_serve, verb_chat, verb_run, verb_pull, verb_create, verb_models, verb_config,
-    verb_db, verb_add, verb_jobs, verb_users, verb_doctor, verb_bench, verb_version, verb_help,
-    verb_completion;
+extern const struct cmd_verb verb_serve, verb_chat, verb_run, verb_pull, verb_create, verb_models,
+    verb_config, verb_db, verb_add, verb_jobs, verb_users, verb_doctor, verb_bench, verb_version,
+    verb_help, verb_completion;
 
 /* ---- parsed arguments ----------------------------------------------------------------------- */
 

@@ -21,7 +21,7 @@ struct le_model {
     struct shim_templates *templates; /* NULL: no_chat says why */
     char no_chat[256];
     struct shim_overrides *overrides; /* of requests that bring a template */
-    size_t token_bytes_max; /* no token stands for more text; 0 = unknown */
+    size_t token_bytes_max;           /* no token stands for more text; 0 = unknown */
     /* libllama's list of the model's adapters, which loading changes and laying out a computation
      * reads: held by a load, and by the first decode after a change of adapters. */
     pthread_mutex_t adapters_lock;

@@ -12,11 +12,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/idmap.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "base/idmap.h"
 
 struct entry {
     struct idnode by_id;

@@ -37,8 +37,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/list.h"
 #include "base/expiry.h"
+#include "base/list.h"
 
 enum {
     QUEUE_LEVELS = 101,           /* priorities 0 .. 100 */

@@ -57,11 +57,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/idmap.h"
 #include "base/list.h"
 #include "base/mailbox.h"
 #include "base/thread.h"
 #include "sched/cache.h"
-#include "base/idmap.h"
 #include "sched/ledger.h"
 #include "sched/queue.h"
 #include "sched/rates.h"

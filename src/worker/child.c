@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "base/idmap.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -28,7 +29,6 @@
 #include "base/str.h"
 #include "models/models.h"
 #include "provider/stack.h"
-#include "base/idmap.h"
 #include "worker/child_int.h"
 #include "worker/frame.h"
 #include "worker/worker.h"

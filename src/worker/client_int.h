@@ -18,8 +18,8 @@
 #include <pthread.h>
 #include <sys/types.h>
 
-#include "base/list.h"
 #include "base/idmap.h"
+#include "base/list.h"
 #include "worker/frame.h"
 #include "worker/told.h"
 #include "worker/worker.h"
