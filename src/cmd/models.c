@@ -360,7 +360,7 @@ static int run_models(const struct cmd_call *call)
 
 const struct cmd_verb verb_models = {
     .name = "models",
-    .args = "[list | show NAME | rm NAME | import ollama | catalog]",
+    .args = "[list | show NAME | rm NAME | import | catalog]",
     .summary = "List, describe or remove the models on disk, or list those to pull",
     .details =
         "`list` shows what is on disk, `catalog` the names that `hearth pull` knows. `import "

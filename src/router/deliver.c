@@ -114,7 +114,8 @@ static void learn_speed(struct ask *a)
     pthread_mutex_unlock(&r->lock);
 }
 
-void ask_ended(struct ask *a, enum err code, const struct usage *usage)
+/* Tells the hub what the request came to. */
+static void ask_ended(struct ask *a, enum err code, const struct usage *usage)
 {
     struct router *r = a->router;
     struct router_record *rec = &a->record;

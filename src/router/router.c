@@ -54,7 +54,8 @@ static void look_around(struct router *r, const struct plan_ask *ask, const char
     pthread_mutex_unlock(&r->lock);
 }
 
-bool router_enter(struct router *r)
+/* What stands between this and router_leave may call providers; false: they are being closed. */
+static bool router_enter(struct router *r)
 {
     pthread_mutex_lock(&r->lock);
     bool open = !r->closed;

@@ -66,8 +66,6 @@ struct ask {
     int32_t dropped; /* the attempt that is cancelled to go on with the next */
 };
 
-/* router.c: what stands between the two may call providers; false: they are being closed. */
-bool router_enter(struct router *r);
 void router_leave(struct router *r);
 
 /* ask.c */
@@ -86,7 +84,4 @@ void ask_listen_embed(void *ctx, const struct embed_result *result);
 bool ask_may_go_on(struct ask *a, const struct error *error);
 /* Ends as the error that says most of all attempts. */
 void ask_settle_error(struct ask *a, struct error *error);
-/* Tells the hub what the request came to. */
-void ask_ended(struct ask *a, enum err code, const struct usage *usage);
-
 #endif

@@ -19,6 +19,25 @@ const rows = {
   'POST /v1/route': ['user', 'chat', { messages: [{ role: 'user', content: 'hi' }] }],
   'GET /v1/route/log': ['user', 'requests'],
   'POST /v1/chat/completions': ['user', 'chat', { messages: [{ role: 'user', content: 'hi' }], max_tokens: 1 }],
+  'GET /v1/chat/completions': ['user', 'chat'],
+  'GET /v1/chat/completions/{id}': ['owned', 'chat'],
+  'POST /v1/chat/completions/{id}': ['owned', 'chat', { metadata: {} }],
+  'DELETE /v1/chat/completions/{id}': ['owned', 'chat'],
+  'GET /v1/chat/completions/{id}/messages': ['owned', 'chat'],
+  'POST /v1/responses': ['user', 'chat', { input: 'hi', max_output_tokens: 1 }],
+  'GET /v1/responses/{id}': ['owned', 'chat'],
+  'DELETE /v1/responses/{id}': ['owned', 'chat'],
+  'POST /v1/responses/{id}/cancel': ['owned', 'chat', {}],
+  'GET /v1/responses/{id}/input_items': ['owned', 'chat'],
+  'POST /v1/files': ['user', 'files', {}],
+  'GET /v1/files': ['user', 'files'],
+  'GET /v1/files/{id}': ['owned', 'files'],
+  'DELETE /v1/files/{id}': ['owned', 'files'],
+  'GET /v1/files/{id}/content': ['owned', 'files'],
+  'POST /v1/batches': ['user', 'chat', {}],
+  'GET /v1/batches': ['user', 'chat'],
+  'GET /v1/batches/{id}': ['owned', 'chat'],
+  'POST /v1/batches/{id}/cancel': ['owned', 'chat', {}],
   'POST /v1/completions': ['user', 'chat', { prompt: 'hi', max_tokens: 1 }],
   'POST /completion': ['user', 'chat', { prompt: 'hi', n_predict: 1 }],
   'POST /completions': ['user', 'chat', { prompt: 'hi', n_predict: 1 }],
@@ -177,9 +196,26 @@ before(async () => {
     method: 'POST', headers: { authorization: `Bearer ${token}` }, body: form,
   })).json();
   const jobs = (await call('GET', '/api/v1/jobs', { token })).json.jobs;
+  const ask = { messages: [{ role: 'user', content: marker }], max_tokens: 1, store: true };
+  const stored = (await call('POST', '/v1/chat/completions', { token, body: ask })).json;
+  const response = (await call('POST', '/v1/responses', { token, body: { input: marker, max_output_tokens: 1 } })).json;
+  const lines = new FormData();
+  const line = { custom_id: 'a', method: 'POST', url: '/v1/chat/completions', body: { messages: ask.messages, max_tokens: 1 } };
+  lines.append('purpose', 'batch');
+  lines.append('file', new Blob([`${JSON.stringify(line)}\n`]), 'lines.jsonl');
+  const input = await (await fetch(`${hub.url}/v1/files`, {
+    method: 'POST', headers: { authorization: `Bearer ${token}` }, body: lines,
+  })).json();
+  const batch = (await call('POST', '/v1/batches', {
+    token, body: { input_file_id: input.id, endpoint: '/v1/chat/completions', completion_window: '24h' },
+  })).json;
   Object.assign(objects, {
     '/v1/requests': 'req-private',
     '/v1/models': 'hearth-tiny',
+    '/v1/chat/completions': stored.id,
+    '/v1/responses': response.id,
+    '/v1/files': input.id,
+    '/v1/batches': batch.id,
     '/api/blobs': `sha256:${'0'.repeat(64)}`,
     '/api/models': 'hearth-tiny',
     '/assets': 'index.html',
@@ -320,7 +356,8 @@ test('strangers find nothing: 404; users are no admins: 403', async () => {
 test('whose it is, and admins, may', async () => {
   const { token } = who.owner;
   for (const path of [`/v1/requests/${objects['/v1/requests']}`, `/api/v1/conversations/${objects['/api/v1/conversations']}`, `/api/v1/chat/stream/${objects['/api/v1/chat']}`,
-    `/api/v1/files/${objects['/api/v1/files']}`, `/api/v1/jobs/${objects['/api/v1/jobs']}`, `/api/v1/collections/${objects['/api/v1/collections']}`]) {
+    `/api/v1/files/${objects['/api/v1/files']}`, `/api/v1/jobs/${objects['/api/v1/jobs']}`, `/api/v1/collections/${objects['/api/v1/collections']}`,
+    ...['/v1/chat/completions', '/v1/responses', '/v1/files', '/v1/batches'].map((at) => `${at}/${objects[at]}`)]) {
     assert.equal((await call('GET', path, { token })).status, 200, path);
   }
   const list = (await call('GET', '/v1/requests', { token })).json.data;

@@ -190,7 +190,7 @@ static void test_bash_completes(void **state)
         {"hearth models sh", "show"},
         {"hearth completion z", "zsh"},
         {"hearth help do", "doctor"},
-        {"hearth models ", "list show rm catalog"},
+        {"hearth models ", "list show rm import catalog"},
         /* Names with colons: bash replaces only what stands behind the colon. */
         {"hearth pull b", "bge:m3"},
         {"hearth pull llama3.2:1", "1b"},
