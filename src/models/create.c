@@ -323,7 +323,7 @@ static enum err create(struct create *c)
 
 enum err models_create(struct models *m, const struct create_params *params, struct error *error)
 {
-    struct error own;
+    struct error own = {.code = OK};
     struct create *c = xcalloc(1, sizeof *c);
     *c = (struct create){.m = m, .p = params, .error = error ? error : &own};
     c->doc = json_object();

@@ -310,7 +310,7 @@ static enum err find_entries(struct planner *pl, struct error *error)
     pl->model = ask->model ? ask->model : "";
     if (str_ieq(pl->model, "auto")) pl->model = "";
     size_t n = strcspn(pl->model, "/");
-    if (pl->model[n] && n < sizeof head) {
+    if (n < sizeof head && pl->model[n]) {
         memcpy(head, pl->model, n);
         p = routing_provider(pl->r, head);
     }

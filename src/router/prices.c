@@ -112,7 +112,7 @@ static enum err read_rows(struct prices *p, const char *text, size_t len, struct
 enum err prices_load(const char *path, struct prices **out, struct error *error)
 {
     struct prices *p = xcalloc(1, sizeof *p);
-    struct error own, *why = error ? error : &own;
+    struct error own = {.code = OK}, *why = error ? error : &own;
     enum err e = OK;
     p->arena = arena_new(ARENA_MAX);
     if (*path) {

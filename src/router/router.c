@@ -156,7 +156,7 @@ static enum err router_generate(struct provider *p, struct gen_request *req, gen
                                 void *ctx, uint64_t *id, struct error *error)
 {
     struct router *r = router_of(p);
-    struct error own, *why = error ? error : &own;
+    struct error own = {.code = OK}, *why = error ? error : &own;
     struct plan plan;
     enum err e = router_plan_request(r, req, &plan, why);
     if (e) {
@@ -179,7 +179,7 @@ static enum err router_embed(struct provider *p, struct embed_request *req, embe
                              void *ctx, uint64_t *id, struct error *error)
 {
     struct router *r = router_of(p);
-    struct error own, *why = error ? error : &own;
+    struct error own = {.code = OK}, *why = error ? error : &own;
     struct plan plan;
     struct plan_ask ask = {.model = req->model,
                            .source = req->source,

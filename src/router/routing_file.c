@@ -422,7 +422,7 @@ enum err routing_read_text(struct routing *r, const char *path, const char *text
                            bool is_private, struct error *error)
 {
     static const char *const known[] = {"providers", "routes", "complexity", NULL};
-    struct error own, *why = error ? error : &own;
+    struct error own = {.code = OK}, *why = error ? error : &own;
     struct reader rd = {r, path, is_private, why};
     const json_t *complexity = NULL;
     json_t *root;

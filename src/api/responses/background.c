@@ -484,7 +484,7 @@ static enum err run_one(struct hub *hub, struct job_ctx *job, const struct store
 static enum err run_response(struct job_ctx *job, void *ctx, struct error *error)
 {
     const char *id;
-    struct store_answer x;
+    struct store_answer x = {0};
     struct arena *a = arena_new(RESPONSE_RECORD_MAX);
     enum err e = job_payload_str(job, "response_id", &id, error);
     if (!e) e = store_answer_by_id(job_store(job), id, a, &x, error);

@@ -103,6 +103,15 @@ static void send_end(int fd)
     (void)!send(fd, "0\r\n\r\n", 5, MSG_NOSIGNAL);
 }
 
+/* Of a path with "/missing" in it: this server has no such model. */
+static void refuse(int fd)
+{
+    static const char text[] =
+        "HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 57\r\n\r\n"
+        "{\"error\":{\"message\":\"no model\",\"code\":\"model_not_found\"}}";
+    (void)!send(fd, text, sizeof text - 1, MSG_NOSIGNAL);
+}
+
 static void begin_stream(int fd, struct peer *p, long tokens)
 {
     static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -142,6 +151,10 @@ static void read_peer(int fd, long tokens, int64_t gap_ns)
     p->len += (size_t)n;
     if (!whole_request(p)) return;
     p->len = 0;
+    if (strncmp(p->request, "POST /missing/", 14) == 0) {
+        refuse(fd);
+        return;
+    }
     begin_stream(fd, p, tokens);
     p->next_ns = now_ns() + gap_ns;
 }

@@ -98,8 +98,8 @@ static void test_turn_of_a_conversation(void **state)
                                "id: 5-6\nevent: delta\ndata: {\"text\":\"Yes\"}\n\n"
                                "id: 6-7\nevent: delta\ndata: {\"text\":\".\"}\n\n";
     static const char *const ends[] = {"event: done\ndata: {\"finish_reason\":\"length\"}\n\n",
-                                       "event: error\ndata: {\"code\":\"stopping\",\"message\":"
-                                       "\"the hub stops\"}\n\n",
+                                       ("event: error\ndata: {\"code\":\"stopping\",\"message\":"
+                                        "\"the hub stops\"}\n\n"),
                                        ""};
     static const enum err codes[] = {OK, ERR_STOPPING, ERR_NETWORK};
     for (size_t i = 0; i < 3; i++) {
