@@ -152,6 +152,7 @@ test('killed while it loads: the request gets its answer', async () => {
 test('20 kills leave no descriptors, processes or threads behind', async () => {
   const hub = await startHub();
   await stream(hub, { ...story, max_tokens: 5 });
+  assert.equal((await fetch(`${hub.url}/v1/route/log`)).status, 200); // the database of the log is open
   const threads = () => descriptors(hub.pid) >= 0 && hub.status('Threads');
   const before = descriptors(hub.pid);
   const threadsBefore = threads();
