@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -306,6 +307,15 @@ static void save_some(void *turn)
     turn_unref(t);
 }
 
+/* Answers that begin in the same batch must not all be saved at the same moment. */
+static void begin_saving(struct turn *t)
+{
+    int64_t early_ms = (int64_t)(hash64(t->ids.answer, strlen(t->ids.answer), 1) % (SAVE_MS / 2));
+    pthread_mutex_lock(&t->lock);
+    t->saved_ms = clock_mono_ms() - early_ms;
+    pthread_mutex_unlock(&t->lock);
+}
+
 static void save_now_and_then(struct turn *t)
 {
     pthread_mutex_lock(&t->lock);
@@ -408,6 +418,7 @@ static void on_event(void *turn, const struct gen_event *ev)
     case GEN_EV_QUEUED: on_queued(t, ev); break;
     case GEN_EV_STARTED:
         t->started = true;
+        begin_saving(t);
         t->usage = ev->usage;
         str_copy(t->answered_by, sizeof t->answered_by, ev->model);
         break;

@@ -86,21 +86,24 @@
     " meta TEXT NOT NULL DEFAULT '{}',"                                                            \
     " created_ms BIGINT NOT NULL"
 
+#define MESSAGE_WORDS                                                                              \
+    "CREATE TRIGGER messages_text_add AFTER INSERT ON messages BEGIN"                              \
+    " INSERT INTO messages_text (rowid, content) VALUES (new.n, new.content); END;"                \
+    "CREATE TRIGGER messages_text_del AFTER DELETE ON messages BEGIN"                              \
+    " INSERT INTO messages_text (messages_text, rowid, content)"                                   \
+    " VALUES ('delete', old.n, old.content); END;"                                                 \
+    "CREATE TRIGGER messages_text_change AFTER UPDATE OF content ON messages BEGIN"                \
+    " INSERT INTO messages_text (messages_text, rowid, content)"                                   \
+    " VALUES ('delete', old.n, old.content);"                                                      \
+    " INSERT INTO messages_text (rowid, content) VALUES (new.n, new.content); END;"
+
 /* clang-format off */
 static const char conversations_up[] =
     CONVERSATIONS_UP MESSAGES("INTEGER") ");"
     "CREATE INDEX messages_conversation ON messages (conversation_id, n);"
     "CREATE VIRTUAL TABLE messages_text USING fts5 (content, content='messages',"
     " content_rowid='n', tokenize='unicode61 remove_diacritics 2');"
-    "CREATE TRIGGER messages_text_add AFTER INSERT ON messages BEGIN"
-    " INSERT INTO messages_text (rowid, content) VALUES (new.n, new.content); END;"
-    "CREATE TRIGGER messages_text_del AFTER DELETE ON messages BEGIN"
-    " INSERT INTO messages_text (messages_text, rowid, content)"
-    " VALUES ('delete', old.n, old.content); END;"
-    "CREATE TRIGGER messages_text_change AFTER UPDATE OF content ON messages BEGIN"
-    " INSERT INTO messages_text (messages_text, rowid, content)"
-    " VALUES ('delete', old.n, old.content);"
-    " INSERT INTO messages_text (rowid, content) VALUES (new.n, new.content); END;";
+    MESSAGE_WORDS;
 
 /* left(): a tsvector has at most 1 MiB. */
 static const char conversations_up_pg[] =
@@ -468,6 +471,36 @@ static const char chunk_words_down[] =
     "DROP TABLE request_log; ALTER TABLE usage_days DROP COLUMN cost_micros;"                      \
     "ALTER TABLE quotas DROP COLUMN cents_per_month;"
 
+/* ---- 12: words of messages ------------------------------------------------------------------- */
+
+/* Those of an answer once it is whole: while it is written it is saved again and again. */
+/* clang-format off */
+#define MESSAGE_WORDS_DROP                                                                         \
+    "DROP TRIGGER messages_text_add; DROP TRIGGER messages_text_del;"                              \
+    "DROP TRIGGER messages_text_change;"
+
+static const char message_words_up[] =
+    "INSERT INTO messages_text (messages_text, rowid, content)"
+    " SELECT 'delete', n, content FROM messages WHERE status = 'streaming';"
+    MESSAGE_WORDS_DROP
+    "CREATE TRIGGER messages_text_add AFTER INSERT ON messages WHEN new.status <> 'streaming' BEGIN"
+    " INSERT INTO messages_text (rowid, content) VALUES (new.n, new.content); END;"
+    "CREATE TRIGGER messages_text_del AFTER DELETE ON messages WHEN old.status <> 'streaming' BEGIN"
+    " INSERT INTO messages_text (messages_text, rowid, content)"
+    " VALUES ('delete', old.n, old.content); END;"
+    "CREATE TRIGGER messages_text_change AFTER UPDATE OF content, status ON messages"
+    " WHEN old.status <> 'streaming' OR new.status <> 'streaming' BEGIN"
+    " INSERT INTO messages_text (messages_text, rowid, content)"
+    " SELECT 'delete', old.n, old.content WHERE old.status <> 'streaming';"
+    " INSERT INTO messages_text (rowid, content)"
+    " SELECT new.n, new.content WHERE new.status <> 'streaming'; END;";
+
+static const char message_words_down[] =
+    MESSAGE_WORDS_DROP MESSAGE_WORDS
+    "INSERT INTO messages_text (rowid, content)"
+    " SELECT n, content FROM messages WHERE status = 'streaming';";
+/* clang-format on */
+
 const struct migration migrations[] = {
     {.version = 1, .name = "accounts", .up = ACCOUNTS_UP, .down = ACCOUNTS_DOWN},
     {.version = 2,
@@ -514,6 +547,12 @@ const struct migration migrations[] = {
      .down = "DROP TABLE batch_lines; DROP TABLE batches; DROP TABLE api_files;"
              "DROP TABLE answers;"},
     {.version = 11, .name = "routing", .up = ROUTING_UP, .down = ROUTING_DOWN},
+    {.version = 12,
+     .name = "words of messages",
+     .up = message_words_up,
+     .up_pg = "SELECT 1;",
+     .down = message_words_down,
+     .down_pg = "SELECT 1;"},
 };
 
 const size_t n_migrations = sizeof migrations / sizeof *migrations;

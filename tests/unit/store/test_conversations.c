@@ -167,6 +167,43 @@ static size_t found(const char *user, const char *words)
     return n;
 }
 
+static void save(const char *user, const char *id, const char *text,
+                 enum store_message_status status)
+{
+    struct store_message m = {.id = id, .content = text, .status = status};
+    assert_ok(store_message_finish(store, user, &m, &why));
+}
+
+/* The words of an answer that is still written may be found or not; those of one that is whole are,
+ * and nothing of what was saved before. */
+static void test_words_of_answers(void **state)
+{
+    (void)state;
+    const char *ada = both_user("ada");
+    static const char *const ids[] = {"a1", "a2", "a3"};
+    int64_t n;
+    assert_ok(store_conversation_create(store, ada, "c1", "", NULL, &why));
+    for (size_t i = 0; i < 3; i++) {
+        struct store_message m = {
+            .id = ids[i], .role = "assistant", .content = "", .status = STORE_STREAMING};
+        assert_ok(store_conversation_append(store, ada, "c1", &m, 1, &why));
+        save(ada, ids[i], "a volcano", STORE_STREAMING);
+        save(ada, ids[i], "a volcano and a glac", STORE_STREAMING);
+    }
+    save(ada, "a1", "a volcano and a glacier", STORE_COMPLETE);
+    assert_int_equal(found(ada, "glacier"), 1);
+    assert_ok(store_message_recover(store, &n, &why)); /* the hub was killed */
+    assert_int_equal(n, 2);
+    assert_int_equal(found(ada, "glac"), 1);
+    save(ada, "a1", "a lake", STORE_COMPLETE);
+    save(ada, "a2", "a lake", STORE_COMPLETE);
+    save(ada, "a3", "a lake", STORE_STREAMING);
+    assert_int_equal(found(ada, "volcano"), 0);
+    assert_int_equal(found(ada, "lake"), 1);
+    assert_ok(store_conversation_delete(store, ada, "c1", &why));
+    assert_int_equal(found(ada, "lake"), 0);
+}
+
 static void test_search(void **state)
 {
     (void)state;
@@ -292,6 +329,7 @@ int main(void)
         BOTH_TEST(test_users_see_their_own),
         BOTH_TEST(test_pages),
         BOTH_TEST(test_search),
+        BOTH_TEST(test_words_of_answers),
         BOTH_TEST(test_archived),
         BOTH_TEST(test_pinned),
         BOTH_TEST(test_streams_that_a_crash_cut),
