@@ -150,6 +150,12 @@ static bool send_call(shim_parser *ps, const common_chat_tool_call &call, size_t
 static bool send_message(shim_parser *ps, const common_chat_msg &msg, bool final,
                          struct delta_list *out)
 {
+    /* What is left of the open call goes before what follows it. */
+    size_t begun = ps->calls.size();
+    if (begun && msg.tool_calls.size() >= begun &&
+        !send_call(ps, msg.tool_calls[begun - 1], begun - 1, final || begun < msg.tool_calls.size(),
+                   out))
+        return false;
     if (!send_text(DELTA_REASONING, ps->reasoning, msg.reasoning_content, out)) return false;
     if (!send_text(DELTA_TEXT, ps->content, msg.content, out)) return false;
     if (msg.tool_calls.size() < ps->calls.size()) return !final;

@@ -143,12 +143,26 @@ static enum err check_model(const struct hub *hub, const struct ollama_call *cal
     return err;
 }
 
+/* What changes the hub for others, or could keep its worker busy for good, is for admins. */
+static enum err check_rights(const struct http_request *req, const struct ollama_call *call,
+                             struct error *error)
+{
+    if (!req->who || req->who->admin) return OK;
+    if (call->call.requests[0]->chat_template)
+        return err_set_param(error, ERR_FORBIDDEN, "/template",
+                             "a template of one's own is for admins; ask for a model that has it");
+    if (call->load_only && call->keep_alive_ms == KEEP_ALIVE_NONE)
+        return err_set(error, ERR_FORBIDDEN, "unloading a model is for admins");
+    return OK;
+}
+
 static void generate(const struct endpoint *e, struct hub *hub, const struct http_request *req,
                      struct sink *sink)
 {
-    struct ollama_call call;
+    struct ollama_call call = {0};
     struct error error;
     enum err err = parse_body(e, hub, req, &call, &error);
+    if (!err) err = check_rights(req, &call, &error);
     if (!err && call.has_suffix)
         err = err_set_param(&error, ERR_UNSUPPORTED, "/suffix",
                             "\"%.200s\" does not support insert", call.model);

@@ -231,7 +231,6 @@ static enum err take_call(struct ollama_writer *w, const struct gen_event *ev, s
 static enum err take_text(struct ollama_writer *w, const struct gen_event *ev, struct buf *out)
 {
     bool thinking = ev->type == GEN_EV_REASONING;
-    end_call(w, out);
     if (w->base.stream) {
         write_line(w, ev, out);
         if (thinking || !w->keeps_context) return out->err;
