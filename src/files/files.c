@@ -114,7 +114,8 @@ enum err files_blob(const struct files *f, const char *sha256, char *dst, size_t
     return err_set(error, ERR_CONFIG, "the path of the files' folder is too long");
 }
 
-enum err files_spool(struct files *f, int64_t expected, struct spool **out, struct error *error)
+static enum err spool_of(struct files *f, int64_t expected, int64_t most, struct spool **out,
+                         struct error *error)
 {
     char dir[FS_PATH_MAX];
     uint64_t free_bytes;
@@ -124,7 +125,17 @@ enum err files_spool(struct files *f, int64_t expected, struct spool **out, stru
         e = err_set(error, ERR_DISK_FULL,
                     "the disk of the hub is full; the file was not stored. Ask who runs the hub to "
                     "make room, then try again");
-    return e ? e : spool_new(dir, f->params.max_bytes, out, error);
+    return e ? e : spool_new(dir, most, out, error);
+}
+
+enum err files_spool(struct files *f, int64_t expected, struct spool **out, struct error *error)
+{
+    return spool_of(f, expected, f->params.max_bytes, out, error);
+}
+
+enum err files_spool_own(struct files *f, struct spool **out, struct error *error)
+{
+    return spool_of(f, 0, INT64_MAX, out, error);
 }
 
 /* The caller holds the lock. The same content may be there already. */

@@ -65,6 +65,9 @@ HT_MUST_CHECK enum err files_dir_of(const struct config *config, char *dst, size
 /* Where a new file's bytes go; ERR_DISK_FULL when `expected` of them (0 = unknown) won't fit. */
 HT_MUST_CHECK enum err files_spool(struct files *f, int64_t expected, struct spool **out,
                                    struct error *error);
+/* The same for what the hub itself writes, however long: the answers of a batch are many times its
+ * questions. */
+HT_MUST_CHECK enum err files_spool_own(struct files *f, struct spool **out, struct error *error);
 HT_MUST_CHECK enum err files_may_store(struct files *f, struct store *s, const char *user_id,
                                        int64_t more, struct error *error);
 

@@ -5,6 +5,7 @@
 #include "api/batches/batches_int.h"
 #include "api/call.h"
 #include "api/simple.h"
+#include "auth/auth.h"
 #include "base/clock.h"
 #include "base/id.h"
 #include "base/str.h"
@@ -131,6 +132,9 @@ static enum err read_batch(struct simple *c, const struct batch_create_fields *f
                            "must be /v1/chat/completions, /v1/responses, /v1/embeddings or "
                            "/v1/completions, got %.60s",
                            f->endpoint);
+    const struct auth_identity *who = c->req->who;
+    if (who && str_eq(f->endpoint, "/v1/embeddings") && !auth_may(who, "embed"))
+        return err_set(&c->error, ERR_FORBIDDEN, "the API key's scopes don't have embed");
     if (!str_to_ms(f->completion_window, window_ms) || *window_ms < 1000 ||
         *window_ms > window_max_ms ||
         strspn(f->completion_window, "0123456789") == strlen(f->completion_window))

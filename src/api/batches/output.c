@@ -26,7 +26,7 @@ static enum err write_line(struct output *o, enum which which, const char *text,
                            struct error *error)
 {
     enum err e = OK;
-    if (!o->spools[which]) e = files_spool(o->hub->files, 0, &o->spools[which], error);
+    if (!o->spools[which]) e = files_spool_own(o->hub->files, &o->spools[which], error);
     if (!e) e = spool_write(o->spools[which], text, len, error);
     return e ? e : spool_write(o->spools[which], "\n", 1, error);
 }

@@ -30,7 +30,8 @@ enum {
     LOOK_MS = 1000, /* how often the batch's state is looked at */
     BUSY_MS = 100,  /* how often the hub is looked at while others use it */
     TICK_MS = 250,
-    PAUSE_MS = 2000, /* before a line is tried again */
+    PAUSE_MS = 2000, /* before a line is tried again, times the tries so far */
+    PAUSES_MAX = 30,
     PATIENCE_MAX_MS = 600000,
 };
 
@@ -57,6 +58,7 @@ struct run {
     const struct route *route;
     struct batch_input in;
     bool at_end;       /* of the input */
+    bool all;          /* each line had its answer before anything was stopped */
     int64_t *answered; /* lines that have an answer from before, ascending */
     size_t n_answered, at_answered;
     struct slot slots[SLOTS_MAX];
@@ -270,11 +272,13 @@ static enum err settle(struct run *r, struct slot *slot, struct error *error)
     free(slot->client);
     slot->client = NULL;
     slot->answered = false;
-    bool again = may_pass(status) && slot->tries < TRIES;
+    /* A quota or a limit passes in time; what never does expires with the batch. */
+    bool again = status == 429 || (may_pass(status) && slot->tries < TRIES);
     if (status && !again) e = keep_answer(r, slot, error);
     gather_deinit(&slot->gather);
     if (status && again)
-        slot->again_ms = clock_mono_ms() + (int64_t)PAUSE_MS * slot->tries;
+        slot->again_ms = clock_mono_ms() +
+                         (int64_t)PAUSE_MS * (slot->tries < PAUSES_MAX ? slot->tries : PAUSES_MAX);
     else
         slot_clear(r, slot); /* without a status: it was closed here */
     return e;
@@ -436,6 +440,7 @@ static enum err answer_lines(struct run *r, struct error *error)
         wait_a_while(r, r->waiting_since_ms ? BUSY_MS : TICK_MS);
         e = look(r, &stop, error);
     }
+    r->all = !e && r->at_end && r->n_used == 0;
     return stop_lines(r, e, error);
 }
 
@@ -489,7 +494,7 @@ static enum err work(struct hub *hub, struct job_ctx *job, const struct store_ba
     r->batch = batch;
     enum err e = open_run(r, error);
     if (!e) e = answer_lines(r, error);
-    bool all = r->at_end && r->n_used == 0 && r->state == STORE_BATCH_IN_PROGRESS;
+    bool all = r->all && r->state == STORE_BATCH_IN_PROGRESS;
     *state = all ? STORE_BATCH_FINALIZING : r->state;
     close_run(r);
     return e;

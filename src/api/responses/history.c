@@ -82,8 +82,8 @@ enum err response_history(struct store *s, const char *user_id, const char *id, 
     return err;
 }
 
-enum err response_item(struct store *s, const char *user_id, const char *item_id, json_t **out,
-                       struct error *error)
+enum err response_item(struct store *s, const char *user_id, const char *item_id,
+                       struct response_refs *refs, json_t **out, struct error *error)
 {
     char id[RESPONSE_ID_MAX];
     struct store_answer x;
@@ -94,6 +94,11 @@ enum err response_item(struct store *s, const char *user_id, const char *item_id
     str_printf(id, sizeof id, "resp_%.*s", RESPONSE_RANDOM_LEN, random + 1);
     struct arena *a = arena_new(RESPONSE_RECORD_MAX);
     enum err err = store_answer_get(s, user_id, STORE_RESPONSE, id, a, &x, error);
+    /* Each reference has a copy of its own of what it refers to. */
+    if (!err && (refs->bytes += strlen(x.input) + strlen(x.body)) > RESPONSE_CONTEXT_MAX)
+        err = err_set_param(error, ERR_TOO_LARGE, "/input",
+                            "the items that are referred to have more than %d MiB",
+                            RESPONSE_CONTEXT_MAX >> 20);
     if (!err) err = items_of(&x, &items, error);
     json_t *found = NULL;
     for (size_t i = 0; !err && !found && i < json_array_size(items); i++) {
@@ -101,7 +106,10 @@ enum err response_item(struct store *s, const char *user_id, const char *item_id
         if (str_eq(json_string_value(json_object_get(item, "id")), item_id)) found = item;
     }
     if (!err && !found) err = err_set(error, ERR_NOT_FOUND, "there is no such item");
-    if (!err) *out = json_incref(found);
+    if (!err) {
+        refs->local_only |= x.local_only;
+        *out = json_incref(found);
+    }
     json_decref(items);
     arena_free(a);
     return err;

@@ -67,14 +67,14 @@ static enum err item_type(json_t *item, const char *ptr, const char **out, struc
 }
 
 static enum err look_up(const struct response_source *source, const json_t *item, const char *ptr,
-                        json_t **out, struct error *error)
+                        struct response_refs *refs, json_t **out, struct error *error)
 {
     struct store *s;
     const char *id = NULL;
     enum err err = json_get_string(item, "id", ptr, &id, error);
     if (!err && !id) err = field_error(error, ptr, "id", "is required (a string)");
     if (!err) err = response_store(source->hub, &s, error);
-    if (!err) err = response_item(s, source->user_id, id, out, error);
+    if (!err) err = response_item(s, source->user_id, id, refs, out, error);
     if (err == ERR_NOT_FOUND)
         err = field_error(error, ptr, "id", "there is no item %.60s (was it kept?)", id);
     return err;
@@ -82,8 +82,8 @@ static enum err look_up(const struct response_source *source, const json_t *item
 
 /* One item of the body, as it is kept; the caller's. */
 static enum err normalise(const struct response_source *source, const json_t *given,
-                          const char *ptr, const char *response_id, size_t n, json_t **out,
-                          struct error *error)
+                          const char *ptr, const char *response_id, size_t n,
+                          struct response_refs *refs, json_t **out, struct error *error)
 {
     const char *type = NULL, *role = NULL;
     char id[RESPONSE_ITEM_ID_MAX];
@@ -95,7 +95,7 @@ static enum err normalise(const struct response_source *source, const json_t *gi
     enum err err = item_type(item, ptr, &type, error);
     if (!err && str_eq(type, "item_reference")) {
         json_decref(item);
-        return look_up(source, given, ptr, out, error);
+        return look_up(source, given, ptr, refs, out, error);
     }
     const char *kind = err ? NULL : id_kind(type);
     if (!err && !kind)
@@ -114,18 +114,20 @@ static enum err normalise(const struct response_source *source, const json_t *gi
 }
 
 static enum err read_text(const struct response_source *source, const json_t *input,
-                          const char *response_id, json_t **out, struct error *error)
+                          const char *response_id, struct response_refs *refs, json_t **out,
+                          struct error *error)
 {
     json_t *item =
         json_pack("{s:s, s:s, s:O}", "type", "message", "role", "user", "content", input);
     if (!item) return no_memory(error);
-    enum err err = normalise(source, item, "/input", response_id, 0, out, error);
+    enum err err = normalise(source, item, "/input", response_id, 0, refs, out, error);
     json_decref(item);
     return err;
 }
 
 enum err response_items_read(const struct response_source *source, const json_t *input,
-                             const char *response_id, json_t **out, struct error *error)
+                             const char *response_id, struct response_refs *refs, json_t **out,
+                             struct error *error)
 {
     bool text = json_is_string(input);
     if (!text && !json_is_array(input))
@@ -141,8 +143,9 @@ enum err response_items_read(const struct response_source *source, const json_t 
         char ptr[ERROR_PARAM_MAX];
         json_t *item = NULL;
         str_printf(ptr, sizeof ptr, "/input/%zu", i);
-        err = text ? read_text(source, input, response_id, &item, error)
-                   : normalise(source, json_array_get(input, i), ptr, response_id, i, &item, error);
+        err = text ? read_text(source, input, response_id, refs, &item, error)
+                   : normalise(source, json_array_get(input, i), ptr, response_id, i, refs, &item,
+                               error);
         if (!err && json_array_append_new(items, item)) err = no_memory(error);
     }
     if (err)

@@ -294,6 +294,7 @@ static enum err read_items(const struct response_source *source, const struct re
     struct store *s;
     struct buf text;
     json_t *own = NULL;
+    struct response_refs refs = {0};
     enum err err = OK;
     if (f->previous_response_id) {
         err = response_store(source->hub, &s, error);
@@ -302,8 +303,9 @@ static enum err read_items(const struct response_source *source, const struct re
                                    &info->local_only, error);
     }
     *n_past = json_array_size(items);
-    if (!err) err = response_items_read(source, f->input, info->id, &own, error);
+    if (!err) err = response_items_read(source, f->input, info->id, &refs, &own, error);
     if (err) return err;
+    info->local_only |= refs.local_only;
     buf_init(&text, COPIED_JSON_MAX);
     if (json_dump(own, &text)) err = request_too_large(error);
     if (!err && json_array_extend(items, own))

@@ -124,11 +124,18 @@ HT_MUST_CHECK enum err response_parse(const struct response_source *source, cons
 void response_item_id(char dst[RESPONSE_ITEM_ID_MAX], const char *kind, const char *response_id,
                       size_t n, bool input);
 
-/* items.c: a body's `input` as normalised items with ids; references are looked up. The caller's
- * array. */
+/* What references to kept items have brought so far. */
+struct response_refs {
+    size_t bytes;    /* of the records that they were read from */
+    bool local_only; /* one of them is pinned to this machine */
+};
+
+/* items.c: a body's `input` as normalised items with ids; references are looked up and added to
+ * *refs. The caller's array. */
 HT_MUST_CHECK enum err response_items_read(const struct response_source *source,
                                            const json_t *input, const char *response_id,
-                                           json_t **out, struct error *error);
+                                           struct response_refs *refs, json_t **out,
+                                           struct error *error);
 /* messages.c: items, oldest first, to the request's messages. `n_past` of them were there before:
  * an error in the others is told at /input/<index>. */
 HT_MUST_CHECK enum err response_messages(const char *instructions, const json_t *items,
@@ -149,9 +156,10 @@ HT_MUST_CHECK enum err response_store(struct hub *hub, struct store **out, struc
 HT_MUST_CHECK enum err response_history(struct store *s, const char *user_id, const char *id,
                                         json_t *items, size_t *bytes, bool *local_only,
                                         struct error *error);
-/* An item of a kept response, by its id; the caller's. ERR_NOT_FOUND. */
+/* An item of a kept response, by its id; the caller's. ERR_NOT_FOUND; ERR_TOO_LARGE when all that
+ * was referred to is more than a request may go on from. */
 HT_MUST_CHECK enum err response_item(struct store *s, const char *user_id, const char *item_id,
-                                     json_t **out, struct error *error);
+                                     struct response_refs *refs, json_t **out, struct error *error);
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
