@@ -69,5 +69,6 @@ enum err call_route_set_embed(const struct call_route *r, struct embed_request *
                               struct error *error)
 {
     req->local_only = r->local_only;
-    return copy_text(req->arena, r->source ? r->source : "", &req->source, error);
+    enum err err = copy_text(req->arena, r->source ? r->source : "", &req->source, error);
+    return err ? err : copy_text(req->arena, r->route ? r->route : "", &req->route, error);
 }

@@ -262,6 +262,13 @@ static bool is_kept(const struct request_log *l, const struct router_record *r)
     return l->kept == KEEP_ALL && l->started;
 }
 
+/* Names are cut by bytes; half a character would make PostgreSQL refuse all rows of a write. */
+static void whole_chars(char *s)
+{
+    size_t n = strlen(s);
+    s[n - utf8_incomplete_tail(s, n)] = '\0';
+}
+
 /* The lock is held. When nobody comes to write them the oldest are lost. */
 static void add_row(struct request_log *l, const struct router_record *r)
 {
@@ -280,7 +287,10 @@ static void add_row(struct request_log *l, const struct router_record *r)
         l->rows = rows;
         l->room = room;
     }
-    l->rows[l->n++] = *r;
+    struct router_record *row = &l->rows[l->n++];
+    *row = *r;
+    whole_chars(row->asked);
+    whole_chars(row->model);
     schedule(l);
 }
 

@@ -269,7 +269,10 @@ static void record_event(struct entry *e, const struct gen_event *ev)
         if (ev->choice == 0) e->rec.finish = ev->finish;
         break;
     case GEN_EV_DONE: on_done(e, ev); break;
-    case GEN_EV_ERROR: finish_failed(e, ev->error); break;
+    case GEN_EV_ERROR:
+        if (ev->usage.prompt_tokens > 0) e->rec.usage = ev->usage;
+        finish_failed(e, ev->error);
+        break;
     }
 }
 

@@ -124,7 +124,9 @@ static void plan_thinking(struct plan *p)
     p->think = wanted && !forced && able && (p->can.adaptive || !thoughts_are_lost(req));
     if (!p->think || p->can.adaptive) return;
     p->budget = budget_of(req, p->max_tokens);
-    if (p->max_tokens <= p->budget) p->max_tokens += p->budget;
+    if (p->max_tokens <= p->budget)
+        p->max_tokens =
+            p->budget > INT32_MAX - p->max_tokens ? INT32_MAX : p->max_tokens + p->budget;
 }
 
 static enum err plan_format(struct plan *p, struct error *error)

@@ -409,6 +409,7 @@ static void send_call(struct call *c)
     c->status = 0;
     c->retry_after_ms = 0;
     buf_clear(&c->body);
+    if (c->kind == CALL_EMBED) rows_begin(&c->embed.rows, c->embed.rows.first, c->embed.rows.asked);
     if (c->kind == CALL_GENERATE) {
         decode_free(&c->gen.decode);
         call_decode_init(c);

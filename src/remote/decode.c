@@ -410,9 +410,11 @@ void decode_usage_sum(const struct decode *d, size_t request_bytes, struct usage
 {
     const struct decode_int *in = d->in;
     *out = in->usage;
-    if (in->usage_known) return;
-    out->prompt_tokens = (int32_t)(request_bytes / BYTES_PER_TOKEN + 1);
-    out->reasoning_tokens = (int32_t)((in->reasoning_bytes + 3) / BYTES_PER_TOKEN);
-    out->completion_tokens =
-        (int32_t)((in->text_bytes + 3) / BYTES_PER_TOKEN) + out->reasoning_tokens;
+    if (in->usage_known && in->done) return;
+    /* What was told at the start of an answer that did not come to its end is no count of it. */
+    int32_t thought = (int32_t)((in->reasoning_bytes + 3) / BYTES_PER_TOKEN);
+    int32_t said = (int32_t)((in->text_bytes + 3) / BYTES_PER_TOKEN) + thought;
+    if (!in->usage_known) out->prompt_tokens = (int32_t)(request_bytes / BYTES_PER_TOKEN + 1);
+    if (out->reasoning_tokens < thought) out->reasoning_tokens = thought;
+    if (out->completion_tokens < said) out->completion_tokens = said;
 }

@@ -29,6 +29,7 @@ void rows_free(struct embed_rows *rows)
 
 void rows_begin(struct embed_rows *rows, size_t first, size_t asked)
 {
+    memset(rows->seen + first, 0, asked * sizeof *rows->seen); /* of an attempt before this one */
     rows->first = first;
     rows->asked = asked;
     rows->n_seen = 0;
@@ -90,7 +91,8 @@ enum err rows_score(struct embed_rows *rows, int64_t index, double score, struct
 void rows_usage(struct embed_rows *rows, const char *model, int64_t prompt_tokens)
 {
     if (model && *model) str_copy(rows->model, sizeof rows->model, model);
-    if (prompt_tokens > 0 && prompt_tokens < INT32_MAX) rows->prompt_tokens += prompt_tokens;
+    if (prompt_tokens > 0 && prompt_tokens < INT32_MAX - rows->prompt_tokens)
+        rows->prompt_tokens += prompt_tokens;
 }
 
 enum err rows_complete(struct embed_rows *rows, struct error *error)

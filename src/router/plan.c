@@ -198,7 +198,7 @@ static void gather_named(struct planner *pl)
         const struct routing_provider *p = &pl->r->providers[pl->entries[i].provider];
         const char *own = pl->entries[i].model;
         bool first = i == 0 && pl->plan->route->first;
-        if (own && !pl->by_source)
+        if (own && !pl->by_source && !embeds)
             add(pl, i, own, WHY_SUBSTITUTE, rank_of(pl, p, own, first));
         else if (pl->by_source || serves(p, pl->model, embeds) != SERVES_NOT)
             add(pl, i, pl->model, why_of(pl, p, first), rank_of(pl, p, pl->model, first));

@@ -163,6 +163,7 @@ static enum err router_generate(struct provider *p, struct gen_request *req, gen
         arena_free(req->arena);
         return e;
     }
+    req->local_only |= plan.pinned; /* a route's pin and the hub's are the request's, too */
     struct ask *a = ask_new(r, &plan);
     copy_names(a, req->request_id, req->tenant, req->model,
                req->kind == GEN_CHAT ? "chat" : "completion");
@@ -183,6 +184,7 @@ static enum err router_embed(struct provider *p, struct embed_request *req, embe
     struct plan plan;
     struct plan_ask ask = {.model = req->model,
                            .source = req->source,
+                           .route = req->route,
                            .local_only = req->local_only,
                            .embeds = true,
                            .rerank = req->query != NULL};
@@ -191,6 +193,7 @@ static enum err router_embed(struct provider *p, struct embed_request *req, embe
         arena_free(req->arena);
         return e;
     }
+    req->local_only |= plan.pinned; /* a route's pin and the hub's are the request's, too */
     struct ask *a = ask_new(r, &plan);
     copy_names(a, req->request_id, req->tenant, req->model, req->query ? "rerank" : "embedding");
     a->named = *req->model;

@@ -318,7 +318,7 @@ struct embed_input {
 struct embed_request {
     struct arena *arena; /* owns everything, this struct too */
     const char *request_id, *model, *tenant;
-    const char *source; /* as gen_request's, and the next */
+    const char *source, *route; /* as gen_request's, and the next */
     bool local_only;
     const struct embed_input *inputs;
     size_t n_inputs;

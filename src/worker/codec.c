@@ -181,7 +181,7 @@ static void visit_input(struct wire *w, struct embed_input *in)
     wire_i32s(w, &in->tokens, &in->n_tokens);
 }
 
-VISITED(struct embed_request, 96);
+VISITED(struct embed_request, 104);
 static void visit_embed(struct wire *w, struct embed_request *r)
 {
     wire_str(w, &r->request_id);
