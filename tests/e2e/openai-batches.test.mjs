@@ -278,6 +278,27 @@ test('kill -9 in the middle, again and again: every request is answered once', {
   await h.stop();
 });
 
+test('a hub that stops while the last lines are under way finishes them after its start', { timeout: 300000 }, async () => {
+  const dir = tempDir();
+  const env = { HEARTH_STOP_GRACE: '0' };
+  const first = await startHub({ dir, env });
+  const long = { max_tokens: 4000, context_overflow: 'shift', ignore_eos: true };
+  const b = await start([line('long', long), line('longer', long)], {}, clientOf(first));
+  const busy = async () => (await (await fetch(`${first.url}/v1/queue`)).json()).running > 0;
+  await until(busy, LONG, 'a line under way');
+  await first.stop('SIGTERM');
+  const second = await startHub({ dir, env });
+  const c = clientOf(second);
+  const done = await until(async () => {
+    const x = await c.batches.retrieve(b.id);
+    return OVER.includes(x.status) && x;
+  }, LONG, 'the end');
+  assert.equal(done.status, 'completed');
+  assert.deepEqual(done.request_counts, { total: 2, completed: 2, failed: 0 });
+  assert.deepEqual((await linesOf(done.output_file_id, c)).map((l) => l.custom_id), ['long', 'longer']);
+  await second.stop();
+});
+
 test('kill -9 under responses in the background: they are answered by the next hub', { timeout: 300000 }, async () => {
   const dir = tempDir();
   let h = await startHub({ dir });
