@@ -50,6 +50,17 @@ const char *const *remote_protocols(void)
 
 /* ---- secrets ------------------------------------------------------------------------------- */
 
+/* A message that was cut may end with the beginning of one. */
+static void cut_end(char *text, const char *secret, size_t len, const char *mark)
+{
+    size_t have = strlen(text);
+    for (size_t n = len - 1 < have ? len - 1 : have; n >= SECRET_MIN; n--) {
+        if (memcmp(text + have - n, secret, n) != 0) continue;
+        str_copy(text + have - n, n + 1, mark);
+        return;
+    }
+}
+
 void remote_cut_out(char *text, const char *secret)
 {
     static const char mark[] = "[key]";
@@ -61,6 +72,7 @@ void remote_cut_out(char *text, const char *secret)
         memmove(at + n, at + len, strlen(at + len) + 1);
         at += n;
     }
+    cut_end(text, secret, len, mark);
 }
 
 void remote_redact(const struct remote *r, struct error *error)
@@ -69,7 +81,10 @@ void remote_redact(const struct remote *r, struct error *error)
     remote_cut_out(error->msg, r->key);
     for (size_t i = 0; i < r->headers.n; i++) {
         const char *value = strstr(r->headers.lines[i], ": ");
-        if (r->headers_secret[i] && value) remote_cut_out(error->msg, value + 2);
+        if (!r->headers_secret[i] || !value) continue;
+        remote_cut_out(error->msg, value + 2);
+        const char *word = strrchr(value + 2, ' '); /* "Bearer ..." */
+        if (word) remote_cut_out(error->msg, word + 1);
     }
 }
 

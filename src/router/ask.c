@@ -92,6 +92,32 @@ static void note_leaving(struct ask *a, const struct routing_provider *p,
     str_printf(rec->left_to + used, sizeof rec->left_to - used, "%s%s", used ? "," : "", p->name);
 }
 
+/* What of the record says that the request left this machine. */
+struct leaving {
+    size_t to;
+    int64_t bytes, each;
+    int32_t messages, images;
+};
+
+static struct leaving leaving_so_far(const struct ask *a)
+{
+    const struct router_record *rec = &a->record;
+    return (struct leaving){strlen(rec->left_to), rec->left_bytes, a->bytes, rec->left_messages,
+                            rec->left_images};
+}
+
+/* A provider that refuses at once has sent nothing, and has no listener, which might have the
+ * record. */
+static void undo_leaving(struct ask *a, const struct leaving *was)
+{
+    struct router_record *rec = &a->record;
+    rec->left_to[was->to] = '\0';
+    rec->left_bytes = was->bytes;
+    rec->left_messages = was->messages;
+    rec->left_images = was->images;
+    a->bytes = was->each;
+}
+
 /* ---- an attempt ---------------------------------------------------------------------------- */
 
 /* The request for this attempt: the request itself when no other can follow, else one that points
@@ -204,9 +230,11 @@ enum err ask_start(struct ask *a, struct error *error)
         struct plan_step step = a->steps[a->at];
         enum err e = begin_attempt(a, &mine, error);
         if (e) return e;
+        struct leaving was = leaving_so_far(a);
         e = hand_over(a, &step, &id, error);
         end_handing(a, mine, e ? 0 : id, r->providers[step.provider]);
         if (!e) return OK; /* it is the listener's now */
+        undo_leaving(a, &was);
         if (!ask_may_go_on(a, error)) return e;
         a->at++;
     }

@@ -1,4 +1,5 @@
 /* Embeddings, lists of models and health, over a scripted server. */
+#include "remote/core_int.h"
 #include "unit/remote/remote_world.h"
 
 struct answered {
@@ -312,9 +313,25 @@ static void base_urls_are_completed(void **state)
     }
 }
 
+/* The end of a long message is cut off, and with it the end of a key. */
+static void the_beginning_of_a_key_is_cut_out(void **state)
+{
+    (void)state;
+    static const char key[] = "sk-very-secret-0123456789";
+    char whole[] = "bad key sk-very-secret-0123456789 here", cut[] = "bad key sk-very-sec",
+         none[] = "bad key sk-";
+    remote_cut_out(whole, key);
+    assert_string_equal(whole, "bad key [key] here");
+    remote_cut_out(cut, key);
+    assert_string_equal(cut, "bad key [key]");
+    remote_cut_out(none, key);
+    assert_string_equal(none, "bad key sk-");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_beginning_of_a_key_is_cut_out),
         cmocka_unit_test(one_model_is_told_in_full),
         cmocka_unit_test(vectors_have_length_one),
         cmocka_unit_test(wrong_vectors_are_refused),
