@@ -145,6 +145,15 @@ static enum err find_weights(struct create *c)
 /* ---- the adapter --------------------------------------------------------------------------- */
 
 /* A file becomes one of the adapters folder, under the model's name. */
+/* Whether the model of this name, as it is now, has the adapter of that name from here. */
+static bool has_adapter(const struct create *c, const char *name)
+{
+    struct derived *old = models_derived(c->m, c->name);
+    bool has = old && str_eq(old->adapter, name);
+    derived_unref(old);
+    return has;
+}
+
 static enum err add_adapter_file(struct create *c, const char *file, char name[ADAPTER_NAME_MAX])
 {
     char target[FS_PATH_MAX];
@@ -159,6 +168,9 @@ static enum err add_adapter_file(struct create *c, const char *file, char name[A
         return err_set(c->error, ERR_INVALID, "the adapters folder's path is too long");
     e = fs_mkdirs(c->p->adapters_dir, 0755, c->error);
     if (e) return e;
+    if (fs_exists(target) && !has_adapter(c, name))
+        return err_set_param(c->error, ERR_CONFLICT, "/adapters",
+                             "there is an adapter %s already; choose another name", name);
     unlink(target);
     if (link(file, target) == 0 || symlink(file, target) == 0) return OK;
     return err_set_errno(c->error, errno, target);

@@ -185,9 +185,9 @@ static enum err translate(json_t *body, const struct completion_fields *f, struc
         e = put(body, "max_tokens", json_integer(f->n_predict ? f->n_predict : 1), error);
     if (!e && f->n_cmpl > 1) e = put(body, "n", json_integer(f->n_cmpl), error);
     if (!e && f->n_probs > 0) e = put(body, "logprobs", json_integer(f->n_probs), error);
-    if (!e && json_object_get(body, "temperature"))
+    if (!e && json_is_number(json_object_get(body, "temperature")))
         e = put(body, "temperature", json_real(within(f->temperature, 0, 100)), error);
-    if (!e && json_object_get(body, "top_p"))
+    if (!e && json_is_number(json_object_get(body, "top_p")))
         e = put(body, "top_p", json_real(within(f->top_p, 0, 1)), error);
     if (!e && is_random(f->seed)) json_object_del(body, "seed");
     if (!e && f->grammar && !*f->grammar) json_object_del(body, "grammar");
