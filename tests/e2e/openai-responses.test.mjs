@@ -37,7 +37,12 @@ async function finished(id, ms = 60000) {
 }
 
 /** A response that takes long: until it is stopped. */
-const ENDLESS = { model: MODEL, input: 'Tell me everything.', max_output_tokens: 100000, temperature: 1, truncation: 'auto' };
+// A model may end an answer whenever it likes; a grammar does not let it end this one soon.
+const LONG_TEXT = { type: 'object', properties: { a: { type: 'string', minLength: 500 } }, required: ['a'], additionalProperties: false };
+const ENDLESS = {
+  model: MODEL, input: 'Tell me everything.', max_output_tokens: 100000, temperature: 1, truncation: 'auto',
+  text: { format: { type: 'json_schema', name: 'long', schema: LONG_TEXT } },
+};
 
 test('a whole response, field by field', async () => {
   const r = await client.responses.create({ ...SAY, instructions: 'Be short.', metadata: { app: 'test' }, user: 'u1' });
