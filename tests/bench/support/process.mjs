@@ -9,6 +9,11 @@ import { ask, freePort, sleep } from "./client.mjs";
 export const newFolder = () => mkdtempSync(path.join(tmpdir(), "hearth-bench-"));
 export const dropFolder = (folder) => rmSync(folder, { recursive: true, force: true });
 
+// Servers that run: a bench that is interrupted takes them along, or they would weigh on the next one.
+const running = new Set();
+process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+for (const [signal, number] of [["SIGINT", 2], ["SIGTERM", 15]]) process.once(signal, () => process.exit(128 + number));
+
 function children(pid) {
   const all = [pid];
   for (const task of readdirSync(`/proc/${pid}/task`)) {
@@ -47,7 +52,9 @@ export async function startServer(commandFor, { home, ready, timeoutMs = 120000 
   const spawned = performance.now();
   const child = spawn(command, args, { env, stdio: ["ignore", fd, fd], cwd: folder });
   closeSync(fd);
+  running.add(child);
   const ended = new Promise((r) => child.once("exit", r));
+  ended.then(() => running.delete(child));
   const server = {
     port, pid: child.pid, log, spawned,
     memory: () => memory(child.pid),
