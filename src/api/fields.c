@@ -75,7 +75,8 @@ static enum err check_range(const struct field *f, const json_t *v, const char *
         return field_error(error, ptr, f->name,
                            "must be from %.0f to %.0f, got %" JSON_INTEGER_FORMAT, f->min, f->max,
                            json_integer_value(v));
-    return field_error(error, ptr, f->name, "must be from %g to %g, got %g", f->min, f->max, value);
+    return field_error(error, ptr, f->name, "must be from %.10g to %.10g, got %.10g", f->min,
+                       f->max, value);
 }
 
 static void store(const struct field *f, const json_t *v, void *out)

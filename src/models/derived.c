@@ -270,7 +270,7 @@ enum err derived_check_parameter(const char *name, const json_t *value, struct e
         if (json_is_boolean(value)) return OK;
         return err_set_param(error, ERR_INVALID, param, "%s must be true or false", name);
     }
-    return err_set_param(error, ERR_INVALID, param, "%s must be %s from %g to %g", name,
+    return err_set_param(error, ERR_INVALID, param, "%s must be %s from %.10g to %.10g", name,
                          p->kind == WHOLE ? "a whole number" : "a number", p->min, p->max);
 }
 

@@ -3,7 +3,6 @@
  * the rest in order; what the goal does not tell apart stays in the chain's order. */
 #include "router/plan.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -289,17 +288,6 @@ static void keep_able(struct planner *pl)
 
 /* ---- what was asked for -------------------------------------------------------------------- */
 
-static enum err no_source(const struct routing *r, const char *source, struct error *error)
-{
-    char names[256] = "";
-    size_t n = 0;
-    for (size_t i = 0; i < r->n_providers && n < sizeof names; i++)
-        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "",
-                              r->providers[i].name);
-    return err_set_param(error, ERR_INVALID, "/source",
-                         "there is no provider \"%.64s\" here; there are: %s", source, names);
-}
-
 /* "openai/gpt-4o" names a provider, too. */
 static enum err find_entries(struct planner *pl, struct error *error)
 {
@@ -325,7 +313,7 @@ static enum err find_entries(struct planner *pl, struct error *error)
         return OK;
     }
     p = routing_provider(pl->r, source);
-    if (!p) return no_source(pl->r, source, error);
+    if (!p) return routing_no_provider(pl->r, source, ERR_INVALID, "/source", error);
     pl->by_source = true;
     pl->entries[0] = (struct routing_step){.provider = (size_t)(p - pl->r->providers)};
     pl->n_entries = 1;
@@ -346,16 +334,19 @@ static enum err nobody(const struct planner *pl, struct error *error)
                        "the budget of this month is used up, and only %s could have answered",
                        first);
     if (seen[SKIP_ABILITY])
-        return err_set_param(error, ERR_UNSUPPORTED,
-                             pl->ask->images  ? "/messages"
-                             : pl->ask->tools ? "/tools"
-                                              : "",
-                             "%s can't do what the request needs (%s)", first,
-                             pl->ask->rerank    ? "reranking"
-                             : pl->ask->embeds  ? "embeddings"
-                             : pl->ask->images  ? "images"
-                             : pl->ask->adapter ? "LoRA adapters"
-                                                : "tools");
+        return err_set_param(
+            error, ERR_UNSUPPORTED,
+            pl->ask->images  ? "/messages"
+            : pl->ask->tools ? "/tools"
+                             : "",
+            "%s can't do what the request needs (%s); a provider that can would be asked: "
+            "an entry in providers.json or a cloud's API key",
+            first,
+            pl->ask->rerank    ? "reranking"
+            : pl->ask->embeds  ? "embeddings"
+            : pl->ask->images  ? "images"
+            : pl->ask->adapter ? "LoRA adapters"
+                               : "tools");
     return err_set_param(error, ERR_NO_MODEL, "/model",
                          "no provider of the route \"%s\" has a model \"%.100s\"",
                          plan->route->name, pl->model);

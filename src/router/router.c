@@ -335,7 +335,7 @@ enum err router_ask(struct router *r, const char *name, enum control what, const
                     control_fn fn, void *ctx, struct error *error)
 {
     const struct routing_provider *p = routing_provider(r->routing, name);
-    if (!p) return err_set(error, ERR_NOT_FOUND, "there is no provider \"%.64s\"", name);
+    if (!p) return routing_no_provider(r->routing, name, ERR_NOT_FOUND, "", error);
     if (!router_enter(r)) return refuse(error);
     enum err e =
         provider_control(r->providers[p - r->routing->providers], what, args, fn, ctx, error);

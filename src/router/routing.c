@@ -1,6 +1,7 @@
 /* Routing from the settings: the providers that they name, and the default chain. See routing.h. */
 #include "router/routing.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,6 +130,33 @@ static void add_local(struct routing *r)
     p->local = p->trusted = p->configured = true;
     p->tiers[TIER_SMALL] = "";
     p->embed_model = "";
+}
+
+/* Providers that are here as soon as a setting says so. */
+static const struct {
+    const char *name;
+    enum config_key key;
+} from_settings[] = {
+    {"openai", CONFIG_OPENAI_API_KEY},
+    {"anthropic", CONFIG_ANTHROPIC_API_KEY},
+    {"cohere", CONFIG_COHERE_API_KEY},
+    {"aihub", CONFIG_AIHUB_URL},
+};
+
+enum err routing_no_provider(const struct routing *r, const char *name, enum err code,
+                             const char *param, struct error *error)
+{
+    for (size_t i = 0; i < sizeof from_settings / sizeof *from_settings; i++)
+        if (str_eq(name, from_settings[i].name))
+            return err_set_param(error, code, param, "%s is not configured: set %s", name,
+                                 config_name(from_settings[i].key));
+    char names[256] = "";
+    size_t n = 0;
+    for (size_t i = 0; i < r->n_providers && n < sizeof names; i++)
+        n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", i ? ", " : "",
+                              r->providers[i].name);
+    return err_set_param(error, code, param, "there is no provider \"%.64s\" here; there are: %s",
+                         name, names);
 }
 
 static bool is_set(const struct config *config, enum config_key key)

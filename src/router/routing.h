@@ -107,6 +107,10 @@ void routing_free(struct routing *r); /* NULL is fine */
 /* By name; NULL if there is none. "" is the default route. */
 const struct routing_provider *routing_provider(const struct routing *r, const char *name);
 const struct routing_route *routing_route(const struct routing *r, const char *name);
+/* The error of a name that routing_provider does not know: which setting gives those that could be
+ * here, else who is here. Returns code. */
+enum err routing_no_provider(const struct routing *r, const char *name, enum err code,
+                             const char *param, struct error *error);
 /* "privacy", ...; false for other words. */
 bool goal_of_word(const char *word, enum goal *out);
 const char *goal_name(enum goal g);

@@ -67,7 +67,12 @@ test('the models of one source', async () => {
   const other = await get('ada', '/models/list?mode=box');
   assert.deepEqual(other.json.models.map((m) => [m.id, m.source]), [['up-small', 'box'], ['up-large', 'box']]);
   assert.equal(other.json.default, 'up-large');
-  assert.equal((await get('ada', '/models/list?mode=nowhere')).status, 404);
+  const nowhere = await get('ada', '/models/list?mode=nowhere');
+  assert.equal(nowhere.status, 404);
+  assert.match(nowhere.json.error.message, /no provider "nowhere" here; there are: local, /);
+  const unset = await get('ada', '/models/list?mode=openai');
+  assert.equal(unset.status, 404);
+  assert.equal(unset.json.error.message, 'openai is not configured: set OPENAI_API_KEY');
   const gone = await get('ada', '/models/list?mode=gone');
   assert.equal(gone.status, 502);
   assert.equal(gone.json.error.code, 'network_error');

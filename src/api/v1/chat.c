@@ -96,11 +96,10 @@ static enum err read_routing(struct v1_call *c, const struct form *f, struct cha
     struct call_route r;
     enum err e = call_route_read(c->hub->config, c->req, &r, &c->error);
     if (!e) e = call_route_apply(&f->routing, &r, &c->error);
-    if (!e && *r.source && !routing_provider(router_routing(c->hub->router), r.source))
-        e = err_set_param(&c->error, ERR_INVALID, "/model_source",
-                          "there is no source \"%.64s\"; GET /api/v1/models/status lists them",
-                          r.source);
-    if (!e && *r.route && !routing_route(router_routing(c->hub->router), r.route))
+    const struct routing *all = router_routing(c->hub->router);
+    if (!e && *r.source && !routing_provider(all, r.source))
+        e = routing_no_provider(all, r.source, ERR_INVALID, "/model_source", &c->error);
+    if (!e && *r.route && !routing_route(all, r.route))
         e = err_set_param(&c->error, ERR_INVALID, "/route", "there is no route \"%.64s\"", r.route);
     ask->source = r.source;
     ask->route = r.route;

@@ -319,9 +319,7 @@ static void list_models(struct hub *hub, const struct http_request *req, struct 
     if (mode && (!*mode || str_eq(mode, "all") || str_eq(mode, "auto"))) mode = NULL;
     enum err e = call_route_read(hub->config, req, &route, &c.error);
     if (!e && mode && !routing_provider(r, mode))
-        e = err_set_param(&c.error, ERR_NOT_FOUND, "mode",
-                          "there is no source \"%.64s\"; GET /api/v1/models/status lists them",
-                          mode);
+        e = routing_no_provider(r, mode, ERR_NOT_FOUND, "mode", &c.error);
     if (e) {
         v1_end(&c, 0, e);
         return;
