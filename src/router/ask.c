@@ -202,6 +202,7 @@ static enum err begin_attempt(struct ask *a, int32_t *mine, struct error *error)
     str_copy(a->record.provider, sizeof a->record.provider,
              r->routing->providers[step->provider].name);
     str_copy(a->record.model, sizeof a->record.model, step->model);
+    str_copy(a->priced, sizeof a->priced, plan_step_model(r->routing, step));
     return OK;
 }
 

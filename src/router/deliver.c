@@ -114,21 +114,31 @@ static void learn_speed(struct ask *a)
     pthread_mutex_unlock(&r->lock);
 }
 
+/* -1 = no price is known. The model that was asked for is the one that the plan looked at; answers
+ * may give it another name, which counts where the first has no price ("auto"). */
+static int64_t cost_of(const struct ask *a, const struct usage *usage)
+{
+    const struct prices *prices = a->router->prices;
+    const char *name = provider_of(a)->name;
+    struct price price;
+    if (!provider_of(a)->leaves) return 0;
+    if (!prices || (!prices_of(prices, name, a->priced, &price) &&
+                    !prices_of(prices, name, a->record.model, &price)))
+        return -1;
+    return price_micros(&price, usage);
+}
+
 /* Tells the hub what the request came to. */
 static void ask_ended(struct ask *a, enum err code, const struct usage *usage)
 {
     struct router *r = a->router;
     struct router_record *rec = &a->record;
     const struct routing_provider *p = provider_of(a);
-    struct price price;
     rec->error = code;
     rec->usage = *usage;
     rec->total_ms = (clock_mono_ns() - a->began_ns) / 1000000;
     if (a->first_ns) rec->first_token_ms = (a->first_ns - a->began_ns) / 1000000;
-    if (!p->leaves)
-        rec->cost_micros = 0;
-    else if (r->prices && prices_of(r->prices, p->name, rec->model, &price))
-        rec->cost_micros = price_micros(&price, usage);
+    rec->cost_micros = cost_of(a, usage);
     if (!code && a->first_ns) learn_speed(a);
     if (!p->local || rec->attempts > 1)
         log_line(LOG_INFO, LOG_route, rec->request_id,

@@ -148,7 +148,7 @@ static const char *model_of(const struct explain *x, const struct plan_step *ste
 {
     const struct routing_provider *p = provider_of(x, step->provider);
     if (p->local && *x->here.model) return x->here.model;
-    return *step->model || !p->remote.model ? step->model : p->remote.model;
+    return plan_step_model(x->router->routing, step);
 }
 
 /* Returns the step that would answer, or n. */

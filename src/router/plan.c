@@ -30,6 +30,12 @@ const char *plan_skip_words(enum plan_skip_why why)
     return skip_words[why];
 }
 
+const char *plan_step_model(const struct routing *r, const struct plan_step *step)
+{
+    const char *own = r->providers[step->provider].remote.model;
+    return *step->model || !own ? step->model : own;
+}
+
 /* One that may be asked, and where it belongs. */
 struct candidate {
     struct plan_step step;
@@ -127,7 +133,7 @@ static double cost_of(const struct planner *pl, const struct routing_provider *p
 static bool has_price(const struct planner *pl, const struct plan_step *step)
 {
     const struct routing_provider *p = &pl->r->providers[step->provider];
-    double cost = cost_of(pl, p, *step->model || !p->remote.model ? step->model : p->remote.model);
+    double cost = cost_of(pl, p, plan_step_model(pl->r, step));
     return cost > 0 && cost < 1e9;
 }
 

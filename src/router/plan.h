@@ -50,6 +50,9 @@ struct plan_step {
     enum plan_why why;
 };
 
+/* The model a step asks for: the provider's default one where it names none. Borrowed. */
+const char *plan_step_model(const struct routing *r, const struct plan_step *step);
+
 struct plan_skip {
     size_t provider;
     enum plan_skip_why why;

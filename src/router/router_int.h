@@ -39,7 +39,9 @@ struct ask {
     struct embed_request *embed;
     struct plan_step *steps;
     size_t n, at;
-    struct plan_step now;        /* of the newest attempt that was made */
+    struct plan_step now; /* of the newest attempt that was made */
+    char
+        priced[ROUTER_NAME_MAX]; /* the model it was asked for, under the name that has the price */
     bool named, pinned, skipped; /* the plan's: somebody was left out because of the pin */
     enum tier tier;              /* of its complexity, where that was measured */
     int64_t deadline_ms, max_wait_ms;
@@ -49,7 +51,6 @@ struct ask {
     int64_t drop_wait_ms;
     bool holds; /* a STARTED is kept back: */
     struct usage held_usage;
-    char held_model[ROUTER_NAME_MAX];
     struct gen_route route;
     char shown_model[ROUTER_NAME_MAX];
     struct error why; /* the error to end with when nobody answers */

@@ -466,6 +466,57 @@ static void test_embeddings_are_not_substituted(void **state)
     router_end();
 }
 
+/* ---- what it costs ------------------------------------------------------------------------- */
+
+/* What an answer of 10 tokens read and 5 written costs, in millionths, by who gives which name. */
+static int64_t cost_of_answer(const char *asked, const char *answered)
+{
+    struct seen s;
+    uint64_t id;
+    router_start(
+        some_routing(NULL, 0,
+                     "{\"providers\": {\"openai\": {\"base_url\": \"https://o.example/v1\","
+                     "  \"model\": \"gpt-4o\"}}}"));
+    assert_int_equal(ask_router(some_request(asked, "hi"), &s, &id), OK);
+    struct hand *h = hand("openai");
+    tell(h, 0, &(struct gen_event){.type = GEN_EV_STARTED, .model = answered});
+    tell_text(h, 0, "Hello");
+    tell(h, 0, &(struct gen_event){.type = GEN_EV_DONE, .model = answered, .usage = {10, 0, 5, 0}});
+    assert_string_equal(last_record.model, answered);
+    router_end();
+    return last_record.cost_micros;
+}
+
+/* A server may call the model otherwise than the price list does. */
+static void test_the_cost_is_of_the_model_that_was_asked(void **state)
+{
+    (void)state;
+    static const int64_t gpt_4o = 75, gpt_4 = 600; /* 10 x 2.5 + 5 x 10; 10 x 30 + 5 x 60 */
+    assert_int_equal(cost_of_answer("openai/gpt-4o", "gpt-4o-2024-08-06"), gpt_4o);
+    assert_int_equal(cost_of_answer("openai/gpt-4o", "deployment-7"), gpt_4o);
+    assert_int_equal(cost_of_answer("openai/gpt-4", "gpt-4o"), gpt_4);
+    assert_int_equal(cost_of_answer("openai/auto", "gpt-4o"), gpt_4o);
+    assert_int_equal(cost_of_answer("openai/auto", "auto"), -1);
+}
+
+/* The provider's own model: no name is sent, and no name comes back. */
+static void test_the_cost_of_a_default_model(void **state)
+{
+    (void)state;
+    struct seen s;
+    uint64_t id;
+    router_start(
+        some_routing(NULL, 0,
+                     "{\"providers\": {\"openai\": {\"base_url\": \"https://o.example/v1\","
+                     "  \"model\": \"gpt-4o\"}}}"));
+    struct gen_request *req = some_request("", "hi");
+    req->source = "openai";
+    assert_int_equal(ask_router(req, &s, &id), OK);
+    tell_done(hand("openai"), 0);
+    assert_int_equal(last_record.cost_micros, 75);
+    router_end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -488,6 +539,8 @@ int main(void)
         cmocka_unit_test(test_who_is_down_is_left_alone),
         cmocka_unit_test(test_images_go_to_who_can_look),
         cmocka_unit_test(test_embeddings_are_not_substituted),
+        cmocka_unit_test(test_the_cost_is_of_the_model_that_was_asked),
+        cmocka_unit_test(test_the_cost_of_a_default_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
