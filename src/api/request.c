@@ -39,3 +39,31 @@ enum err request_check_type(const struct http_request *req, struct error *error)
                    "a request from a web page must have Content-Type: application/json, not %.60s",
                    type ? type : "none");
 }
+
+/* ---- pages --------------------------------------------------------------------------------- */
+
+enum { CURSOR_MAX = 160 };
+
+enum err request_cursor(const struct http_request *req, int64_t *before_ms, const char **before_id,
+                        struct error *error)
+{
+    const char *text = req->query(req, "cursor");
+    char number[24];
+    size_t len = text ? strcspn(text, ".") : 0;
+    if (!text) return OK;
+    if (len < sizeof number && text[len]) {
+        memcpy(number, text, len);
+        number[len] = '\0';
+        *before_id = text + len + 1;
+        if (str_to_i64(number, 0, INT64_MAX, before_ms)) return OK;
+    }
+    return err_set_param(error, ERR_INVALID, "cursor",
+                         "the cursor is not one of this list's (next_cursor)");
+}
+
+void request_put_cursor(struct jw *w, bool more, int64_t last_ms, const char *last_id)
+{
+    char cursor[CURSOR_MAX];
+    if (more) str_printf(cursor, sizeof cursor, "%lld.%s", (long long)last_ms, last_id);
+    jw_kstr(w, "next_cursor", more ? cursor : NULL);
+}

@@ -19,4 +19,11 @@ HT_MUST_CHECK enum err request_parse_object(const char *text, size_t len, json_t
  * unseen. Without an Origin any type will do (curl -d sends a form's). */
 HT_MUST_CHECK enum err request_check_type(const struct http_request *req, struct error *error);
 
+/* The query parameter `cursor`: where a page of a list by time ended, "<milliseconds>.<id>".
+ * Without one *before_id stays as it is; else it points into the parameter. */
+HT_MUST_CHECK enum err request_cursor(const struct http_request *req, int64_t *before_ms,
+                                      const char **before_id, struct error *error);
+/* next_cursor: behind the last one of a full page; more false = null. */
+void request_put_cursor(struct jw *w, bool more, int64_t last_ms, const char *last_id);
+
 #endif

@@ -124,26 +124,28 @@ static enum err read_row(struct db_rows *rows, struct arena *a, struct store_req
     return e ? err_set(error, e, "no memory for the log of requests") : OK;
 }
 
-enum err store_request_list(struct store *s, const char *user_id, bool left, int64_t before_ms,
-                            int32_t limit, struct arena *a, struct store_request **out, size_t *n,
-                            struct error *error)
+enum err store_request_list(struct store *s, const struct store_request_page *page, struct arena *a,
+                            struct store_request **out, size_t *n, struct error *error)
 {
     struct db *db;
     struct db_rows *rows = NULL;
     bool has = true;
+    int32_t limit = page->limit;
     if (limit < 1 || limit > STORE_REQUESTS_MAX) limit = STORE_REQUESTS_MAX;
     *n = 0;
     *out = arena_calloc(a, (size_t)limit, sizeof **out);
     if (!*out) return err_set(error, ERR_NOMEM, "no memory for %d requests", limit);
     enum err e = store_acquire(s, STORE_READ, &db, error);
     if (e) return e;
-    e = db_query(
-        db,
-        "SELECT " COLUMNS " FROM request_log WHERE ($1 = '' OR user_id = $1)"
-        " AND ($2 = 0 OR left_to IS NOT NULL) AND at_ms < $3"
-        " ORDER BY at_ms DESC, id LIMIT $4",
-        DB_ARGS(db_text(user_id ? user_id : ""), db_int(left), db_int(before_ms), db_int(limit)),
-        &rows, error);
+    e = db_query(db,
+                 "SELECT " COLUMNS " FROM request_log WHERE ($1 = '' OR user_id = $1)"
+                 " AND ($2 = 0 OR left_to IS NOT NULL)"
+                 " AND (at_ms < $3 OR (at_ms = $3 AND id < $4))"
+                 " ORDER BY at_ms DESC, id DESC LIMIT $5",
+                 DB_ARGS(db_text(page->user_id ? page->user_id : ""), db_int(page->left),
+                         db_int(page->before_ms), db_text(page->before_id ? page->before_id : ""),
+                         db_int(limit)),
+                 &rows, error);
     while (!e && has) {
         e = db_next(rows, &has, error);
         if (!e && has) e = read_row(rows, a, &(*out)[(*n)++], error);

@@ -28,11 +28,17 @@ struct store_request {
 /* All in one transaction. Rows of users who are gone are left out. */
 HT_MUST_CHECK enum err store_request_add(struct store *s, const struct store_request *rows,
                                          size_t n, struct error *error);
-/* The newest first; user_id NULL: of everybody; before_ms: only older ones (INT64_MAX = all);
- * left: only those that left the machine. At most STORE_REQUESTS_MAX. */
-HT_MUST_CHECK enum err store_request_list(struct store *s, const char *user_id, bool left,
-                                          int64_t before_ms, int32_t limit, struct arena *a,
-                                          struct store_request **out, size_t *n,
+
+struct store_request_page {
+    const char *user_id;   /* NULL = of everybody */
+    bool left;             /* only those that left the machine */
+    int64_t before_ms;     /* only older ones; INT64_MAX = all */
+    const char *before_id; /* and of those of that millisecond the ones behind it; NULL = none */
+    int32_t limit;         /* at most STORE_REQUESTS_MAX */
+};
+/* The newest first, those of one millisecond by their id. */
+HT_MUST_CHECK enum err store_request_list(struct store *s, const struct store_request_page *page,
+                                          struct arena *a, struct store_request **out, size_t *n,
                                           struct error *error);
 /* Removes what is older. */
 HT_MUST_CHECK enum err store_request_sweep(struct store *s, int64_t before_ms, struct error *error);

@@ -177,6 +177,21 @@ test('the log has a row for each, with what it took', async () => {
   assert.ok(!JSON.stringify(data).includes('Say something'));
 });
 
+test('the log comes in pages, each row on one of them', async () => {
+  const page = async (query) => (await fetch(`${hub.url}/v1/route/log?${query}`)).json();
+  const all = await page('limit=1000');
+  assert.equal(all.next_cursor, null);
+  assert.ok(all.data.length > 4);
+  const ids = [];
+  for (let cursor = ''; cursor !== null;) {
+    const { data, next_cursor } = await page(`limit=2${cursor && `&cursor=${cursor}`}`);
+    ids.push(...data.map((d) => d.id));
+    cursor = next_cursor;
+  }
+  assert.deepEqual(ids, all.data.map((d) => d.id));
+  assert.match((await page('cursor=yesterday')).error.message, /cursor/);
+});
+
 test('hearth chat --provider, and hearth explain', async () => {
   const answer = await hub.run(['chat', '--provider', 'cloud', 'Hello?']);
   assert.equal(answer.code, 0, answer.stderr);

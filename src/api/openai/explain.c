@@ -4,6 +4,7 @@
 
 #include "api/error.h"
 #include "api/openai/openai_int.h"
+#include "api/request.h"
 #include "api/route.h"
 #include "auth/auth.h"
 #include "base/clock.h"
@@ -137,44 +138,41 @@ static void write_row(struct jw *w, const struct store_request *r)
     jw_obj_end(w);
 }
 
-struct log_query {
-    int64_t limit, before_ms;
-    bool left;
-};
-
-static enum err read_query(const struct http_request *req, struct log_query *q, struct error *error)
+static enum err read_query(const struct http_request *req, struct store_request_page *page,
+                           struct error *error)
 {
     const char *limit = req->query(req, "limit"), *before = req->query(req, "before_ms");
     const char *left = req->query(req, "left");
-    *q = (struct log_query){LIST_DEFAULT, INT64_MAX, false};
-    if (limit && !str_to_i64(limit, 1, STORE_REQUESTS_MAX, &q->limit))
+    int64_t n = LIST_DEFAULT;
+    *page = (struct store_request_page){.before_ms = INT64_MAX};
+    if (req->who && !req->who->admin) page->user_id = req->who->user_id;
+    if (limit && !str_to_i64(limit, 1, STORE_REQUESTS_MAX, &n))
         return err_set_param(error, ERR_INVALID, "limit",
                              "the query's limit must be an integer from 1 to %d",
                              STORE_REQUESTS_MAX);
-    if (before && !str_to_i64(before, 0, INT64_MAX, &q->before_ms))
+    page->limit = (int32_t)n;
+    if (before && !str_to_i64(before, 0, INT64_MAX, &page->before_ms))
         return err_set_param(error, ERR_INVALID, "before_ms",
                              "the query's before_ms must be milliseconds since 1970");
-    if (left && !str_to_bool(left, &q->left))
+    if (left && !str_to_bool(left, &page->left))
         return err_set_param(error, ERR_INVALID, "left", "the query's left must be true or false");
-    return OK;
+    return request_cursor(req, &page->before_ms, &page->before_id, error);
 }
 
 static enum err read_log(struct hub *hub, const struct http_request *req, struct arena *arena,
                          struct buf *out, struct error *error)
 {
-    struct log_query q;
+    struct store_request_page page;
     struct store *store;
     struct auth *auth;
     struct store_request *rows;
     size_t n = 0;
     struct jw w;
-    const char *user = req->who && !req->who->admin ? req->who->user_id : NULL;
-    enum err e = read_query(req, &q, error);
+    enum err e = read_query(req, &page, error);
     if (!e) e = accounts_open(hub->accounts, &store, &auth, error);
     if (e) return e;
     request_log_flush(hub->request_log);
-    e = store_request_list(store, user, q.left, q.before_ms, (int32_t)q.limit, arena, &rows, &n,
-                           error);
+    e = store_request_list(store, &page, arena, &rows, &n, error);
     if (e) return e;
     jw_init(&w, out);
     jw_obj(&w);
@@ -183,6 +181,8 @@ static enum err read_log(struct hub *hub, const struct http_request *req, struct
     jw_arr(&w);
     for (size_t i = 0; i < n; i++) write_row(&w, &rows[i]);
     jw_arr_end(&w);
+    bool more = n == (size_t)page.limit;
+    request_put_cursor(&w, more, more ? rows[n - 1].at_ms : 0, more ? rows[n - 1].id : "");
     jw_obj_end(&w);
     return out->err ? err_set(error, out->err, "the list became too long; ask for fewer") : OK;
 }

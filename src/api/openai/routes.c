@@ -15,7 +15,7 @@ const struct route openai_routes[] = {
     {HTTP_POST, "/v1/rerank", openai_rerank, 0, "Rerank", "Order documents by how well they answer a query (Jina's and Cohere's shape)", "RerankRequest", "RerankAnswer"},
     {HTTP_POST, "/v2/rerank", openai_rerank, 0, "Rerank", "The same, where Cohere's clients look for it", "RerankRequest", "RerankAnswer"},
     {HTTP_POST, "/v1/route", openai_route, 0, "Routing", "Who would answer a chat, and why; nobody is asked", "ChatRequest", "RouteAnswer"},
-    {HTTP_GET, "/v1/route/log", openai_route_log, 0, "Routing", "Who answered the last requests, their tokens, times, cost, and what left the machine; ?limit=100&before_ms=&left=true", NULL, "RouteLog"},
+    {HTTP_GET, "/v1/route/log", openai_route_log, 0, "Routing", "Who answered the last requests, their tokens, times, cost, and what left the machine; ?limit=100&cursor=&before_ms=&left=true", NULL, "RouteLog"},
     {HTTP_GET, "/v1/models", openai_list_models, ROUTE_INLINE, "OpenAI", "List the models", NULL, "ModelList"},
     {HTTP_GET, "/v1/models/{id...}", openai_model, 0, "OpenAI", "One model", NULL, "Model"},
     {.path = NULL}};

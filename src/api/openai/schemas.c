@@ -499,6 +499,7 @@ static const struct field route_row_fields[] = {
 static const struct field route_log_fields[] = {
     W("object", STR, CONST_OF("list"), "list"),
     W("data", ARR, LIST(REF("RouteLogRow")), "The newest first."),
+    W("next_cursor", STR, NULLABLE("string"), "Ask with it for the next page (?cursor=); null at the end."),
     END};
 
 const struct schema openai_schemas[] = {

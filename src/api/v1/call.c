@@ -82,29 +82,6 @@ enum err v1_query_int(struct v1_call *c, const char *name, int64_t min, int64_t 
                          name, (long long)min, (long long)max, text);
 }
 
-enum err v1_read_cursor(struct v1_call *c, int64_t *before_ms, const char **before_id)
-{
-    const char *text = c->req->query(c->req, "cursor");
-    char number[24];
-    size_t len = text ? strcspn(text, ".") : 0;
-    if (!text) return OK;
-    if (len < sizeof number && text[len]) {
-        memcpy(number, text, len);
-        number[len] = '\0';
-        *before_id = text + len + 1;
-        if (str_to_i64(number, 0, INT64_MAX, before_ms)) return OK;
-    }
-    return err_set_param(&c->error, ERR_INVALID, "cursor",
-                         "the cursor is not one of this list's (next_cursor)");
-}
-
-void v1_put_cursor(struct jw *w, bool more, int64_t last_ms, const char *last_id)
-{
-    char cursor[STORE_ID_MAX + 32];
-    if (more) str_printf(cursor, sizeof cursor, "%lld.%s", (long long)last_ms, last_id);
-    jw_kstr(w, "next_cursor", more ? cursor : NULL);
-}
-
 enum err v1_strings(struct v1_call *c, const json_t *array, const char *ptr, size_t max,
                     const char *const **out, size_t *n)
 {

@@ -139,7 +139,7 @@ static enum err put_page(struct v1_call *c)
     size_t n;
     if (page.search && !*page.search) page.search = NULL;
     enum err e = v1_query_int(c, "limit", 1, STORE_PAGE_MAX, &limit);
-    if (!e) e = v1_read_cursor(c, &page.before_ms, &page.before_id);
+    if (!e) e = request_cursor(c->req, &page.before_ms, &page.before_id, &c->error);
     if (!e && archived && !str_to_bool(archived, &page.archived))
         e = err_set_param(&c->error, ERR_INVALID, "archived", "archived must be true or false");
     page.limit = (int32_t)limit;
@@ -153,7 +153,7 @@ static enum err put_page(struct v1_call *c)
     for (size_t i = 0; i < n; i++) put_conversation(&c->w, &list[i]);
     jw_arr_end(&c->w);
     bool more = n == (size_t)limit;
-    v1_put_cursor(&c->w, more, more ? list[n - 1].updated_ms : 0, more ? list[n - 1].id : "");
+    request_put_cursor(&c->w, more, more ? list[n - 1].updated_ms : 0, more ? list[n - 1].id : "");
     jw_obj_end(&c->w);
     return OK;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "api/call_route.h"
+#include "api/request.h"
 #include "api/tables.h"
 #include "api/upload.h"
 #include "api/v1/v1_int.h"
@@ -123,7 +124,7 @@ static enum err read_page(struct v1_call *c, struct store_file_page *page)
     if (page->search && !*page->search) page->search = NULL;
     enum err e = v1_query_int(c, "limit", 1, STORE_FILE_PAGE_MAX, &limit);
     page->limit = (int32_t)limit;
-    if (!e) e = v1_read_cursor(c, &page->before_ms, &page->before_id);
+    if (!e) e = request_cursor(c->req, &page->before_ms, &page->before_id, &c->error);
     if (!e && status && *status && (page->status = store_file_status_of(status)) < 0)
         e = err_set_param(&c->error, ERR_INVALID, "status",
                           "status must be queued, extracting, chunking, embedding, ready or "
@@ -150,7 +151,7 @@ static enum err put_page(struct v1_call *c)
     for (size_t i = 0; i < n; i++) put_file(&c->w, &list[i]);
     jw_arr_end(&c->w);
     bool more = n == (size_t)page.limit;
-    v1_put_cursor(&c->w, more, more ? list[n - 1].created_ms : 0, more ? list[n - 1].id : "");
+    request_put_cursor(&c->w, more, more ? list[n - 1].created_ms : 0, more ? list[n - 1].id : "");
     jw_obj_end(&c->w);
     return OK;
 }

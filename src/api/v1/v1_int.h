@@ -54,12 +54,6 @@ HT_MUST_CHECK enum err v1_query_int(struct v1_call *c, const char *name, int64_t
 /* A list of texts, as an array at `ptr` ("/file_ids") or NULL; in the call's arena. */
 HT_MUST_CHECK enum err v1_strings(struct v1_call *c, const json_t *array, const char *ptr,
                                   size_t max, const char *const **out, size_t *n);
-/* The query parameter `cursor`: where a page of a list by time ended, "<milliseconds>.<id>".
- * Without one *before_id stays as it is; else it points into the parameter. */
-HT_MUST_CHECK enum err v1_read_cursor(struct v1_call *c, int64_t *before_ms,
-                                      const char **before_id);
-/* next_cursor: behind the last one of a full page; more false = null. */
-void v1_put_cursor(struct jw *w, bool more, int64_t last_ms, const char *last_id);
 void v1_put_time(struct jw *w, const char *key, int64_t ms); /* RFC 3339; 0 = null */
 void v1_put_json(struct jw *w, const char *key, const char *json);
 
