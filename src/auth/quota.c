@@ -9,7 +9,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -86,14 +85,6 @@ void quota_free(struct quota *q)
 
 /* ---- meters; the lock is held -------------------------------------------------------------- */
 
-static int64_t month_of(int64_t day)
-{
-    struct tm tm;
-    time_t at = (time_t)(day * (DAY_MS / 1000));
-    gmtime_r(&at, &tm);
-    return day - (tm.tm_mday - 1);
-}
-
 /* Begins a new minute or day when it is time. What was added yesterday and is not in the database
  * yet counts for today: there it would be nobody's. */
 static void turn_over(struct meter *m)
@@ -108,8 +99,8 @@ static void turn_over(struct meter *m)
     if (m->day != day) {
         m->stored.day = (struct store_usage){0};
         m->day = day;
-        if (m->month != month_of(day)) m->stored.cost = 0;
-        m->month = month_of(day);
+        if (m->month != clock_month_of(day)) m->stored.cost = 0;
+        m->month = clock_month_of(day);
     }
 }
 
@@ -180,7 +171,7 @@ static enum err ask_store(struct quota *q, const char *who, bool is_key, int64_t
     *u = (struct store_usage_sync){.user_id = who,
                                    .day = day,
                                    .minute = minute,
-                                   .month = month_of(day),
+                                   .month = clock_month_of(day),
                                    .add = add->day,
                                    .add_cost = add->cost,
                                    .add_requests = add->minute_requests,
@@ -194,7 +185,7 @@ static void take_answer(struct meter *m, int64_t day, int64_t minute,
                         const struct store_usage_sync *u)
 {
     if (m->day == day) m->stored.day = u->today;
-    if (m->month == month_of(day)) m->stored.cost = u->month_cost;
+    if (m->month == clock_month_of(day)) m->stored.cost = u->month_cost;
     if (m->minute == minute) {
         m->stored.minute_requests = u->minute_requests;
         m->stored.minute_tokens = u->minute_tokens;

@@ -33,6 +33,14 @@ int64_t clock_wall_ms(void)
     return now_ns(CLOCK_REALTIME) / 1000000;
 }
 
+int64_t clock_month_of(int64_t day)
+{
+    struct tm tm;
+    time_t at = (time_t)(day * 24 * 3600);
+    gmtime_r(&at, &tm);
+    return day - (tm.tm_mday - 1);
+}
+
 void clock_format_utc(char *dst, size_t size, int64_t wall_ms)
 {
     ht_assert(size >= 25);

@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/id.h"
@@ -32,7 +31,10 @@ struct request_log {
     bool started, stopped, scheduled;
     struct timer timer;
     int64_t swept_ms;
-    int64_t month_ms, nobody_micros; /* spent by requests without a user since then */
+    /* Spent by requests without a user that came since the beginning of this month. `known`: what
+     * the database has of them is in it; until then no row is written, which would be counted
+     * twice. */
+    int64_t month_ms, nobody_micros;
     bool nobody_known;
     pthread_mutex_t flushing; /* one writer at a time; before `lock` */
 };
@@ -55,6 +57,7 @@ struct request_log *request_log_new(const struct config *config, struct accounts
     l->kept = kept_of(config);
     l->days = config_int(config, CONFIG_REQUEST_LOG_DAYS);
     l->budget_micros = config_int(config, CONFIG_USER_BUDGET) * 10000;
+    l->month_ms = -1;
     pthread_mutex_init(&l->lock, NULL);
     pthread_mutex_init(&l->flushing, NULL);
     return l;
@@ -122,29 +125,42 @@ static enum err write_rows(struct store *store, const struct router_record *reco
     return e;
 }
 
-/* The first day of this month, UTC. */
-static int64_t month_start_ms(void)
+/* The lock is held. Begins a new month when it is time; what the database has of it is asked for.
+ */
+static void turn_over(struct request_log *l)
 {
-    struct tm tm;
-    time_t now = (time_t)clock_wall_s();
-    gmtime_r(&now, &tm);
-    return clock_wall_ms() / DAY_MS * DAY_MS - (tm.tm_mday - 1) * DAY_MS;
+    int64_t month_ms = clock_month_of(clock_wall_ms() / DAY_MS) * DAY_MS;
+    if (!l->budget_micros || l->month_ms == month_ms) return;
+    l->month_ms = month_ms;
+    l->nobody_micros = 0;
+    l->nobody_known = false;
+    if (l->started) schedule(l);
 }
 
-static void learn_spending(struct request_log *l, struct store *store)
+/* The month whose spending is not known yet; -1 = there is nothing to ask for. */
+static int64_t month_to_learn(struct request_log *l)
 {
-    int64_t since = month_start_ms(), micros = 0;
-    struct error error;
     pthread_mutex_lock(&l->lock);
-    bool known = l->nobody_known && l->month_ms == since;
+    turn_over(l);
+    int64_t month_ms = l->budget_micros && !l->nobody_known ? l->month_ms : -1;
     pthread_mutex_unlock(&l->lock);
-    if (known || store_request_cost(store, since, &micros, &error)) return;
-    pthread_mutex_lock(&l->lock);
-    if (l->nobody_known && l->month_ms != since) l->nobody_micros = 0;
-    l->nobody_micros += micros;
-    l->month_ms = since;
-    l->nobody_known = true;
-    pthread_mutex_unlock(&l->lock);
+    return month_ms;
+}
+
+static enum err learn_spending(struct request_log *l, struct store *store, struct error *error)
+{
+    int64_t since_ms, micros = 0;
+    while ((since_ms = month_to_learn(l)) >= 0) {
+        enum err e = store_request_cost(store, since_ms, &micros, error);
+        if (e) return e;
+        pthread_mutex_lock(&l->lock);
+        if (l->month_ms == since_ms) { /* else it has just ended */
+            l->nobody_micros += micros;
+            l->nobody_known = true;
+        }
+        pthread_mutex_unlock(&l->lock);
+    }
+    return OK;
 }
 
 static void sweep(struct request_log *l, struct store *store)
@@ -187,17 +203,19 @@ void request_log_flush(struct request_log *l)
     size_t n = l->n;
     l->rows = NULL;
     l->n = l->room = 0;
-    bool asks = l->budget_micros && !l->nobody_known && !l->stopped;
+    turn_over(l);
+    bool asks = n || (l->budget_micros && !l->nobody_known && !l->stopped);
     pthread_mutex_unlock(&l->lock);
-    enum err e = n || asks ? accounts_open(l->accounts, &store, &auth, &error) : OK;
-    if (!e && (n || asks)) learn_spending(l, store);
+    enum err e = asks ? accounts_open(l->accounts, &store, &auth, &error) : OK;
+    if (!e && asks) e = learn_spending(l, store, &error);
     if (!e && n) e = write_rows(store, rows, n, &error);
     if (!e && n) sweep(l, store);
     pthread_mutex_lock(&l->lock);
-    if (e) {
+    if (e && n) {
         log_warn(store, "the log of %zu requests could not be written yet: %s", n, error.msg);
         put_back(l, rows, n);
     } else {
+        if (e) log_warn(store, "what this month has cost is not known yet: %s", error.msg);
         free(rows);
     }
     pthread_mutex_unlock(&l->lock);
@@ -210,7 +228,7 @@ static void flush_on_pool(void *log)
     request_log_flush(l);
     pthread_mutex_lock(&l->lock);
     l->scheduled = false;
-    if (l->n) schedule(l);
+    if (l->n || (l->budget_micros && !l->nobody_known)) schedule(l);
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -300,7 +318,9 @@ static void ended(void *log, const struct router_record *r)
     struct quota *q = accounts_quota(l->accounts);
     if (r->cost_micros > 0 && *r->tenant && q) quota_add_cost(q, r->tenant, r->cost_micros);
     pthread_mutex_lock(&l->lock);
-    if (r->cost_micros > 0 && !*r->tenant) l->nobody_micros += r->cost_micros;
+    turn_over(l);
+    if (r->cost_micros > 0 && !*r->tenant && r->started_wall_ms >= l->month_ms)
+        l->nobody_micros += r->cost_micros;
     if (is_kept(l, r)) add_row(l, r);
     pthread_mutex_unlock(&l->lock);
 }
@@ -312,6 +332,7 @@ static bool may_spend(void *log, const char *tenant)
     if (*tenant) return !q || quota_may_spend(q, tenant);
     if (!l->budget_micros) return true;
     pthread_mutex_lock(&l->lock);
+    turn_over(l);
     bool may = l->nobody_micros < l->budget_micros;
     pthread_mutex_unlock(&l->lock);
     return may;

@@ -15,6 +15,7 @@
 #include "auth/admin.h"
 #include "auth/quota.h"
 #include "base/str.h"
+#include "support/fake_clock.h"
 
 static char dir[] = "/tmp/hearth-quota-XXXXXX";
 static char db_file[64];
@@ -40,6 +41,7 @@ static int set_up(void **state)
     if (!*db_file && !mkdtemp(dir)) return -1;
     str_printf(db_file, sizeof db_file, "%s/hearth.db", dir);
     unlink(db_file);
+    fake_clock_set("2026-01-31T12:00:00Z");
     struct store_params params = {.url = db_file, .migrate = true};
     assert_ok(store_open(&params, &store, &why));
     make_user("ada", &ada);
@@ -231,12 +233,67 @@ static void test_a_user_who_is_gone(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
+/* ---- money --------------------------------------------------------------------------------- */
+
+enum { DOLLAR = 1000000 };
+
+static int64_t cents_used(struct quota *q, const struct auth_identity *who)
+{
+    struct quota_state state;
+    assert_ok(quota_state(q, who->user_id, &state, &why));
+    return state.used[QUOTA_BUDGET];
+}
+
+static void test_a_budget_is_used_up(void **state)
+{
+    (void)state;
+    struct quota *q = with(QUOTA_BUDGET, 100);
+    assert_true(quota_may_spend(q, ada.user_id));
+    quota_add_cost(q, ada.user_id, DOLLAR - 1);
+    assert_true(quota_may_spend(q, ada.user_id));
+    quota_add_cost(q, ada.user_id, 1);
+    assert_false(quota_may_spend(q, ada.user_id));
+    assert_true(quota_may_spend(q, bob.user_id)); /* each has his own */
+    quota_flush(q);
+    assert_false(quota_may_spend(q, ada.user_id));
+    assert_int_equal(cents_used(q, &ada), 100);
+    override(&ada, QUOTA_BUDGET, 200);
+    quota_forget(q, ada.user_id);
+    assert_int_equal(cents_used(q, &ada), 100);
+    assert_true(quota_may_spend(q, ada.user_id));
+    quota_free(q);
+}
+
+/* The month of UTC: a new one begins without anybody's restart, and what was spent in it is known
+ * to the next hub. */
+static void test_a_month_begins(void **state)
+{
+    (void)state;
+    struct quota *q = with(QUOTA_BUDGET, 100);
+    quota_add_cost(q, ada.user_id, 2 * DOLLAR);
+    quota_flush(q);
+    fake_clock_set("2026-01-31T23:59:50Z");
+    assert_false(quota_may_spend(q, ada.user_id));
+    fake_clock_set("2026-02-01T00:00:01Z");
+    assert_true(quota_may_spend(q, ada.user_id));
+    assert_int_equal(cents_used(q, &ada), 0);
+    quota_add_cost(q, ada.user_id, DOLLAR / 2);
+    quota_free(q);
+    fake_clock_set("2026-02-28T00:00:00Z"); /* another day of that month */
+    q = with(QUOTA_BUDGET, 100);
+    assert_int_equal(cents_used(q, &ada), 50);
+    quota_add_cost(q, ada.user_id, DOLLAR / 2);
+    assert_false(quota_may_spend(q, ada.user_id));
+    quota_free(q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_requests_of_a_day), TEST(test_tokens_of_a_day), TEST(test_a_restart_remembers),
-        TEST(test_two_hubs_share),    TEST(test_streams),         TEST(test_storage),
-        TEST(test_a_key_of_its_own),  TEST(test_threads),         TEST(test_a_user_who_is_gone),
+        TEST(test_requests_of_a_day),   TEST(test_tokens_of_a_day), TEST(test_a_restart_remembers),
+        TEST(test_two_hubs_share),      TEST(test_streams),         TEST(test_storage),
+        TEST(test_a_key_of_its_own),    TEST(test_threads),         TEST(test_a_user_who_is_gone),
+        TEST(test_a_budget_is_used_up), TEST(test_a_month_begins),
     };
     int failed = cmocka_run_group_tests_name("quotas", tests, NULL, NULL);
     char command[128];

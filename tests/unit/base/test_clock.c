@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
+
 #include "base/clock.h"
 
 static void test_monotonic_does_not_go_back(void **state)
@@ -77,6 +79,25 @@ static void test_utc_text_back(void **state)
         assert_false(clock_parse_utc(bad[i], &ms));
 }
 
+static void test_first_days_of_months(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *day, *first;
+    } rows[] = {{"1970-01-01", "1970-01-01"}, {"1970-01-31", "1970-01-01"},
+                {"2024-02-29", "2024-02-01"}, {"2024-03-01", "2024-03-01"},
+                {"2025-12-31", "2025-12-01"}, {"2026-01-01", "2026-01-01"}};
+    char text[32];
+    int64_t day, first;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(text, sizeof text, "%sT00:00:00Z", rows[i].day);
+        assert_true(clock_parse_utc(text, &day));
+        snprintf(text, sizeof text, "%sT00:00:00Z", rows[i].first);
+        assert_true(clock_parse_utc(text, &first));
+        assert_int_equal(clock_month_of(day / 86400000), first / 86400000);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -84,6 +105,7 @@ int main(void)
         cmocka_unit_test(test_wall_clocks_agree),
         cmocka_unit_test(test_utc_text),
         cmocka_unit_test(test_utc_text_back),
+        cmocka_unit_test(test_first_days_of_months),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
