@@ -313,6 +313,7 @@ static enum err put_operand(struct translator *t, struct buf *out, struct value 
         if (e) return e;
         if (!take_char(t, ')')) return fail(t, "a ) is missing");
         buf_putc(out, ')');
+        v->literal = false; /* its text is no string alone any more */
         put_chain(t, false, v->last, out);
         return OK;
     }

@@ -91,6 +91,7 @@ static void expressions(void **state)
            "defined and tools else []) is string else (tools if tools is defined and "
            "tools else []) | tojson) }}");
     expect("{{ printf \"<%s>\" .System }}", "{{ (\"<\" ~ ns.system ~ \">\") }}");
+    expect("{{ printf \"\\\"%s\\\"\" .System }}", "{{ (\"\\\"\" ~ ns.system ~ \"\\\"\") }}");
     expect("{{ if .Think }}{{ .ThinkLevel }}{{ end }}",
            "{% if (enable_thinking is defined and enable_thinking) %}"
            "{{ (reasoning_effort if reasoning_effort is defined else \"\") }}{% endif %}");
@@ -125,6 +126,9 @@ static void what_is_not_understood(void **state)
     refuse("{{ \"x }}", "an action has no end");
     refuse("{{ template \"x\" }}", "templates in a template");
     refuse("{{ .System .Prompt }}", "there is more");
+    /* A bracket is no literal: its text would be taken for what stands between the quotes. */
+    refuse("{{ printf (\"%s\") .System }}", "literal format");
+    refuse("{{ printf ((\"a\")) }}", "literal format");
     refuse("{{ eq 1 }}", "too few");
     refuse("{{ . }}", "outside of range");
     refuse("{{ else }}", "else without if");
