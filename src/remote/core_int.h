@@ -30,6 +30,7 @@ bool decode_has_started(const struct decode *d); /* something was shown */
 const char *decode_model_name(const struct decode *d);
 /* As the server said; where it said nothing an estimate from the bytes. */
 void decode_usage_sum(const struct decode *d, size_t request_bytes, struct usage *out);
+bool decode_usage_told(const struct decode *d); /* false: the sum is an estimate */
 
 /* ---- rows.c: embeddings, lists of models --------------------------------------------------- */
 

@@ -406,11 +406,16 @@ const char *decode_model_name(const struct decode *d)
     return d->in->model;
 }
 
+bool decode_usage_told(const struct decode *d)
+{
+    return d->in->usage_known && d->in->done;
+}
+
 void decode_usage_sum(const struct decode *d, size_t request_bytes, struct usage *out)
 {
     const struct decode_int *in = d->in;
     *out = in->usage;
-    if (in->usage_known && in->done) return;
+    if (decode_usage_told(d)) return;
     /* What was told at the start of an answer that did not come to its end is no count of it. */
     int32_t thought = (int32_t)((in->reasoning_bytes + 3) / BYTES_PER_TOKEN);
     int32_t said = (int32_t)((in->text_bytes + 3) / BYTES_PER_TOKEN) + thought;

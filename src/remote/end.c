@@ -40,7 +40,7 @@ static void fill_timings(const struct call *c, const struct usage *usage, struct
 /* As soon as the server has said that this was all: the end of its body may be late. */
 static void tell_done(struct call *c)
 {
-    struct gen_event ev = {.type = GEN_EV_DONE};
+    struct gen_event ev = {.type = GEN_EV_DONE, .estimated = !decode_usage_told(&c->gen.decode)};
     if (c->told) return;
     decode_usage_sum(&c->gen.decode, c->http.body.len, &ev.usage);
     fill_timings(c, &ev.usage, &ev.timings);

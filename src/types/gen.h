@@ -287,6 +287,7 @@ struct gen_event {
         size_t arguments_len;
     } tool;
     enum finish_reason finish;
+    bool estimated;        /* DONE: usage is a guess, since its provider told no numbers */
     const char *stop;      /* CHOICE_END: the request's stop string that ended it, or NULL */
     float fraction;        /* LOADING: 0..1 */
     int32_t position;      /* QUEUED: 0 = next */

@@ -97,6 +97,15 @@ test('a stop sequence is named', async () => {
   }
 });
 
+test('what ends because the context is full says so', async () => {
+  const numbers = { type: 'array', items: { type: 'integer' }, minItems: 1000 }; // an end is not allowed before
+  const body = { model: 'hearth-tiny', messages: HI, output_config: { format: { type: 'json_schema', schema: numbers } } };
+  const full = await client.messages.create({ ...body, max_tokens: 6000 });
+  assert.equal(full.stop_reason, 'model_context_window_exceeded');
+  assert.ok(full.usage.output_tokens < 6000);
+  assert.equal((await client.messages.create({ ...body, max_tokens: 20 })).stop_reason, 'max_tokens');
+});
+
 test('a tool that must be called, whole and streamed', async () => {
   for (const tool_choice of [{ type: 'any' }, { type: 'tool', name: 'get_weather' }]) {
     const params = {

@@ -38,6 +38,7 @@ struct messages_writer {
     bool begun, pinged;
     struct usage prompt; /* of STARTED */
     enum finish_reason finish;
+    bool estimated;  /* the usage */
     struct buf stop; /* the stop sequence that ended it, if `stopped` */
     bool stopped;
 };
@@ -97,7 +98,9 @@ static const char *stop_reason(const struct messages_writer *w)
     case FINISH_STOP: return w->stopped ? "stop_sequence" : "end_turn";
     case FINISH_TOOL_CALLS: return "tool_use";
     case FINISH_LENGTH:
-        if (w->base.usage.completion_tokens < w->max_tokens) return "model_context_window_exceeded";
+        /* It ended before the limit: the context did it. */
+        if (!w->estimated && w->base.usage.completion_tokens < w->max_tokens)
+            return "model_context_window_exceeded";
         break;
     case FINISH_CANCELLED: break; /* the answer was cut, as by its length */
     }
@@ -360,6 +363,7 @@ static enum err messages_event(struct writer *base, size_t part, const struct ge
     case GEN_EV_REASONING: return on_thought(w, ev, out);
     case GEN_EV_TOOL_CALL: return on_call(w, ev, out);
     case GEN_EV_CHOICE_END: return on_end(w, ev);
+    case GEN_EV_DONE: w->estimated = ev->estimated; return OK;
     default: return OK;
     }
 }

@@ -466,17 +466,19 @@ static void why_it_ended(void **state)
         const char *stop;
         int32_t max_tokens;
         const char *expected;
+        bool estimated;
     } cases[] = {
-        {FINISH_STOP, "##", 6, "\"stop_reason\":\"stop_sequence\",\"stop_sequence\":\"##\""},
-        {FINISH_STOP, NULL, 6, "\"stop_reason\":\"end_turn\",\"stop_sequence\":null"},
-        {FINISH_LENGTH, NULL, 6, "\"stop_reason\":\"max_tokens\",\"stop_sequence\":null"},
-        {FINISH_LENGTH, NULL, 7, "\"stop_reason\":\"model_context_window_exceeded\""},
-        {FINISH_TOOL_CALLS, NULL, 6, "\"stop_reason\":\"tool_use\",\"stop_sequence\":null"},
-        {FINISH_CANCELLED, NULL, 6, "\"stop_reason\":\"max_tokens\""},
+        {FINISH_STOP, "##", 6, "\"stop_reason\":\"stop_sequence\",\"stop_sequence\":\"##\"", false},
+        {FINISH_STOP, NULL, 6, "\"stop_reason\":\"end_turn\",\"stop_sequence\":null", false},
+        {FINISH_LENGTH, NULL, 6, "\"stop_reason\":\"max_tokens\",\"stop_sequence\":null", false},
+        {FINISH_LENGTH, NULL, 7, "\"stop_reason\":\"model_context_window_exceeded\"", false},
+        {FINISH_LENGTH, NULL, 7, "\"stop_reason\":\"max_tokens\"", true}, /* nobody knows */
+        {FINISH_TOOL_CALLS, NULL, 6, "\"stop_reason\":\"tool_use\",\"stop_sequence\":null", false},
+        {FINISH_CANCELLED, NULL, 6, "\"stop_reason\":\"max_tokens\"", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const struct gen_event events[] = {started(), end_of(cases[i].finish, cases[i].stop),
-                                           done()};
+        struct gen_event events[] = {started(), end_of(cases[i].finish, cases[i].stop), done()};
+        events[2].estimated = cases[i].estimated;
         for (int stream = 0; stream < 2; stream++) {
             char *s = run(stream, no_thoughts, cases[i].max_tokens, events, 3);
             if (!strstr(s, cases[i].expected)) fail_msg("%s\nnot in\n%s", cases[i].expected, s);
