@@ -20,6 +20,7 @@
 #include <stdlib.h>
 
 #include "api/error.h"
+#include "api/prompts.h"
 #include "api/writer.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -408,6 +409,10 @@ static bool submit(struct part *p, struct gen_request *request)
 void answer_start(struct hub *hub, struct sink *sink, struct call *call, struct writer *writer,
                   const char *request_id, const char *what)
 {
+    if (call->questions) {
+        prompts_ask(hub, sink, call, writer, request_id, what);
+        return;
+    }
     struct answer *a = answer_new(hub, sink, call, writer, request_id, what);
     sink_on_close(sink, client_gone, a);
     bool all = true;

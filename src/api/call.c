@@ -43,6 +43,7 @@ void call_free(struct call *call)
     for (size_t i = 0; i < call->n_requests; i++)
         if (call->requests[i]) arena_free(call->requests[i]->arena);
     free(call->requests);
+    json_decref(call->questions);
     *call = (struct call){0};
 }
 

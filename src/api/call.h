@@ -52,12 +52,15 @@ HT_MUST_CHECK enum err call_read(const struct config *config, const struct http_
 struct call {
     struct gen_request **requests; /* one for each prompt; each is its own arena's */
     size_t n_requests;
+    /* NULL, or an array with an entry for each request: null, or, where its tokens must be asked
+     * for first (prompts.h), the arguments (an object, without the model) of INFILL or TOKENIZE. */
+    json_t *questions;
     bool stream;
     bool include_usage, timings; /* in a stream's end too; of surfaces that ask */
 };
 /* A call of one request, which it owns from here on. */
 void call_of(struct call *call, struct gen_request *req);
-/* Frees the requests that are still here (those passed on are NULL). */
+/* Frees the requests that are still here (those passed on are NULL), and the questions. */
 void call_free(struct call *call);
 
 /* Bytes that the parsed form of a body may take: the worst there is, a list of tiny messages, takes

@@ -97,6 +97,7 @@ struct facts {
     int64_t n_ctx, n_embd, n_layer, n_vocab, vocab_size;
     int64_t n_params;
     bool has_template, has_tools, has_thinking, has_classifier;
+    unsigned gap_marks;  /* which of gap_words it has, as bits */
     bool arch_came_late; /* keys of the architecture stood before its name: read them again */
     uint64_t type_bytes[TENSOR_TYPES];
 };
@@ -207,6 +208,68 @@ static bool read_template(struct gguf_reader *r, const struct gguf_key *key, str
     return ok;
 }
 
+/* The marks of a gap: the words that llama.cpp (llama-vocab.cpp) takes for them where the file does
+ * not say which tokens they are. */
+static const char *const gap_words[][8] = {
+    {"<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>",
+     "<\xEF\xBD\x9C"
+     "fim\xE2\x96\x81"
+     "begin\xEF\xBD\x9C>",
+     "<PRE>", "\xE2\x96\x81<PRE>", "<|code_prefix|>", "<|prefix|>"},
+    {"<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>",
+     "<\xEF\xBD\x9C"
+     "fim\xE2\x96\x81hole\xEF\xBD\x9C>",
+     "<SUF>", "\xE2\x96\x81<SUF>", "<|code_suffix|>", "<|suffix|>"},
+    {"<|fim_middle|>", "<fim-middle>", "<fim_middle>",
+     "<\xEF\xBD\x9C"
+     "fim\xE2\x96\x81"
+     "end\xEF\xBD\x9C>",
+     "<MID>", "\xE2\x96\x81<MID>", "<|code_middle|>", "<|middle|>"}};
+
+enum { GAP_WORD_MAX = 24, ALL_GAP_MARKS = (1 << COUNT(gap_words)) - 1 };
+
+static unsigned gap_mark(const char *token)
+{
+    for (unsigned i = 0; i < COUNT(gap_words); i++)
+        for (size_t k = 0; k < COUNT(gap_words[i]); k++)
+            if (str_eq(token, gap_words[i][k])) return 1u << i;
+    return 0;
+}
+
+static bool read_tokens(struct gguf_reader *r, const struct gguf_key *key, struct facts *f)
+{
+    if (key->type != GGUF_ARRAY) return wrong_type(r, key, "array");
+    f->n_vocab = key->count > INT32_MAX ? INT32_MAX : (int64_t)key->count;
+    if (key->item != GGUF_STRING) return gguf_skip_value(r, key);
+    struct buf token;
+    bool ok = true;
+    buf_init(&token, GAP_WORD_MAX + 2);
+    for (uint64_t i = 0; i < key->count && ok; i++) {
+        uint64_t len;
+        buf_clear(&token);
+        ok = gguf_read_text(r, &token, GAP_WORD_MAX, &len);
+        const char *s = buf_str(&token);
+        if (ok && len <= GAP_WORD_MAX && (*s == '<' || *s == '\xE2')) f->gap_marks |= gap_mark(s);
+    }
+    buf_free(&token);
+    return ok;
+}
+
+/* "tokenizer.ggml.fim_pre_token_id", and what it was called before. */
+static unsigned gap_key(const char *name)
+{
+    static const char *const parts[][2] = {
+        {"fim_pre", "prefix"}, {"fim_suf", "suffix"}, {"fim_mid", "middle"}};
+    static const char front[] = "tokenizer.ggml.", end[] = "_token_id";
+    if (!str_starts(name, front) || !str_ends(name, end)) return 0;
+    const char *part = name + sizeof(front) - 1;
+    size_t len = strlen(part) - (sizeof(end) - 1);
+    for (unsigned i = 0; i < COUNT(parts); i++)
+        for (size_t k = 0; k < 2; k++)
+            if (strlen(parts[i][k]) == len && memcmp(part, parts[i][k], len) == 0) return 1u << i;
+    return 0;
+}
+
 static bool read_alpha(struct gguf_reader *r, const struct gguf_key *key, struct facts *f)
 {
     bool integral;
@@ -250,10 +313,8 @@ static bool read_key(struct gguf_reader *r, const struct gguf_key *key, struct f
             return read_count(r, key, (int64_t *)((char *)f + general_numbers[i].offset));
     if (str_eq(key->name, "tokenizer.chat_template")) return read_template(r, key, f);
     if (str_eq(key->name, "tokenizer.chat_template.tool_use")) f->has_tools = true;
-    if (str_eq(key->name, "tokenizer.ggml.tokens")) {
-        if (key->type != GGUF_ARRAY) return wrong_type(r, key, "array");
-        f->n_vocab = key->count > INT32_MAX ? INT32_MAX : (int64_t)key->count;
-    }
+    if (str_eq(key->name, "tokenizer.ggml.tokens")) return read_tokens(r, key, f);
+    f->gap_marks |= gap_key(key->name);
     if (str_eq(key->name, "adapter.lora.alpha")) return read_alpha(r, key, f);
     if (str_eq(key->name, "adapter.alora.invocation_tokens")) f->activated = true;
     bool handled;
@@ -475,6 +536,7 @@ static void describe(const struct facts *f, const struct gguf_reader *r, struct 
     out->has_chat_template = f->has_template;
     out->has_tools = f->has_tools;
     out->has_thinking = f->has_thinking;
+    out->has_infill = f->gap_marks == ALL_GAP_MARKS;
     out->file_bytes = r->file_size > INT64_MAX ? INT64_MAX : (int64_t)r->file_size;
     out->modified_s = r->modified_s;
     out->n_params = f->n_params;

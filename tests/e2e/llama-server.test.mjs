@@ -162,6 +162,52 @@ test('filling in, as llama.vim asks for it', async () => {
   assert.ok(long.tokens_evaluated <= 1024, 'what is too long is cut, not refused');
 });
 
+test('filling in by the other surfaces: the same tokens', async () => {
+  const gap = { input_prefix: 'x = [1, ', input_suffix: ', 9]\n' };
+  const { content, tokens_evaluated: n } = await ok('/infill', { model: 'coder', ...gap, n_predict: 6, temperature: 0 });
+  // OpenAI's completions.
+  const body = { model: 'coder', prompt: gap.input_prefix, suffix: gap.input_suffix, max_tokens: 6, temperature: 0 };
+  const r = await ok('/v1/completions', body);
+  assert.deepEqual([r.choices[0].text, r.usage.prompt_tokens, r.model], [content, n, 'coder']);
+  const echoed = await ok('/v1/completions', { ...body, echo: true, logprobs: 1 });
+  assert.equal(echoed.choices[0].text, gap.input_prefix + content);
+  assert.equal(echoed.choices[0].logprobs.text_offset[0], gap.input_prefix.length);
+  assert.equal(echoed.choices[0].logprobs.tokens.length, 6);
+  const two = await ok('/v1/completions', { ...body, prompt: [gap.input_prefix, 'def f():'], n: 2, echo: true });
+  assert.deepEqual(two.choices.map((c) => c.text.startsWith(c.index < 2 ? gap.input_prefix : 'def f():')), Array(4).fill(true));
+  assert.equal(two.choices[0].text, gap.input_prefix + content);
+  const res = await fetch(`${hub.url}/v1/completions`, { method: 'POST', body: JSON.stringify({ ...body, echo: true, stream: true }) });
+  const chunks = (await res.text()).split('\n\n').filter((l) => l.startsWith('data: {')).map((l) => JSON.parse(l.slice(6)));
+  assert.equal(chunks[0].choices[0].text, gap.input_prefix);
+  assert.equal(chunks.map((c) => c.choices[0].text).join(''), gap.input_prefix + content);
+  assert.equal(chunks.at(-1).choices[0].finish_reason, 'length');
+  const refused = await post('/v1/completions', { ...body, model: 'hearth-tiny' });
+  assert.deepEqual([refused.status, refused.json.error.param, refused.json.error.code], [400, '/model', 'unsupported']);
+  assert.match(refused.json.error.message, /hearth-tiny can't fill in: its vocabulary has no prefix token/);
+  assert.equal((await post('/v1/completions', { ...body, prompt: [1, 2] })).status, 400);
+  assert.equal((await post('/v1/completions', { ...body, model: 'none' })).status, 404);
+  // Ollama's generate.
+  const ollama = { model: 'coder', prompt: gap.input_prefix, suffix: gap.input_suffix, stream: false, options: { num_predict: 6, temperature: 0 } };
+  const g = await ok('/api/generate', ollama);
+  assert.deepEqual([g.response, g.prompt_eval_count, g.eval_count, g.done_reason], [content, n, 6, 'length']);
+  assert.ok(!('context' in g));
+  const lines = (await (await fetch(`${hub.url}/api/generate`, { method: 'POST', body: JSON.stringify({ ...ollama, stream: true }) })).text()).trim().split('\n').map((l) => JSON.parse(l));
+  assert.equal(lines.map((l) => l.response).join(''), content);
+  const not = await post('/api/generate', { ...ollama, model: 'hearth-tiny:latest' });
+  assert.deepEqual([not.status, not.json], [400, { error: 'hearth-tiny:latest does not support insert' }]);
+  assert.deepEqual((await post('/api/generate', { ...ollama, model: 'none' })).json, { error: "model 'none' not found" });
+  for (const more of [{ images: ['iVBORw0KGgo='] }, { template: '{{ .Prompt }}' }, { raw: true, system: 'x' }]) assert.equal((await post('/api/generate', { ...ollama, ...more })).status, 400);
+  assert.deepEqual((await ok('/api/show', { model: 'coder' })).capabilities.includes('insert'), true);
+  assert.ok(!(await ok('/api/show', { model: 'hearth-tiny' })).capabilities.includes('insert'));
+  // A derived model keeps its parameters.
+  await fetch(`${hub.url}/api/create`, { method: 'POST', body: JSON.stringify({ model: 'short-coder', from: 'coder', parameters: { num_predict: 3, temperature: 0 } }) });
+  const { options, ...open } = ollama;
+  const short = await ok('/api/generate', { ...open, model: 'short-coder' });
+  assert.deepEqual([short.eval_count, content.startsWith(short.response)], [3, true], JSON.stringify(short));
+  const own = await ok('/infill', { model: 'short-coder', ...gap });
+  assert.deepEqual([own.tokens_predicted, own.model], [3, 'short-coder']);
+});
+
 test('props and slots', async () => {
   const props = await (await fetch(`${hub.url}/props`)).json();
   assert.equal(props.model_alias, 'hearth-tiny');

@@ -230,7 +230,15 @@ test('embed and embeddings', async () => {
   const cut = await whole('/api/embed', { model: 'hearth-tiny-embed', input: 'one', dimensions: 8 });
   assert.equal(cut.embeddings[0].length, 8);
   assert.ok(Math.abs(norm(cut.embeddings[0]) - 1) < 1e-3);
-  assert.deepEqual((await whole('/api/embed', { model: 'hearth-tiny-embed', input: [] })).embeddings, []);
+  // Nothing to embed: the model is loaded.
+  assert.equal((await whole('/api/embed', { model: 'hearth-tiny', keep_alive: 0 })).status, 200);
+  for (const [path, body] of [['/api/embed', { input: [] }], ['/api/embed', { input: '' }], ['/api/embed', {}], ['/api/embeddings', { prompt: '' }]]) {
+    assert.equal((await whole('/api/generate', { model: 'hearth-tiny-embed', keep_alive: 0 })).done_reason, 'unload');
+    const nothing = await whole(path, { model: 'hearth-tiny-embed', ...body });
+    assert.deepEqual(path === '/api/embed' ? nothing.embeddings : nothing.embedding, [], JSON.stringify(nothing));
+    const names = (await (await fetch(`${url}/api/ps`)).json()).models.map((m) => m.name);
+    assert.ok(names.includes('hearth-tiny-embed:latest'), names.join());
+  }
   // Longer than the context: cut, unless that is refused.
   const long = 'word '.repeat(20000);
   assert.equal((await whole('/api/embed', { model: 'hearth-tiny-embed', input: long })).embeddings.length, 1);
@@ -240,7 +248,8 @@ test('embed and embeddings', async () => {
 test('errors: their words', async () => {
   const none = { error: "model 'nope' not found" };
   for (const [path, body] of [['/api/chat', { messages: HI }], ['/api/chat', {}], ['/api/generate', { prompt: 'x' }], ['/api/generate', { keep_alive: 0 }],
-    ['/api/show', {}], ['/api/embed', { input: 'x' }], ['/api/embeddings', { prompt: 'x' }]]) {
+    ['/api/show', {}], ['/api/embed', { input: 'x' }], ['/api/embeddings', { prompt: 'x' }],
+    ['/api/embed', { input: [] }], ['/api/embed', {}], ['/api/embeddings', { prompt: '' }]]) {
     for (const streamed of [true, false]) {
       const r = await post(path, { model: 'nope', stream: streamed, ...body });
       assert.equal(r.status, 404, `${path}: ${r.text}`);
@@ -249,7 +258,7 @@ test('errors: their words', async () => {
     }
   }
   assert.deepEqual(JSON.parse((await post('/api/chat', { messages: HI })).text), { error: 'model is required' });
-  for (const bad of [{ options: { temperature: 'hot' } }, { format: 'xml' }, { think: 'a lot' }, { messages: [{ role: 'judge', content: '' }] }, { tools: [{}] }]) {
+  for (const bad of [{ options: { temperature: 'hot' } }, { options: { seed: 1e300 } }, { options: { seed: -1e16 } }, { format: 'xml' }, { think: 'a lot' }, { messages: [{ role: 'judge', content: '' }] }, { tools: [{}] }]) {
     const r = await post('/api/chat', { model: 'hearth-tiny', messages: HI, ...bad });
     assert.equal(r.status, 400, r.text);
     assert.equal(typeof JSON.parse(r.text).error, 'string');

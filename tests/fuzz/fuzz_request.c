@@ -151,16 +151,14 @@ static void llama(json_t *body, size_t len, bool infill)
     struct call call;
     struct completion_wish wish;
     struct error error;
-    json_t *questions;
-    enum err err = completion_read(body, len, infill, &env, &call, &wish, &questions, &error);
+    enum err err = completion_read(body, len, infill, &env, &call, &wish, &error);
     if (err) {
         check_error(&error, err);
         return;
     }
-    ht_assert(json_array_size(questions) == call.n_requests);
+    ht_assert(json_array_size(call.questions) == call.n_requests);
     for (size_t i = 0; i < call.n_requests; i++) check_request(call.requests[i]);
     writer_free(lserver_writer_new(&call, &wish));
-    json_decref(questions);
     call_free(&call);
 }
 

@@ -5,6 +5,7 @@
 
 #include "api/llama/llama_int.h"
 #include "api/openai/openai.h"
+#include "api/prompts.h"
 #include "base/str.h"
 
 static enum err no_memory(struct error *error)
@@ -112,15 +113,13 @@ static enum err set_gap(json_t *body, const struct completion_fields *f, json_t 
         enum err e = fields_read(extra_fields, obj, ptr, &x, error);
         if (e) return e;
     }
-    json_t *question =
-        json_pack("{s:s,s:s,s:s,s:I}", "input_prefix", f->input_prefix, "input_suffix",
-                  f->input_suffix, "prompt", f->prompt ? json_string_value(f->prompt) : "",
-                  "n_predict", (json_int_t)(f->n_predict == FIELD_ABSENT ? -1 : f->n_predict));
-    int failed = !question;
-    if (!failed && f->input_extra)
-        failed = json_object_set(question, "input_extra", (json_t *)f->input_extra);
-    failed |= json_array_append_new(questions, question);
-    return failed ? no_memory(error) : put(body, "prompt", json_pack("[i]", 0), error);
+    struct prompt_gap gap = {.before = f->input_prefix,
+                             .text = f->prompt ? json_string_value(f->prompt) : "",
+                             .behind = f->input_suffix,
+                             .n_predict = f->n_predict == FIELD_ABSENT ? -1 : f->n_predict,
+                             .extra = f->input_extra};
+    enum err e = prompts_add_gap(&questions, &gap, error);
+    return e ? e : put(body, "prompt", json_pack("[i]", 0), error);
 }
 
 /* ---- the other members --------------------------------------------------------------------- */
@@ -230,11 +229,13 @@ static enum err read_body(json_t *body, size_t text_len, bool infill, const stru
 }
 
 enum err completion_read(json_t *body, size_t text_len, bool infill, const struct call_env *env,
-                         struct call *out, struct completion_wish *wish, json_t **questions,
-                         struct error *error)
+                         struct call *out, struct completion_wish *wish, struct error *error)
 {
-    *questions = json_array();
-    enum err e = read_body(body, text_len, infill, env, *questions, out, wish, error);
-    if (e) json_decref(*questions);
+    json_t *questions = json_array();
+    enum err e = read_body(body, text_len, infill, env, questions, out, wish, error);
+    if (e)
+        json_decref(questions);
+    else
+        out->questions = questions;
     return e;
 }

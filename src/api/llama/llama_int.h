@@ -47,13 +47,10 @@ extern const struct field llama_completion_fields[], infill_fields[], extra_fiel
     tokenize_fields[], detokenize_fields[];
 
 /* dialect.c: a body of /completion or, with `infill`, of /infill, to a call as /v1/completions
- * makes it. *questions is an array with an entry for each request of the call: null, or, where its
- * tokens have to be asked for first, the arguments (an object, without the model) of TOKENIZE or
- * INFILL. The body is changed. On failure nothing is left to free. */
+ * makes it. The body is changed. On failure nothing is left to free. */
 HT_MUST_CHECK enum err completion_read(json_t *body, size_t text_len, bool infill,
                                        const struct call_env *env, struct call *out,
-                                       struct completion_wish *wish, json_t **questions,
-                                       struct error *error);
+                                       struct completion_wish *wish, struct error *error);
 
 /* write.c; takes over wish->response_fields. */
 struct writer *lserver_writer_new(const struct call *call, const struct completion_wish *wish);

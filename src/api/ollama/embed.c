@@ -79,19 +79,17 @@ static void reword(void *ctx, struct error *error)
     if (error->code == ERR_NO_MODEL) ollama_no_model(error, e->model);
 }
 
-static void put_head(const struct wanted *e, struct jw *w)
+static void put_head(const char *model, struct jw *w)
 {
-    jw_obj(w);
-    jw_kstr(w, "model", e->model);
+    jw_kstr(w, "model", model);
     jw_key(w, "embeddings");
 }
 
-static void put_numbers(const struct wanted *e, int32_t tokens, struct jw *w)
+static void put_numbers(int64_t started_ns, int32_t tokens, struct jw *w)
 {
-    jw_kint(w, "total_duration", clock_mono_ns() - e->started_ns);
+    jw_kint(w, "total_duration", clock_mono_ns() - started_ns);
     jw_kint(w, "load_duration", 0);
     jw_kint(w, "prompt_eval_count", tokens);
-    jw_obj_end(w);
 }
 
 static enum err write_many(void *ctx, const struct embed_result *r, struct buf *out,
@@ -102,7 +100,8 @@ static enum err write_many(void *ctx, const struct embed_result *r, struct buf *
     (void)error;
     size_t n = e->dimensions && e->dimensions < r->n_dims ? e->dimensions : r->n_dims;
     jw_init(&w, out);
-    put_head(e, &w);
+    jw_obj(&w);
+    put_head(e->model, &w);
     jw_raw(&w, "[", 1);
     for (size_t i = 0; i < r->n_inputs && !out->err; i++) {
         const float *v = r->vectors + i * r->n_dims;
@@ -110,7 +109,8 @@ static enum err write_many(void *ctx, const struct embed_result *r, struct buf *
         embedding_write_floats(out, v, n, n < r->n_dims ? embedding_unit_scale(v, n) : 1);
     }
     buf_putc(out, ']');
-    put_numbers(e, r->prompt_tokens, &w);
+    put_numbers(e->started_ns, r->prompt_tokens, &w);
+    jw_obj_end(&w);
     return OK;
 }
 
@@ -140,25 +140,38 @@ static struct wanted *new_wanted(const struct ollama_embed_fields *f)
     return e;
 }
 
-/* Without inputs there is nothing to embed; Ollama loads the model then. */
-static void answer_none(struct sink *sink, struct wanted *e, bool many)
+static void many_loaded(struct jw *w, const char *model, bool unload, int64_t started_ns)
 {
-    struct buf body;
-    struct jw w;
-    buf_init(&body, 4096);
-    jw_init(&w, &body);
-    if (many) {
-        put_head(e, &w);
-        jw_arr(&w);
-        jw_arr_end(&w);
-        put_numbers(e, 0, &w);
-    } else {
-        buf_puts(&body, "{\"embedding\":[]}");
-    }
-    (void)sink_respond(sink, 200, "application/json", NULL, 0, buf_str(&body), body.len);
-    buf_free(&body);
-    sink_unref(sink);
-    free(e);
+    (void)unload;
+    put_head(model, w);
+    jw_arr(w);
+    jw_arr_end(w);
+    put_numbers(started_ns, 0, w);
+}
+
+static void one_loaded(struct jw *w, const char *model, bool unload, int64_t started_ns)
+{
+    (void)model, (void)unload, (void)started_ns;
+    jw_key(w, "embedding");
+    jw_arr(w);
+    jw_arr_end(w);
+}
+
+/* Without inputs there is nothing to embed: the model is loaded. */
+static void load(struct hub *hub, const struct http_request *req, struct sink *sink,
+                 struct embed_request *r, struct wanted *wanted, bool many)
+{
+    struct ollama_load wish = {.asked = wanted->model,
+                               .who = {.model = r->model,
+                                       .source = r->source,
+                                       .route = r->route,
+                                       .local_only = r->local_only,
+                                       .embeds = true},
+                               .keep_alive_ms = r->keep_alive_ms,
+                               .write = many ? many_loaded : one_loaded};
+    ollama_load(hub, req, sink, &wish);
+    arena_free(r->arena);
+    free(wanted);
 }
 
 static enum err read_call(struct hub *hub, const struct http_request *req, bool many,
@@ -192,8 +205,7 @@ static void embed(struct hub *hub, const struct http_request *req, struct sink *
         api_error(sink, req, &error);
         sink_unref(sink);
     } else if (none) {
-        arena_free(request->arena);
-        answer_none(sink, wanted, many);
+        load(hub, req, sink, request, wanted, many);
     } else {
         embedding_start(hub, sink, request, req->request_id, many ? &many_ops : &one_ops, wanted);
     }

@@ -12,105 +12,60 @@
 struct endpoint {
     const char *what;
     bool chat;
+    ollama_loaded_fn *loaded;
     enum err (*parse)(const json_t *body, size_t text_len, const struct call_env *env,
                       struct ollama_call *out, struct error *error);
 };
 
 /* ---- loading ------------------------------------------------------------------------------- */
 
-struct loading {
-    struct sink *sink;
-    char *request_id;
-    bool chat, stream, unload;
-    char model[MODEL_ID_MAX];
-};
-
-static void loading_free(struct loading *l)
+static void loaded_head(struct jw *w, const char *model)
 {
-    sink_unref(l->sink);
-    free(l->request_id);
-    free(l);
+    jw_kstr(w, "model", model);
+    ollama_created_at(w);
 }
 
-static void refuse(struct loading *l, const struct error *error)
+static void loaded_end(struct jw *w, bool unload)
 {
-    struct error said = *error;
-    if (said.code == ERR_NO_MODEL) ollama_no_model(&said, l->model);
-    error_respond(l->sink, &error_ollama, &said, l->request_id);
+    jw_kbool(w, "done", true);
+    jw_kstr(w, "done_reason", unload ? "unload" : "load");
 }
 
-static void on_loaded(void *ctx, const struct error *error, const char *answer, size_t len)
+static void chat_loaded(struct jw *w, const char *model, bool unload, int64_t started_ns)
 {
-    struct loading *l = ctx;
-    struct buf body;
-    struct jw w;
-    (void)answer, (void)len;
-    if (error) {
-        refuse(l, error);
-        loading_free(l);
-        return;
-    }
-    buf_init(&body, 4096);
-    jw_init(&w, &body);
-    jw_obj(&w);
-    jw_kstr(&w, "model", l->model);
-    ollama_created_at(&w);
-    if (l->chat) {
-        jw_key(&w, "message");
-        jw_obj(&w);
-        jw_kstr(&w, "role", "assistant");
-        jw_kstr(&w, "content", "");
-        jw_obj_end(&w);
-    } else {
-        jw_kstr(&w, "response", "");
-    }
-    jw_kbool(&w, "done", true);
-    jw_kstr(&w, "done_reason", l->unload ? "unload" : "load");
-    jw_obj_end(&w);
-    if (l->stream) buf_putc(&body, '\n');
-    (void)sink_respond(l->sink, 200, l->stream ? NDJSON : "application/json", NULL, 0,
-                       buf_str(&body), body.len);
-    buf_free(&body);
-    loading_free(l);
+    (void)started_ns;
+    loaded_head(w, model);
+    jw_key(w, "message");
+    jw_obj(w);
+    jw_kstr(w, "role", "assistant");
+    jw_kstr(w, "content", "");
+    jw_obj_end(w);
+    loaded_end(w, unload);
 }
 
-/* As the provider's verb has it: milliseconds, for ever, or what is configured. */
-static void put_keep_alive(struct jw *w, int64_t ms)
+static void generate_loaded(struct jw *w, const char *model, bool unload, int64_t started_ns)
 {
-    char text[32];
-    if (ms == KEEP_ALIVE_FOREVER) jw_kstr(w, "keep_alive", "forever");
-    if (ms <= 0) return;
-    str_printf(text, sizeof text, "%lldms", (long long)ms);
-    jw_kstr(w, "keep_alive", text);
+    (void)started_ns;
+    loaded_head(w, model);
+    jw_kstr(w, "response", "");
+    loaded_end(w, unload);
 }
 
 static void load(struct hub *hub, const struct http_request *req, struct sink *sink,
                  const struct endpoint *e, struct ollama_call *call)
 {
-    struct loading *l = xcalloc(1, sizeof *l);
-    struct error error;
-    struct buf args;
-    struct jw w;
-    *l = (struct loading){.sink = sink,
-                          .request_id = xstrdup(req->request_id),
-                          .chat = e->chat,
-                          .stream = call->call.stream,
-                          .unload = call->keep_alive_ms == KEEP_ALIVE_NONE};
-    str_copy(l->model, sizeof l->model, call->model);
-    buf_init(&args, 4096);
-    jw_init(&w, &args);
-    jw_obj(&w);
-    jw_kstr(&w, "model", call->call.requests[0]->model);
-    if (!l->unload) put_keep_alive(&w, call->keep_alive_ms);
-    if (!l->unload) jw_kbool(&w, "wait", true);
-    jw_obj_end(&w);
+    const struct gen_request *r = call->call.requests[0];
+    struct ollama_load wish = {.asked = call->model,
+                               .who = {.model = r->model,
+                                       .source = r->source,
+                                       .route = r->route,
+                                       .local_only = r->local_only},
+                               .keep_alive_ms = call->keep_alive_ms,
+                               .stream = call->call.stream,
+                               .unload = call->keep_alive_ms == KEEP_ALIVE_NONE,
+                               .write = e->loaded};
+    ollama_load(hub, req, sink, &wish);
     call_free(&call->call);
-    if (provider_control(hub->provider, l->unload ? CONTROL_UNLOAD : CONTROL_LOAD, buf_str(&args),
-                         on_loaded, l, &error)) {
-        refuse(l, &error);
-        loading_free(l);
-    }
-    buf_free(&args);
 }
 
 /* ---- generating ---------------------------------------------------------------------------- */
@@ -163,9 +118,6 @@ static void generate(const struct endpoint *e, struct hub *hub, const struct htt
     struct error error;
     enum err err = parse_body(e, hub, req, &call, &error);
     if (!err) err = check_rights(req, &call, &error);
-    if (!err && call.has_suffix)
-        err = err_set_param(&error, ERR_UNSUPPORTED, "/suffix",
-                            "\"%.200s\" does not support insert", call.model);
     if (!err && !call.load_only) err = check_model(hub, &call, &error);
     if (err) {
         call_free(&call.call);
@@ -181,12 +133,13 @@ static void generate(const struct endpoint *e, struct hub *hub, const struct htt
 
 void ollama_chat(struct hub *hub, const struct http_request *req, struct sink *sink)
 {
-    static const struct endpoint chat = {"chat", true, ollama_chat_parse};
+    static const struct endpoint chat = {"chat", true, chat_loaded, ollama_chat_parse};
     generate(&chat, hub, req, sink);
 }
 
 void ollama_generate(struct hub *hub, const struct http_request *req, struct sink *sink)
 {
-    static const struct endpoint completion = {"generate", false, ollama_generate_parse};
+    static const struct endpoint completion = {"generate", false, generate_loaded,
+                                               ollama_generate_parse};
     generate(&completion, hub, req, sink);
 }

@@ -241,15 +241,15 @@ void ollama_ps(struct hub *hub, const struct http_request *req, struct sink *sin
 
 /* ---- show ----------------------------------------------------------------------------------- */
 
-static void put_capabilities(struct jw *w, const struct model_info *m, const json_t *metadata)
+static void put_capabilities(struct jw *w, const struct model_info *m)
 {
     bool generates = m->kind == MODEL_CHAT || m->kind == MODEL_COMPLETION;
     jw_key(w, "capabilities");
     jw_arr(w);
     jw_str(w, generates ? "completion" : "embedding");
     if (m->has_tools) jw_str(w, "tools");
+    if (m->has_infill) jw_str(w, "insert");
     if (m->has_thinking) jw_str(w, "thinking");
-    (void)metadata;
     jw_arr_end(w);
 }
 
@@ -326,7 +326,7 @@ static void write_show(struct hub *hub, struct jw *w, const struct model_info *m
     put_words(w, d, name, metadata);
     put_details(w, m);
     put_metadata(w, m, metadata, verbose);
-    put_capabilities(w, m, metadata);
+    put_capabilities(w, m);
     put_time(w, "modified_at", m->modified_s * 1000);
     put_messages(w, d);
     jw_obj_end(w);

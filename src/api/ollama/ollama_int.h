@@ -16,6 +16,7 @@
 #include "api/http.h"
 #include "api/ollama/ollama.h"
 #include "api/writer.h"
+#include "router/plan.h"
 #include "types/gen.h"
 #include "types/model_info.h"
 
@@ -88,7 +89,6 @@ struct ollama_call {
     int64_t keep_alive_ms; /* KEEP_ALIVE_... as asked */
     char model[MODEL_ID_MAX];
     bool wants_thinking; /* "think" was given and is not false */
-    bool has_suffix;
 };
 
 /* `body` may be freed afterwards. On failure nothing is left to free. text_len bounds the memory
@@ -129,6 +129,23 @@ void ollama_context_write(struct buf *out, const struct buf *messages, const cha
                           size_t len);
 /* The request's messages as ollama_context_write takes them. */
 void ollama_context_keep(struct buf *out, const struct gen_request *req);
+
+/* ---- load.c ---------------------------------------------------------------------------------- */
+
+/* Writes the members of the answer; model: as asked. */
+typedef void ollama_loaded_fn(struct jw *w, const char *model, bool unload, int64_t started_ns);
+
+/* A call with nothing to answer, which loads or unloads a model. Borrowed during ollama_load. */
+struct ollama_load {
+    const char *asked;   /* the model, as the client named it */
+    struct plan_ask who; /* as the router is asked for it */
+    int64_t keep_alive_ms;
+    bool stream, unload;
+    ollama_loaded_fn *write;
+};
+/* Takes over the sink. What another provider may have, and is not here, is as good as loaded. */
+void ollama_load(struct hub *hub, const struct http_request *req, struct sink *sink,
+                 const struct ollama_load *wish);
 
 /* ---- write.c --------------------------------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/ollama/ollama_int.h"
+#include "api/prompts.h"
 #include "base/str.h"
 
 static bool thinks(const json_t *think)
@@ -14,8 +15,7 @@ static void describe(struct ollama_call *out, const struct ollama_gen_fields *f,
                      const struct gen_request *req)
 {
     *out = (struct ollama_call){.keep_alive_ms = req->keep_alive_ms,
-                                .wants_thinking = thinks(f->think),
-                                .has_suffix = f->suffix && *f->suffix};
+                                .wants_thinking = thinks(f->think)};
     str_copy(out->model, sizeof out->model, f->model);
     out->call.stream = f->stream;
 }
@@ -23,10 +23,8 @@ static void describe(struct ollama_call *out, const struct ollama_gen_fields *f,
 /* Ends every parser: the request becomes the call's, or goes. */
 static enum err finish(struct ollama_call *out, struct gen_request *req, enum err err)
 {
-    if (err)
-        arena_free(req->arena);
-    else
-        call_of(&out->call, req);
+    call_of(&out->call, req);
+    if (err) call_free(&out->call);
     return err;
 }
 
@@ -93,9 +91,35 @@ static enum err converse(const struct ollama_gen_fields *f, struct gen_request *
     return err;
 }
 
-static enum err fill_prompt(const struct ollama_gen_fields *f, struct gen_request *req,
-                            struct error *error)
+static bool has_gap(const struct ollama_gen_fields *f)
 {
+    return f->suffix && *f->suffix;
+}
+
+/* The prompt, a gap, and what is behind it; no conversation, as there. */
+static enum err read_gap(const struct ollama_gen_fields *f, struct gen_request *req,
+                         struct call *call, struct error *error)
+{
+    struct prompt_gap gap = {.before = "",
+                             .text = f->prompt ? f->prompt : "",
+                             .behind = f->suffix,
+                             .n_predict = req->max_tokens};
+    if (json_array_size(f->images))
+        return field_error(error, "", "images", "can't be combined with suffix");
+    if (f->template_text && *f->template_text)
+        return field_error(error, "", "template",
+                           "can't be combined with suffix: the gap is marked with the model's own "
+                           "tokens");
+    return prompts_add_gap(&call->questions, &gap, error);
+}
+
+static enum err fill_prompt(const struct ollama_gen_fields *f, struct gen_request *req,
+                            struct call *call, struct error *error)
+{
+    if (has_gap(f)) {
+        req->kind = GEN_RAW;
+        return read_gap(f, req, call, error);
+    }
     if (!f->raw) {
         req->kind = GEN_CHAT;
         if (f->template_text && *f->template_text) {
@@ -105,8 +129,7 @@ static enum err fill_prompt(const struct ollama_gen_fields *f, struct gen_reques
         return converse(f, req, error);
     }
     req->kind = GEN_RAW;
-    enum err err = refuse_raw(f, error);
-    return err ? err : copy_text(req->arena, f->prompt ? f->prompt : "", &req->prompt, error);
+    return copy_text(req->arena, f->prompt ? f->prompt : "", &req->prompt, error);
 }
 
 enum err ollama_generate_parse(const json_t *body, size_t text_len, const struct call_env *env,
@@ -120,8 +143,9 @@ enum err ollama_generate_parse(const json_t *body, size_t text_len, const struct
     if (!err) err = ollama_params(&f, env, arena_limit(text_len), &req, error);
     if (err) return err;
     describe(out, &f, req);
-    err = fill_prompt(&f, req, error);
+    err = f.raw ? refuse_raw(&f, error) : OK;
+    if (!err) err = fill_prompt(&f, req, &out->call, error);
     out->load_only =
-        !err && (!f.prompt || !*f.prompt) && !out->has_suffix && !json_array_size(f.images);
+        !err && (!f.prompt || !*f.prompt) && !has_gap(&f) && !json_array_size(f.images);
     return finish(out, req, err);
 }

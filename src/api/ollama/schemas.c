@@ -4,6 +4,9 @@
 #include "api/ollama/ollama_int.h"
 #include "api/tables.h"
 
+/* What a number of JSON holds exactly. */
+#define SEED_MAX 9007199254740991.0
+
 /* clang-format off */
 
 /* ---- requests ------------------------------------------------------------------------------ */
@@ -32,7 +35,7 @@ const struct field ollama_chat_fields[] = {
 const struct field ollama_generate_fields[] = {
     GEN_FIELDS_COMMON,
     R("prompt", STR, 0, 0, 0, NULL, prompt, "What is asked; none loads the model, or unloads it with `keep_alive` 0."),
-    R("suffix", STR, 0, 0, 0, NULL, suffix, "Text behind the gap that is to be filled."),
+    R("suffix", STR, 0, 0, 0, NULL, suffix, "Text behind a gap that is to be filled, behind the prompt; for models for code on this machine. No system prompt, template or context takes part."),
     R("system", STR, 0, 0, 0, NULL, system, "System prompt, instead of the model's own."),
     R("template", STR, 0, 0, 0, NULL, template_text, "Chat template of this call: Go's kind, as in a Modelfile, or Jinja."),
     R("images", ARR, 0, 0, 0, LIST("{\"type\":\"string\"}"), images, "Pictures in base64."),
@@ -51,7 +54,7 @@ const struct field ollama_option_fields[] = {
     R("repeat_last_n", NUM, 0, -1, TOKENS_MAX, NULL, repeat_last_n, "Tokens that the penalties look back; -1 is the whole context."),
     R("presence_penalty", NUM, 0, -2, 2, NULL, presence_penalty, "Lowers the logit of a token that was used at all."),
     R("frequency_penalty", NUM, 0, -2, 2, NULL, frequency_penalty, "Lowers the logit of a token each time it was used."),
-    R("seed", NUM, 0, 0, 0, NULL, seed, "The same seed and request give the same answer; -1 is a random one."),
+    R("seed", NUM, 0, -SEED_MAX, SEED_MAX, NULL, seed, "The same seed and request give the same answer; -1 is a random one."),
     R("num_predict", NUM, 0, -2, TOKENS_MAX, NULL, num_predict, "Most tokens of the answer; -1 and -2: as many as fit."),
     R("stop", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"string\"}," LIST("{\"type\":\"string\"}") "]}", stop, "Texts before which the answer ends, at most 16."),
     IGNORED("num_ctx", "Accepted, no effect: the context is the hub's (LLAMA_CPP_N_CTX)."),

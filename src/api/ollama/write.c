@@ -47,6 +47,7 @@ struct ollama_writer {
     bool keeps_context; /* the last line has it */
     bool logprobs;
     bool in_call;
+    bool inserts;             /* it fills a gap */
     char model[MODEL_ID_MAX]; /* as asked: clients compare */
     int64_t started_ns;
     enum finish_reason finish;
@@ -309,6 +310,8 @@ static void reword(const struct writer *base, struct error *error)
 {
     const struct ollama_writer *w = container_of(base, struct ollama_writer, base);
     if (error->code == ERR_NO_MODEL) ollama_no_model(error, w->model);
+    if (w->inserts && error->code == ERR_UNSUPPORTED && str_eq(error->param, "/model"))
+        err_set_param(error, ERR_INVALID, "/suffix", "%.200s does not support insert", w->model);
 }
 
 static void on_free(struct writer *base)
@@ -338,6 +341,7 @@ struct writer *ollama_writer_new(const struct ollama_call *call, bool chat)
     writer_init(&w->base, &ops, &call->call);
     w->chat = chat;
     w->logprobs = req->sampling.logprobs;
+    w->inserts = call->call.questions != NULL;
     w->keeps_context = !chat && req->kind == GEN_CHAT;
     w->started_ns = clock_mono_ns();
     str_copy(w->model, sizeof w->model, call->model);

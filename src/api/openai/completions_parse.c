@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/openai/openai_int.h"
+#include "api/prompts.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -47,15 +48,18 @@ static enum err add_prompt(const struct gen_fields *f, const struct call_env *en
         req->sampling.logprobs = true;
         req->sampling.top_logprobs = (int32_t)f->logprobs_n;
     }
-    return set_prompt(many ? json_array_get(f->prompt, i) : f->prompt, ptr, req, error);
+    err = set_prompt(many ? json_array_get(f->prompt, i) : f->prompt, ptr, req, error);
+    if (err || !f->suffix || !*f->suffix) return err;
+    if (!req->prompt)
+        return err_set_param(error, ERR_INVALID, "/suffix",
+                             "/suffix: what is before the gap must be a text, not tokens");
+    struct prompt_gap gap = {
+        .before = "", .text = req->prompt, .behind = f->suffix, .n_predict = req->max_tokens};
+    return prompts_add_gap(&out->questions, &gap, error);
 }
 
 static enum err check(const struct gen_fields *f, size_t n_prompts, struct error *error)
 {
-    if (f->suffix && f->suffix[0])
-        return err_set_param(error, ERR_UNSUPPORTED, "/suffix",
-                             "/suffix: filling in the middle is not supported; put the text before "
-                             "the gap into the prompt");
     if (f->best_of != FIELD_ABSENT && f->best_of != f->n)
         return err_set_param(
             error, ERR_UNSUPPORTED, "/best_of",

@@ -18,7 +18,7 @@ struct logprob_lists {
 struct choice_state {
     int64_t n_chars;            /* of the text so far: the next token's text_offset */
     struct logprob_lists lists; /* whole */
-    struct buf text;            /* whole */
+    struct buf text;            /* whole; of a stream what is echoed, until it is written */
     enum finish_reason finish;  /* whole */
 };
 
@@ -107,6 +107,28 @@ static void write_lists(struct buf *out, const struct logprob_lists *l)
     buf_puts(out, "]}");
 }
 
+/* ---- prompts of gaps ----------------------------------------------------------------------- */
+
+/* The engine sees such a prompt as tokens among marks, and could not give it back as it came: it is
+ * the first piece of the text here. */
+static void echo_gap(struct choice_state *c, const char *prompt)
+{
+    buf_puts(&c->text, prompt);
+    c->n_chars = count_chars(prompt, strlen(prompt));
+}
+
+static void stream_echo(struct completion_writer *w, size_t choice, struct buf *out)
+{
+    struct choice_state *c = &w->choices[choice];
+    if (!c->text.len) return;
+    writer_open_chunk(&w->base, out, choice);
+    buf_puts(out, ",\"text\":");
+    write_json_string(out, c->text.data, c->text.len);
+    buf_puts(out, ",\"logprobs\":null");
+    writer_close_chunk(&w->base, out, NULL);
+    buf_clear(&c->text);
+}
+
 /* ---- events -------------------------------------------------------------------------------- */
 
 static enum err stream_event(struct completion_writer *w, size_t choice, const struct gen_event *ev,
@@ -114,6 +136,7 @@ static enum err stream_event(struct completion_writer *w, size_t choice, const s
 {
     bool end = ev->type == GEN_EV_CHOICE_END;
     if (!end && ev->text_len == 0 && ev->n_logprobs == 0) return OK;
+    stream_echo(w, choice, out);
     writer_open_chunk(&w->base, out, choice);
     buf_puts(out, ",\"text\":");
     write_json_string(out, end ? "" : ev->text, end ? 0 : ev->text_len);
@@ -218,6 +241,8 @@ struct writer *completion_writer_new(const struct call *call)
     for (size_t i = 0; i < total; i++) {
         buf_init(&w->choices[i].text, ANSWER_BYTES_MAX);
         lists_init(&w->choices[i].lists);
+        const struct gen_request *req = call->requests[i / n];
+        if (call->questions && req->echo) echo_gap(&w->choices[i], req->prompt);
     }
     return &w->base.base;
 }

@@ -74,7 +74,7 @@ const struct field completion_fields[] = {
     R("n_predict", INT, FIELD_ALIAS, -1, TOKENS_MAX, NULL, max_tokens, "The same as `max_tokens`."),
     R("echo", BOOL, 0, 0, 0, NULL, echo, "Put the prompt in front of the answer."),
     R("logprobs", INT, 0, 0, GEN_TOP_LOGPROBS_MAX, NULL, logprobs_n, "Return the log probability of each token and of this many alternatives."),
-    R("suffix", STR, 0, 0, 0, NULL, suffix, "Refused unless empty: filling in the middle is not supported."),
+    R("suffix", STR, 0, 0, 0, NULL, suffix, "Text behind a gap that is to be filled, as /infill does; prompts are then texts, and the model must be one for code on this machine."),
     R("best_of", INT, 0, 1, 128, NULL, best_of, "Refused unless it equals `n`."),
     END};
 #undef S

@@ -26,7 +26,6 @@ static const struct call_env env = {.request_id = "req-1",
 struct read {
     struct call call;
     struct completion_wish wish;
-    json_t *questions;
 };
 
 static enum err parse(const char *text, bool infill, struct read *r, struct error *error)
@@ -35,7 +34,7 @@ static enum err parse(const char *text, bool infill, struct read *r, struct erro
     *r = (struct read){0};
     enum err e = request_parse_object(text, strlen(text), &body, error);
     if (e) return e;
-    e = completion_read(body, strlen(text), infill, &env, &r->call, &r->wish, &r->questions, error);
+    e = completion_read(body, strlen(text), infill, &env, &r->call, &r->wish, error);
     json_decref(body);
     return e;
 }
@@ -45,14 +44,13 @@ static struct gen_request *accept(const char *text, bool infill, struct read *r)
     struct error error;
     if (parse(text, infill, r, &error) != OK)
         fail_msg("%s\nwas refused: %s (%s)", text, error.msg, error.param);
-    assert_int_equal(json_array_size(r->questions), r->call.n_requests);
+    assert_int_equal(json_array_size(r->call.questions), r->call.n_requests);
     return r->call.requests[0];
 }
 
 static void read_free(struct read *r)
 {
     call_free(&r->call);
-    json_decref(r->questions);
     json_decref(r->wish.response_fields);
 }
 
@@ -60,7 +58,7 @@ static void expect_questions(const struct read *r, const char *wanted)
 {
     struct buf text;
     buf_init(&text, 1 << 16);
-    assert_int_equal(json_dump(r->questions, &text), OK);
+    assert_int_equal(json_dump(r->call.questions, &text), OK);
     assert_string_equal(buf_str(&text), wanted);
     buf_free(&text);
 }

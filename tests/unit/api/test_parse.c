@@ -617,7 +617,8 @@ static void completions_refuse(void **state)
         {"{\"prompt\":[[1],[]]}", I, "/prompt/1"},
         {"{\"prompt\":[[1],[2,[]]]}", I, "/prompt/1/1"},
         {"{\"prompt\":[true]}", I, "/prompt/0"},
-        {"{\"prompt\":\"a\",\"suffix\":\"b\"}", ERR_UNSUPPORTED, "/suffix"},
+        {"{\"prompt\":[1,2],\"suffix\":\"b\"}", I, "/suffix"},
+        {"{\"prompt\":[\"a\",[1]],\"suffix\":\"b\"}", I, "/suffix"},
         {"{\"prompt\":\"a\",\"best_of\":3}", ERR_UNSUPPORTED, "/best_of"},
         {"{\"prompt\":\"a\",\"logprobs\":true}", I, "/logprobs"},
         {"{\"prompt\":\"a\",\"logprobs\":21}", I, "/logprobs"},
@@ -644,6 +645,18 @@ static void completions_read_prompts(void **state)
     assert_true(r->echo && r->sampling.logprobs);
     assert_int_equal(r->sampling.top_logprobs, 0);
     assert_int_equal(r->max_tokens, 5);
+    assert_null(call.questions);
+    call_free(&call);
+
+    accept(false, "{\"prompt\":[\"a\",\"\"],\"suffix\":\"z\",\"max_tokens\":7}", &call);
+    struct buf text;
+    buf_init(&text, 4096);
+    assert_int_equal(json_dump(call.questions, &text), OK);
+    assert_string_equal(buf_str(&text),
+                        "[{\"input_prefix\":\"\",\"input_suffix\":\"z\",\"prompt\":\"a\","
+                        "\"n_predict\":7},{\"input_prefix\":\"\",\"input_suffix\":\"z\","
+                        "\"prompt\":\"\",\"n_predict\":7}]");
+    buf_free(&text);
     call_free(&call);
 
     accept(false, "{\"prompt\":[\"a\",\"b\",\"\"],\"n\":2,\"best_of\":2}", &call);

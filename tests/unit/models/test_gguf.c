@@ -96,6 +96,54 @@ static void kinds_are_told_apart(void **state)
     }
 }
 
+static void marks_of_a_gap_are_found_by_key_and_by_word(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words[4], *keys[3];
+        bool infill;
+    } cases[] = {
+        {{"a", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"}, {NULL}, true},
+        {{"<\xEF\xBD\x9C"
+          "fim\xE2\x96\x81"
+          "begin\xEF\xBD\x9C>",
+          "<\xEF\xBD\x9C"
+          "fim\xE2\x96\x81hole\xEF\xBD\x9C>",
+          "<\xEF\xBD\x9C"
+          "fim\xE2\x96\x81"
+          "end\xEF\xBD\x9C>",
+          "x"},
+         {NULL},
+         true},
+        {{"a", "b", "c", "d"}, {"fim_pre", "fim_suf", "fim_mid"}, true},
+        {{"a", "b", "c", "d"}, {"prefix", "suffix", "middle"}, true},
+        {{"<PRE>", "b", "c", "d"}, {"fim_suf", "middle", "bos"}, true},
+        {{"<PRE>", "<SUF>", "c", "d"}, {NULL}, false},
+        {{"<PRE>", "<PRE>", "<SUF>", "<SUF>"}, {"fim_pre", "fim_suf", "fim_pad"}, false},
+        {{"<|fim_prefix|> ", "<|fim_suffix|>", "<|fim_middle|>", "d"}, {NULL}, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct make m;
+        char key[64];
+        make_begin(&m);
+        make_text(&m, "general.architecture", "llama");
+        make_key(&m, "tokenizer.ggml.tokens", MAKE_ARRAY);
+        make_u32(&m, MAKE_STRING);
+        make_u64(&m, 4);
+        for (size_t k = 0; k < 4; k++) make_str(&m, cases[i].words[k]);
+        for (size_t k = 0; k < 3 && cases[i].keys[k]; k++) {
+            snprintf(key, sizeof(key), "tokenizer.ggml.%s_token_id", cases[i].keys[k]);
+            make_number(&m, key, (uint32_t)k);
+        }
+        make_tensor(&m, "output.weight", 4);
+        make_finish(&m, 'x');
+        assert_int_equal(inspect(&m), OK);
+        if (info.has_infill != cases[i].infill) fail_msg("case %zu", i);
+        assert_int_equal(info.n_vocab, 4);
+        buf_free(&m.b);
+    }
+}
+
 static void keys_may_stand_before_the_architecture(void **state)
 {
     (void)state;
@@ -489,6 +537,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_builtin_models_are_described),
         cmocka_unit_test(kinds_are_told_apart),
+        cmocka_unit_test(marks_of_a_gap_are_found_by_key_and_by_word),
         cmocka_unit_test(keys_may_stand_before_the_architecture),
         cmocka_unit_test(the_quantisation_comes_from_the_type_or_the_tensors),
         cmocka_unit_test(names_are_safe_for_terminals),
