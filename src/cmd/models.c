@@ -308,7 +308,9 @@ static enum err rm(const struct cmd_args *args, struct hub *hub, struct buf *out
     ht_assert(m);
     enum err err = models_resolve(hub->models, args->rest[1], false, m, error);
     if (err == OK && !m->builtin && !cmd_flag(args, "yes")) err = confirm(m, error);
-    if (err == OK) err = models_remove(hub->models, m->id, error);
+    if (err == OK)
+        err =
+            models_remove(hub->models, m->id, config_str(hub->config, CONFIG_ADAPTERS_DIR), error);
     if (err == OK) buf_printf(out, "removed %s\n", m->id);
     free(m);
     return err;

@@ -19,9 +19,10 @@ struct create {
     struct models *m;
     const struct create_params *p;
     char name[MODEL_ID_MAX];
-    json_t *doc;                   /* what is written */
-    struct model_info info;        /* the weights' */
-    char old_file[MODEL_PATH_MAX]; /* of the record that is replaced, "" = none */
+    json_t *doc;                    /* what is written */
+    struct model_info info;         /* the weights' */
+    struct derived *old;            /* the record that is replaced; NULL = none */
+    char adapter[ADAPTER_NAME_MAX]; /* that was put into the adapters folder; "" = none */
     struct error *error;
 };
 
@@ -42,11 +43,9 @@ static enum err check_name(struct create *c)
 {
     struct model_info *other = xcalloc(1, sizeof *other);
     enum err e = derived_name(c->p->name, c->name, c->error);
-    struct derived *d = e ? NULL : models_derived(c->m, c->name);
-    bool taken = !e && !d && models_resolve(c->m, c->name, false, other, NULL) == OK &&
+    c->old = e ? NULL : models_derived(c->m, c->name);
+    bool taken = !e && !c->old && models_resolve(c->m, c->name, false, other, NULL) == OK &&
                  str_ieq(other->id, c->name);
-    if (d) str_copy(c->old_file, sizeof c->old_file, d->file);
-    derived_unref(d);
     free(other);
     if (!taken) return e;
     return err_set_param(c->error, ERR_CONFLICT, "/model",
@@ -144,18 +143,20 @@ static enum err find_weights(struct create *c)
 
 /* ---- the adapter --------------------------------------------------------------------------- */
 
-/* A file becomes one of the adapters folder, under the model's name. */
-/* Whether the model of this name, as it is now, has the adapter of that name from here. */
-static bool has_adapter(const struct create *c, const char *name)
+static bool adapter_path(const struct create *c, char path[FS_PATH_MAX])
 {
-    struct derived *old = models_derived(c->m, c->name);
-    bool has = old && str_eq(old->adapter, name);
-    derived_unref(old);
-    return has;
+    return str_printf(path, FS_PATH_MAX, "%s/%s.gguf", c->p->adapters_dir, c->adapter);
 }
 
-static enum err add_adapter_file(struct create *c, const char *file, char name[ADAPTER_NAME_MAX])
+static bool put_link(const char *file, const char *target)
 {
+    return link(file, target) == 0 || symlink(file, target) == 0;
+}
+
+/* A blob becomes one of the adapters folder, under the model's name: c->adapter. */
+static enum err add_adapter_file(struct create *c, const char *file)
+{
+    char name[ADAPTER_NAME_MAX];
     char target[FS_PATH_MAX];
     struct gguf_adapter facts;
     enum err e = gguf_inspect_adapter(file, &facts, c->error);
@@ -164,16 +165,19 @@ static enum err add_adapter_file(struct create *c, const char *file, char name[A
     str_copy(name, ADAPTER_NAME_MAX, c->name);
     for (char *s = name; *s; s++)
         if (*s == '/' || *s == ':') *s = '-';
-    if (!str_printf(target, sizeof target, "%s/%s.gguf", c->p->adapters_dir, name))
-        return err_set(c->error, ERR_INVALID, "the adapters folder's path is too long");
     e = fs_mkdirs(c->p->adapters_dir, 0755, c->error);
     if (e) return e;
-    if (fs_exists(target) && !has_adapter(c, name))
+    if (!str_printf(target, sizeof target, "%s/%s.gguf", c->p->adapters_dir, name))
+        return err_set(c->error, ERR_INVALID, "the adapters folder's path is too long");
+    if (fs_exists(target) && !(c->old && str_eq(c->old->adapter, name)))
         return err_set_param(c->error, ERR_CONFLICT, "/adapters",
                              "there is an adapter %s already; choose another name", name);
     unlink(target);
-    if (link(file, target) == 0 || symlink(file, target) == 0) return OK;
-    return err_set_errno(c->error, errno, target);
+    str_copy(c->adapter, sizeof c->adapter, name);
+    if (!put_link(file, target)) return err_set_errno(c->error, errno, target);
+    str_printf(target, sizeof target, BLOBS_DIR "/%s", strrchr(file, '/') + 1);
+    set_text(c->doc, "adapter_file", target);
+    return OK;
 }
 
 static enum err check_adapter(struct create *c, const char *name)
@@ -192,7 +196,7 @@ static enum err check_adapter(struct create *c, const char *name)
 
 static enum err find_adapter(struct create *c)
 {
-    char path[FS_PATH_MAX], digest[72], made[ADAPTER_NAME_MAX];
+    char path[FS_PATH_MAX], digest[72];
     const char *name = NULL, *file_name;
     const json_t *files = NULL;
     json_t *value;
@@ -203,19 +207,38 @@ static enum err find_adapter(struct create *c)
         return err_set_param(c->error, ERR_UNSUPPORTED, "/adapters", "a model has one adapter");
     json_object_foreach ((json_t *)files, file_name, value) {
         e = blob_path(c->m, json_is_string(value) ? json_string_value(value) : "", path, c->error);
-        if (!e) e = add_adapter_file(c, path, made);
-        name = made;
+        if (!e) e = add_adapter_file(c, path);
+        name = c->adapter;
     }
-    if (!e && name != made && is_path(c, name, path)) {
+    if (!e && name != c->adapter && is_path(c, name, path)) {
         e = blob_add(c->m, path, digest, c->error);
         if (!e) e = blob_path(c->m, digest, path, c->error);
-        if (!e) e = add_adapter_file(c, path, made);
-        if (!e) unlink(path); /* the adapter is a link to it, with a name of its own */
-        name = made;
+        if (!e) e = add_adapter_file(c, path);
+        name = c->adapter;
     }
     if (!e) e = check_adapter(c, name);
     if (!e) set_text(c->doc, "adapter", name);
     return e;
+}
+
+/* One that was made for another derived model goes with the last one that has it. */
+static void share_adapter(struct create *c)
+{
+    char file[MODEL_PATH_MAX];
+    const char *name = json_string_value(json_object_get(c->doc, "adapter"));
+    if (!c->adapter[0] && name && models_adapter_blob(c->m, name, file))
+        set_text(c->doc, "adapter_file", file);
+}
+
+/* It came to nothing: the adapter of that name is again what it was. */
+static void undo_adapter(const struct create *c)
+{
+    char target[FS_PATH_MAX], file[FS_PATH_MAX];
+    if (!c->adapter[0] || !adapter_path(c, target)) return;
+    unlink(target);
+    if (c->old && str_eq(c->old->adapter, c->adapter) && c->old->adapter_file &&
+        fs_join(file, sizeof file, models_dir(c->m), c->old->adapter_file, NULL) == OK)
+        (void)!put_link(file, target);
 }
 
 /* ---- the rest ------------------------------------------------------------------------------ */
@@ -281,7 +304,7 @@ static enum err set_rest(struct create *c)
 static enum err check_users(const struct create *c)
 {
     char user[MODEL_ID_MAX];
-    if (!c->old_file[0] || json_object_get(c->doc, "file")) return OK;
+    if (!c->old || !c->old->file[0] || json_object_get(c->doc, "file")) return OK;
     if (!models_is_base(c->m, c->name, user)) return OK;
     return err_set(c->error, ERR_CONFLICT, "%s is what %s was made from; remove that one first",
                    c->name, user);
@@ -324,11 +347,12 @@ static enum err create(struct create *c)
         e = err_set_param(c->error, ERR_UNSUPPORTED, "/quantize",
                           "models are not quantised here; make them from a file that is");
     if (e) return e;
+    share_adapter(c);
     say(c, "writing manifest");
     e = write_record(c);
     if (e) return e;
     models_rescan(c->m);
-    if (c->old_file[0]) models_drop_blob(c->m, c->old_file);
+    if (c->old) models_drop_files(c->m, c->old, c->p->adapters_dir);
     say(c, "success");
     return OK;
 }
@@ -340,16 +364,19 @@ enum err models_create(struct models *m, const struct create_params *params, str
     *c = (struct create){.m = m, .p = params, .error = error ? error : &own};
     c->doc = json_object();
     enum err e = create(c);
+    if (e) undo_adapter(c);
     json_decref(c->doc);
+    derived_unref(c->old);
     free(c);
     return e;
 }
 
-enum err models_copy(struct models *m, const char *source, const char *name, struct error *error)
+enum err models_copy(struct models *m, const char *source, const char *name,
+                     const char *adapters_dir, struct error *error)
 {
     json_t *spec = json_object();
     set_text(spec, "from", source);
-    struct create_params params = {.name = name, .spec = spec};
+    struct create_params params = {.name = name, .spec = spec, .adapters_dir = adapters_dir};
     enum err e = models_create(m, &params, error);
     json_decref(spec);
     return e;

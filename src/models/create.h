@@ -54,9 +54,9 @@ struct create_params {
  * is not derived has the name; ERR_ADAPTER, ERR_MODEL_FILE, ERR_NOT_FOUND: a blob or file. */
 HT_MUST_CHECK enum err models_create(struct models *m, const struct create_params *params,
                                      struct error *error);
-/* Another name for a model. */
+/* Another name for a model. adapters_dir: as of create_params. */
 HT_MUST_CHECK enum err models_copy(struct models *m, const char *source, const char *name,
-                                   struct error *error);
+                                   const char *adapters_dir, struct error *error);
 
 /* ---- models of an Ollama on this machine ----------------------------------------------------- */
 

@@ -158,6 +158,7 @@ static enum err read_document(struct derived *d, struct error *error)
     if (!e) e = json_get_string(doc, "template", "", &d->template_text, error);
     if (!e) e = json_get_string(doc, "license", "", &d->license, error);
     if (!e) e = json_get_string(doc, "adapter", "", &d->adapter, error);
+    if (!e) e = json_get_string(doc, "adapter_file", "", &d->adapter_file, error);
     if (!e) e = read_parameters(d, error);
     if (!e) e = json_get_array(doc, "messages", "", &messages, error);
     if (!e) e = read_messages(d, messages, error);

@@ -29,8 +29,9 @@ struct derived {
     const char *system;        /* NULL = none, like all below; the document's */
     const char *template_text; /* as it was written */
     const char *license;
-    const char *adapter; /* of the adapters folder */
-    char *chat_template; /* template_text as Jinja */
+    const char *adapter;      /* of the adapters folder */
+    const char *adapter_file; /* the blob that was put there for it; NULL = it was there */
+    char *chat_template;      /* template_text as Jinja */
     const json_t *parameters;
     const struct message *messages;
     size_t n_messages;

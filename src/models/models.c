@@ -117,6 +117,20 @@ static void refresh(struct models *m, bool now)
     m->scanned_ms = clock_mono_ms();
 }
 
+/* As refresh, and a derived model that was just made, by whomever, is seen at once: what asks by a
+ * name alone would take it for none, or for what it was before. */
+static void refresh_derived(struct models *m)
+{
+    struct timespec now = derived_changed(m), then = m->derived_changed;
+    refresh(m, now.tv_sec != then.tv_sec || now.tv_nsec != then.tv_nsec);
+}
+
+/* Is there, or was there, a derived model? Without reading anything. */
+static bool may_have_derived(const struct models *m)
+{
+    return (m->scan && m->scan->n_derived) || derived_changed(m).tv_sec;
+}
+
 static enum err load_catalog(struct models *m, struct error *error)
 {
     char path[FS_PATH_MAX];
@@ -371,7 +385,7 @@ enum err models_resolve(struct models *m, const char *name, bool allow_paths,
     if (allow_paths && looks_like_path(name)) return resolve_path(m, name, out, error);
     const struct scan_entry *entry;
     pthread_mutex_lock(&m->lock);
-    refresh(m, false);
+    refresh_derived(m);
     enum err e = find_name(m, name, &entry, error);
     if (e == ERR_NO_MODEL && clock_mono_ms() - m->scanned_ms >= RETRY_MS) { /* it may be new */
         refresh(m, true);
@@ -408,18 +422,14 @@ enum err models_find_path(struct models *m, const char *path, struct model_info 
     return e ? err_set(error, e, "%.200s is not a model in %.200s", path, m->dir) : OK;
 }
 
-/* As refresh, and a derived model that was just made, by whomever, is seen at once: what asks by a
- * name alone would take it for none. */
-static void refresh_derived(struct models *m)
-{
-    struct timespec now = derived_changed(m), then = m->derived_changed;
-    refresh(m, now.tv_sec != then.tv_sec || now.tv_nsec != then.tv_nsec);
-}
-
 struct derived *models_derived(struct models *m, const char *name)
 {
     struct derived *d = NULL;
     pthread_mutex_lock(&m->lock);
+    if (!may_have_derived(m)) {
+        pthread_mutex_unlock(&m->lock);
+        return NULL;
+    }
     refresh_derived(m);
     const struct scan *s = m->scan;
     const struct scan_entry *e = s->n_derived ? find_id(s, name) : NULL;
@@ -432,8 +442,9 @@ struct derived *models_derived(struct models *m, const char *name)
 bool models_has_derived(struct models *m)
 {
     pthread_mutex_lock(&m->lock);
-    refresh_derived(m);
-    bool any = m->scan->n_derived > 0;
+    bool any = may_have_derived(m);
+    if (any) refresh_derived(m);
+    any = any && m->scan->n_derived > 0;
     pthread_mutex_unlock(&m->lock);
     return any;
 }
@@ -478,16 +489,50 @@ static void remove_empty_folders(const struct models *m, const char *path)
     }
 }
 
-void models_drop_blob(struct models *m, const char *file)
+/* Under the lock. A blob ("blobs/...") goes if no derived model has it; other files stay. */
+static void drop_blob(const struct models *m, const char *file)
 {
     char path[FS_PATH_MAX];
-    bool used = !str_starts(file, BLOBS_DIR "/");
+    if (!str_starts(file, BLOBS_DIR "/")) return;
+    for (size_t i = 0; i < m->scan->n_derived; i++) {
+        const struct derived *d = m->scan->derived[i];
+        if (str_eq(d->file, file) || str_eq(d->adapter_file, file)) return;
+    }
+    if (fs_join(path, sizeof(path), m->dir, file, NULL) == OK) unlink(path);
+}
+
+static void drop_adapter(const struct models *m, const char *adapter, const char *adapters_dir)
+{
+    char path[FS_PATH_MAX];
+    for (size_t i = 0; i < m->scan->n_derived; i++)
+        if (str_eq(m->scan->derived[i]->adapter, adapter)) return;
+    if (str_printf(path, sizeof(path), "%s/%s.gguf", adapters_dir, adapter)) unlink(path);
+}
+
+void models_drop_files(struct models *m, const struct derived *d, const char *adapters_dir)
+{
     pthread_mutex_lock(&m->lock);
     refresh(m, true);
-    for (size_t i = 0; i < m->scan->n_derived && !used; i++)
-        used = str_eq(m->scan->derived[i]->file, file);
+    drop_blob(m, d->file);
+    if (d->adapter && d->adapter_file && adapters_dir) {
+        drop_adapter(m, d->adapter, adapters_dir);
+        drop_blob(m, d->adapter_file);
+    }
     pthread_mutex_unlock(&m->lock);
-    if (!used && fs_join(path, sizeof(path), m->dir, file, NULL) == OK) unlink(path);
+}
+
+bool models_adapter_blob(struct models *m, const char *adapter, char file[MODEL_PATH_MAX])
+{
+    bool found = false;
+    pthread_mutex_lock(&m->lock);
+    refresh_derived(m);
+    for (size_t i = 0; i < m->scan->n_derived && !found; i++) {
+        const struct derived *d = m->scan->derived[i];
+        found = d->adapter_file && str_eq(d->adapter, adapter);
+        if (found) str_copy(file, MODEL_PATH_MAX, d->adapter_file);
+    }
+    pthread_mutex_unlock(&m->lock);
+    return found;
 }
 
 bool models_is_base(struct models *m, const char *id, char user[MODEL_ID_MAX])
@@ -503,15 +548,16 @@ bool models_is_base(struct models *m, const char *id, char user[MODEL_ID_MAX])
     return found;
 }
 
-/* A derived model's record, and its file where that is the hub's own and nobody else's. */
-static enum err remove_derived(struct models *m, const struct derived *d, struct error *error)
+static enum err remove_derived(struct models *m, const struct derived *d, const char *adapters_dir,
+                               struct error *error)
 {
     if (unlink(d->path) != 0) return err_set_errno(error, errno, "removing it");
-    models_drop_blob(m, d->file);
+    models_drop_files(m, d, adapters_dir);
     return OK;
 }
 
-enum err models_remove(struct models *m, const char *name, struct error *error)
+enum err models_remove(struct models *m, const char *name, const char *adapters_dir,
+                       struct error *error)
 {
     struct model_info info;
     char user[MODEL_ID_MAX];
@@ -524,7 +570,7 @@ enum err models_remove(struct models *m, const char *name, struct error *error)
                        info.id, user);
     struct derived *d = models_derived(m, info.id);
     if (d) {
-        e = remove_derived(m, d, error);
+        e = remove_derived(m, d, adapters_dir, error);
         derived_unref(d);
         return e;
     }

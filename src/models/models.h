@@ -52,9 +52,11 @@ bool models_has_derived(struct models *m);
 /* What was changed in the folder is seen from now on. */
 void models_rescan(struct models *m);
 
-/* Removes a model's file (and its sidecars; of a symbolic link only the link); of a
- * derived model its record. ERR_FORBIDDEN for a built-in one, ERR_CONFLICT for one that others were
- * made from. */
-HT_MUST_CHECK enum err models_remove(struct models *m, const char *name, struct error *error);
+/* Removes a model's file (and its sidecars; of a symbolic link only the link); of a derived model
+ * its record and what only that one used: blobs, and the adapter that was made for it in
+ * adapters_dir (NULL: it stays). ERR_FORBIDDEN for a built-in one, ERR_CONFLICT for one that others
+ * were made from. */
+HT_MUST_CHECK enum err models_remove(struct models *m, const char *name, const char *adapters_dir,
+                                     struct error *error);
 
 #endif

@@ -55,8 +55,11 @@ void model_stem(char *dst, size_t size, const char *path);
 /* The catalogue, loaded at first use; lives as long as m. */
 HT_MUST_CHECK enum err models_catalog(struct models *m, const struct catalog **out,
                                       struct error *error);
-/* Removes a blob ("blobs/...") if no derived model has it; other files stay. */
-void models_drop_blob(struct models *m, const char *file);
+/* Removes what belonged to the record d, which is gone or was replaced, and to no other one: the
+ * blob of its weights, the adapter that was made for it in adapters_dir and the blob of that. */
+void models_drop_files(struct models *m, const struct derived *d, const char *adapters_dir);
+/* The blob of an adapter that was made for a derived model; false: there is none of that name. */
+bool models_adapter_blob(struct models *m, const char *adapter, char file[MODEL_PATH_MAX]);
 /* Does a derived model have the weights of the model `id`? Its name, or false. */
 bool models_is_base(struct models *m, const char *id, char user[MODEL_ID_MAX]);
 /* A file in the folder, after a fresh scan. ERR_NO_MODEL if it is not a model there. */

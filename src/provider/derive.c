@@ -10,8 +10,9 @@
 #include "base/str.h"
 #include "models/derived.h"
 #include "provider/local.h"
+#include "provider/prompt_json.h"
 
-enum { ARGS_MAX = 64 << 10 };
+enum { ARGS_MAX = 512 << 20 };
 
 struct derive {
     struct provider base;
@@ -100,7 +101,7 @@ static void cancel(struct provider *p, uint64_t id)
     provider_cancel(of(p)->inner, id);
 }
 
-/* ---- the rest: only the name counts ---------------------------------------------------------- */
+/* ---- the rest ---------------------------------------------------------- */
 
 static enum err embed(struct provider *p, struct embed_request *req, embed_listener_fn fn,
                       void *ctx, uint64_t *id, struct error *error)
@@ -116,32 +117,61 @@ static enum err embed(struct provider *p, struct embed_request *req, embed_liste
     return provider_embed(v->inner, req, fn, ctx, id, error);
 }
 
-/* The arguments with the other model's name; NULL when theirs is no derived one's. */
-static char *translate(struct derive *v, const char *args)
+/* The conversation as a request for it would have it. */
+static enum err write_prompt(const struct derived *d, const json_t *args, struct jw *w,
+                             struct error *error)
 {
-    json_t *root;
-    char *text = NULL;
-    struct buf out;
-    if (json_parse(args, strlen(args), &root, NULL)) return NULL;
-    const char *name = json_string_value(json_object_get(root, "model"));
-    struct derived *d = name && *name ? models_derived(v->models, name) : NULL;
-    buf_init(&out, ARGS_MAX);
-    if (d && json_object_set_new(root, "model", json_string(base_of(d))) == 0 &&
-        json_dump(root, &out) == OK)
-        text = buf_take(&out);
-    buf_free(&out);
-    derived_unref(d);
-    json_decref(root);
-    return text;
+    struct gen_request *req;
+    enum err e = prompt_json_read(json_object_get(args, "request"), &req, error);
+    if (e) return e;
+    e = derived_apply(d, req, error);
+    if (!e) prompt_json_write(w, req);
+    arena_free(req->arena);
+    return e;
+}
+
+/* The arguments as the model whose weights it has gets them. */
+static enum err translate(const struct derived *d, enum control what, json_t *args, struct buf *out,
+                          struct error *error)
+{
+    struct jw w;
+    if (what == CONTROL_TEMPLATE) {
+        jw_init(&w, out);
+        jw_obj(&w);
+        jw_kstr(&w, "model", base_of(d));
+        jw_kstr(&w, "as", d->name);
+        jw_key(&w, "request");
+        enum err e = write_prompt(d, args, &w, error);
+        jw_obj_end(&w);
+        if (e) return e;
+    } else {
+        int failed = json_object_set_new(args, "model", json_string(base_of(d)));
+        failed |= json_object_set_new(args, "as", json_string(d->name));
+        if (what == CONTROL_PROPS && d->chat_template)
+            failed |= json_object_set_new(args, "chat_template", json_string(d->chat_template));
+        if (failed) return err_set(error, ERR_NOMEM, "no memory for the arguments");
+        if (json_dump(args, out)) return err_set(error, out->err, "the arguments are too long");
+    }
+    return out->err ? err_set(error, out->err, "the arguments are too long") : OK;
 }
 
 static enum err control(struct provider *p, enum control what, const char *args, control_fn fn,
                         void *ctx, struct error *error)
 {
     struct derive *v = of(p);
-    char *own = strstr(args, "\"model\"") ? translate(v, args) : NULL;
-    enum err e = provider_control(v->inner, what, own ? own : args, fn, ctx, error);
-    free(own);
+    json_t *root;
+    if (!models_has_derived(v->models) || !strstr(args, "\"model\"") ||
+        json_parse(args, strlen(args), &root, NULL))
+        return provider_control(v->inner, what, args, fn, ctx, error);
+    const char *name = json_string_value(json_object_get(root, "model"));
+    struct derived *d = name ? find(v, name) : NULL;
+    struct buf own;
+    buf_init(&own, ARGS_MAX);
+    enum err e = d ? translate(d, what, root, &own, error) : OK;
+    json_decref(root);
+    if (!e) e = provider_control(v->inner, what, d ? buf_str(&own) : args, fn, ctx, error);
+    buf_free(&own);
+    derived_unref(d);
     return e;
 }
 

@@ -242,6 +242,9 @@ HT_MUST_CHECK enum err names_resolve(struct local *l, const char *name, enum use
 /* A model of that id that is in memory for that use: the way of most requests, without a look at
  * the folders. With a reference. NULL: names_resolve knows more. */
 struct sched_model *names_loaded(struct local *l, const char *name, enum use use);
+/* The model that names_resolve told of, if it is in memory under that id. With a reference. NULL:
+ * it must be loaded, also because what was made anew under its name has another file. */
+struct sched_model *names_find(struct local *l, const char *load_id, const struct model_info *info);
 /* The scheduler's name: that of the model, or for embeddings of a generating model one beside it,
  * since these are a context of their own. */
 void names_load_id(char *dst, size_t size, const char *id, enum use use, bool generates);

@@ -164,7 +164,7 @@ static enum err resolve(struct job *job, struct model_info *info, struct error *
     job->model_adapter = adapter ? xstrdup(adapter) : NULL;
     str_copy(job->model_id, sizeof job->model_id, info->id);
     names_load_id(job->load_id, sizeof job->load_id, info->id, use, generates(info));
-    if (job->kind != JOB_LOAD) job->model = sched_find(l->sched, job->load_id);
+    if (job->kind != JOB_LOAD) job->model = names_find(l, job->load_id, info);
     return OK;
 }
 

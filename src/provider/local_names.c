@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "models/derived.h"
 #include "provider/local_int.h"
 
 /* The first chat model that a person put into the folder, else the built-in one. */
@@ -90,10 +91,25 @@ static bool suits(const struct sched_model *m, enum use use)
     ht_bug("unknown use");
 }
 
+static bool is_derived(struct local *l, const char *name)
+{
+    struct derived *d = models_derived(l->models, name);
+    derived_unref(d);
+    return d;
+}
+
+struct sched_model *names_find(struct local *l, const char *load_id, const struct model_info *info)
+{
+    struct sched_model *m = sched_find(l->sched, load_id);
+    if (!m || !is_derived(l, info->id) || sched_model_is_of(m, info->path)) return m;
+    sched_model_unref(m);
+    return NULL;
+}
+
 struct sched_model *names_loaded(struct local *l, const char *name, enum use use)
 {
     char id[MODEL_ID_MAX];
-    if (!*name) return NULL;
+    if (!*name || is_derived(l, name)) return NULL;
     struct sched_model *m = sched_find(l->sched, name);
     if (m && suits(m, use)) return m;
     if (m) sched_model_unref(m);

@@ -49,10 +49,11 @@ static void ask_run(struct ask *a, struct sched_model *m)
                               .sched = m,
                               .engine = sched_engine_model(m),
                               .n_ctx = sched_model_ctx(m)};
+    const char *as = json_string_value(json_object_get(a->args, "as"));
     buf_init(&b, TEXT_ANSWER_MAX);
     jw_init(&w, &b);
     jw_obj(&w);
-    jw_kstr(&w, "model", a->info.id);
+    jw_kstr(&w, "model", as ? as : a->info.id);
     enum err e = a->verb(&model, a->args, &w, &error);
     sched_model_unref(m);
     jw_obj_end(&w);
@@ -115,7 +116,7 @@ static void ask_first(void *arg)
     struct ask *a = arg;
     struct error error;
     enum err e = resolve(a, &error);
-    struct sched_model *m = e ? NULL : sched_find(a->l->sched, a->info.id);
+    struct sched_model *m = e ? NULL : names_find(a->l, a->info.id, &a->info);
     if (m) {
         ask_run(a, m);
         return;
@@ -290,9 +291,11 @@ static enum err detokenize(struct ask_model *m, const json_t *args, struct jw *w
 
 /* ---- chats --------------------------------------------------------------------------------- */
 
-static enum err template(struct ask_model *m, const json_t *args, struct jw *w,
-                         struct error *error) {
-    struct gen_request *req; struct engine_prompt * prompt; size_t n;
+static enum err render(struct ask_model *m, const json_t *args, struct jw *w, struct error *error)
+{
+    struct gen_request *req;
+    struct engine_prompt *prompt;
+    size_t n;
     enum err e = prompt_json_read(json_object_get(args, "request"), &req, error);
     if (e) return e;
     e = engine_prompt_new(m->engine, req, INT32_MAX, &prompt, error);
@@ -334,14 +337,15 @@ static int32_t slots_of(const struct ask_model *m)
 static enum err props(struct ask_model *m, const json_t *args, struct jw *w, struct error *error)
 {
     struct engine_model_facts f;
-    (void)args;
+    const char *shown = json_string_value(json_object_get(args, "chat_template"));
     (void)error;
     engine_model_facts(m->engine, &f);
+    if (!shown) shown = f.chat_template ? f.chat_template : "";
     jw_kint(w, "context", m->n_ctx);
     jw_kint(w, "context_trained", f.n_ctx_train);
     jw_kint(w, "slots", slots_of(m));
     jw_kint(w, "vocabulary", f.n_vocab);
-    jw_kstr(w, "chat_template", f.chat_template ? f.chat_template : "");
+    jw_kstr(w, "chat_template", shown);
     jw_kbool(w, "tools", f.supports_tools);
     jw_kbool(w, "thinking", f.supports_thinking);
     jw_kbool(w, "infill", f.fim_prefix >= 0 && f.fim_suffix >= 0 && f.fim_middle >= 0);
@@ -368,7 +372,7 @@ enum err control_detokenize(struct local *l, const json_t *args, control_fn fn, 
 enum err control_template(struct local *l, const json_t *args, control_fn fn, void *ctx,
                           struct error *error)
 {
-    return ask_begin(l, template, args, fn, ctx, error);
+    return ask_begin(l, render, args, fn, ctx, error);
 }
 
 enum err control_infill(struct local *l, const json_t *args, control_fn fn, void *ctx,

@@ -73,6 +73,7 @@ void prompt_json_write(struct jw *w, const struct gen_request *req)
     if (req->format == FORMAT_GRAMMAR) optional(w, "grammar", req->grammar);
     if (req->reasoning_format == REASONING_NONE) jw_kbool(w, "reasoning_none", true);
     optional(w, "template_kwargs", req->template_kwargs);
+    optional(w, "chat_template", req->chat_template);
     jw_obj_end(w);
 }
 
@@ -186,6 +187,7 @@ static enum err read_format(const json_t *obj, struct gen_request *req, struct e
     if (!e) e = text(req->arena, obj, "schema", &req->schema, error);
     if (!e) e = text(req->arena, obj, "grammar", &req->grammar, error);
     if (!e) e = text(req->arena, obj, "template_kwargs", &req->template_kwargs, error);
+    if (!e) e = text(req->arena, obj, "chat_template", &req->chat_template, error);
     req->reasoning_format = none ? REASONING_NONE : REASONING_AUTO;
     req->format = json           ? FORMAT_JSON_OBJECT
                   : req->schema  ? FORMAT_JSON_SCHEMA

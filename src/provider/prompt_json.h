@@ -5,7 +5,8 @@
  * {"messages": [{"role": "user", "content", "reasoning"?, "name"?, "tool_call_id"?,
  *                "tool_calls"?: [{"id", "name", "arguments"}]}],
  *  "tools"?: [{"name", "description", "parameters"}], "tool_choice"?, "tool_choice_name"?,
- *  "parallel_tool_calls"?, "schema"?, "json"?, "grammar"?, "reasoning_none"?, "template_kwargs"?}
+ *  "parallel_tool_calls"?, "schema"?, "json"?, "grammar"?, "reasoning_none"?, "template_kwargs"?,
+ *  "chat_template"?}
  * Objects inside (schema, parameters, arguments, template_kwargs) are texts. */
 #ifndef HEARTH_PROVIDER_PROMPT_JSON_H
 #define HEARTH_PROVIDER_PROMPT_JSON_H

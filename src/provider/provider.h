@@ -37,7 +37,8 @@ struct provider;
     X(ADAPTER_LOAD, "adapter_load") /* {"adapter_name", "scale"?}: POST /adapters/load */          \
     X(CACHE, "cache")               /* {}: sizes and hits of the prefix cache */                   \
     X(HEALTH, "health")             /* {}: can it be reached? of those that are elsewhere */       \
-    /* Of a local model, which is loaded if it is not; all answers have "model", its id. */        \
+    /* Of a local model, which is loaded if it is not; all answers have "model": its id, or what   \
+     * "as"? says it is called (provider/derive.h). */                                             \
     X(TOKENIZE, "tokenize")     /* {"model", "content": a text or a list of texts and token ids,   \
                                    "add_special"?, "parse_special"?, "with_pieces"?} -> {"tokens": \
                                    [id or {"id", "piece": text or bytes}, ...]} */                 \
@@ -45,7 +46,8 @@ struct provider;
     X(TEMPLATE, "template") /* {"model", "request": of prompt_json.h} -> {"prompt", "tokens"} */   \
     X(INFILL, "infill") /* {"model", "input_prefix", "input_suffix", "prompt"?, "input_extra"?:    \
                            [{"filename", "text"}], "n_predict"?} -> {"tokens": [id, ...]} */       \
-    X(PROPS, "props")   /* {"model"} -> context, slots, special tokens, chat template */
+    X(PROPS, "props")   /* {"model", "chat_template"?: instead of its own} -> context, slots,      \
+                           special tokens, chat template */
 
 enum control {
 #define X(id, name) CONTROL_##id,

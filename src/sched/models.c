@@ -72,6 +72,14 @@ const char *sched_model_id(const struct sched_model *m)
     return m->id;
 }
 
+bool sched_model_is_of(struct sched_model *m, const char *path)
+{
+    pthread_mutex_lock(&m->s->models_lock);
+    bool same = str_eq(m->path, path);
+    pthread_mutex_unlock(&m->s->models_lock);
+    return same;
+}
+
 bool sched_model_embeds(const struct sched_model *m)
 {
     return m->embedding;
@@ -173,6 +181,11 @@ static struct sched_model *add_model(struct sched *s, const char *id)
 
 void model_begin_load(struct sched_model *m)
 {
+    if (m->next_path) {
+        free(m->path);
+        m->path = m->next_path;
+        m->next_path = NULL;
+    }
     m->error = (struct error){0};
     m->state = MODEL_LOADING;
     m->stage = STAGE_MEASURE;
@@ -195,13 +208,18 @@ static bool want(struct sched *s, const struct sched_load *load,
         keep_touch(s);
     }
     *out = m;
-    if (m->state == MODEL_READY && !m->closing) {
+    bool other = m->state == MODEL_READY && !str_eq(m->path, load->path);
+    if (m->state == MODEL_READY && !m->closing && !other) {
         sched_model_ref(m);
         return true;
     }
     if (l) listen(m, l);
     if (m->state == MODEL_READY) {
-        m->again = true;
+        free(m->next_path);
+        m->next_path = other ? xstrdup(load->path) : NULL;
+        m->size = load->size;
+        m->again = m->closing = true;
+        keep_touch(s);
     } else if (m->state != MODEL_LOADING) {
         free(m->path);
         m->path = xstrdup(load->path);
@@ -382,6 +400,7 @@ void model_list_free(struct sched *s)
         queue_free(&m->queue);
         pthread_mutex_destroy(&m->pace.lock);
         free(m->path);
+        free(m->next_path);
         free(m);
     }
 }

@@ -106,9 +106,9 @@ struct sched_load_listener {
 
 /* Registers the file under the id and loads it on the loader thread, so that requests to other
  * models go on; idle models make room if that is needed. A model that is loaded already: on_done at
- * once; one that is loading: joins it; one that is just leaving: it comes back. A failed model is
- * tried again by the next call. ERR_NOMEM, to on_done and before anything was loaded: it will never
- * fit, with the numbers. */
+ * once; one that is loading: joins it; one that is just leaving, or is of another file: it leaves
+ * when its work has ended, and comes back. A failed model is tried again by the next call.
+ * ERR_NOMEM, to on_done and before anything was loaded: it will never fit, with the numbers. */
 HT_MUST_CHECK enum err sched_load(struct sched *s, const struct sched_load *load,
                                   const struct sched_load_listener *l, struct error *error);
 /* Takes back a listener: true = its on_done was not called and never will be. The load goes on. */
@@ -127,7 +127,8 @@ void sched_model_unref(struct sched_model *m);
 const struct engine_model *sched_engine_model(const struct sched_model *m);
 int32_t sched_model_ctx(const struct sched_model *m); /* most tokens of one sequence */
 const char *sched_model_id(const struct sched_model *m);
-bool sched_model_embeds(const struct sched_model *m); /* it takes sched_embed */
+bool sched_model_embeds(const struct sched_model *m);            /* it takes sched_embed */
+bool sched_model_is_of(struct sched_model *m, const char *path); /* was it loaded from this file? */
 
 /* What was learnt about the steps of m until now; out->model is its id. */
 void sched_shape(struct sched_model *m, struct shape_profile *out);

@@ -352,6 +352,7 @@ struct sched_model {
     atomic_int n_refs; /* who uses what is loaded; taken under models_lock or by who has one */
     /* models_lock */
     char *path;
+    char *next_path; /* READY, with `again`: what its name stands for now; NULL = the same */
     struct model_size size;
     bool wants_embedding;
     enum model_state state;

@@ -6,6 +6,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
+import { addMetadata } from './support/gguf.mjs';
 import { root, runHearth, startHub, tempDir, until } from './support/hearth.mjs';
 import { startHubServer } from './support/hub-server.mjs';
 
@@ -20,7 +21,7 @@ let files; // a server that plays Hugging Face
 before(async () => {
   dir = tempDir();
   files = await startHubServer({ 'org/tiny': { 'tiny-pulled-Q8_0.gguf': bytes } });
-  hub = await startHub({ dir, env: { HF_ENDPOINT: files.url } });
+  hub = await startHub({ dir, env: { HF_ENDPOINT: files.url, HEARTH_ADAPTERS: join(dir, 'adapters') } });
 });
 after(async () => {
   await hub?.stop();
@@ -70,6 +71,14 @@ test('create: system prompt and parameters, on every surface', async () => {
   assert.equal(own.json.usage.completion_tokens, 2);
   assert.notEqual(own.json.usage.prompt_tokens, same.prompt_eval_count);
   assert.equal((await chat('mario', HI, { num_predict: 3 })).eval_count, 3);
+  // What counts tokens and shows prompts sees what it is made of, too.
+  const counted = await ask('/v1/messages/count_tokens', { model: 'mario', messages: HI });
+  assert.equal(counted.input_tokens, same.prompt_eval_count);
+  const { prompt } = await ask('/apply-template', { model: 'mario', messages: HI });
+  assert.match(prompt, /You are a pirate\.[\s\S]*hi/);
+  assert.equal((await ask('/v1/messages/count_tokens', { model: 'mario', system: 'x', messages: HI })).input_tokens,
+    (await ask('/v1/messages/count_tokens', { model: 'hearth-tiny', system: 'x', messages: HI })).input_tokens, 'the request has one of its own');
+  assert.equal((await call('GET', '/props?model=mario')).json.model_alias, 'mario');
   // It is in the lists, and shares the memory of the other one.
   assert.ok((await names()).includes('mario:latest'));
   const listed = (await call('GET', '/v1/models')).json.data.map((m) => m.id);
@@ -165,6 +174,8 @@ test('templates in Go\'s language give the prompt that the model\'s own one give
   const jinja = await call('POST', '/api/create', { model: 'jinja', from: 'hearth-tiny', template: '{% for m in messages %}{{ m.content }}\n{% endfor %}' });
   assert.equal(jinja.status, 200, jinja.text);
   assert.ok((await chat('jinja', HI, options)).prompt_eval_count < 6);
+  assert.equal((await call('POST', '/apply-template', { model: 'jinja', messages: HI })).json.prompt, 'hi\n');
+  assert.match((await call('GET', '/props?model=jinja')).json.chat_template, /^{% for m in messages/);
 });
 
 test('blobs: sent, checked, made into a model, and gone with the last one', async () => {
@@ -194,6 +205,57 @@ test('blobs: sent, checked, made into a model, and gone with the last one', asyn
   assert.ok(!existsSync(blob));
   assert.deepEqual((await remove('own')).json, { error: "model 'own' not found" });
   assert.equal((await call('POST', '/api/copy', { source: 'own', destination: 'y' })).status, 404);
+});
+
+test('made anew over its own name: the new weights answer, at once', async () => {
+  const coder = join(dir, 'coder.gguf'); // the same but for what it says of itself
+  addMetadata(TINY, coder, { 'tokenizer.ggml.fim_pre_token_id': 2001, 'tokenizer.ggml.fim_suf_token_id': 2002, 'tokenizer.ggml.fim_mid_token_id': 2003 });
+  const fills = async () => (await call('GET', '/props?model=anew')).json.supports_infill;
+  const weights = [bytes, readFileSync(coder)];
+  for (let round = 0; round < 4; round++) {
+    const data = weights[round % 2];
+    const digest = `sha256:${sha(data)}`;
+    await call('POST', `/api/blobs/${digest}`, data);
+    const made = await call('POST', '/api/create', { model: 'anew', files: { 'a.gguf': digest } });
+    assert.equal(made.status, 200, made.text);
+    assert.match((await chat('anew', HI, { num_predict: 2 })).message.content, /\S/);
+    assert.equal(await fills(), round % 2 === 1, `round ${round}`);
+    const { status } = await call('POST', '/infill', { model: 'anew', input_prefix: 'a', input_suffix: 'b', n_predict: 1 });
+    assert.equal(status, round % 2 === 1 ? 200 : 501);
+  }
+  // Through the command line, which is another process.
+  writeFileSync(join(dir, 'Anew'), `FROM ${TINY}\n`);
+  assert.equal((await hub.run(['create', 'anew', '-f', join(dir, 'Anew')])).code, 0);
+  await chat('anew', HI, { num_predict: 2 });
+  assert.equal(await fills(), false);
+  assert.equal((await remove('anew')).status, 200);
+  assert.deepEqual(readdirSync(join(dir, 'models', 'blobs')), []);
+});
+
+test('adapters that came as blobs go with the last model that has them', async () => {
+  const data = readFileSync(join(root, 'models', 'adapters', 'pirate.gguf'));
+  const digest = `sha256:${sha(data)}`;
+  const adapter = join(dir, 'adapters', 'corsair.gguf');
+  const here = () => [existsSync(join(dir, 'models', 'blobs', digest.replace(':', '-'))), existsSync(adapter)];
+  const make = (model, more) => call('POST', '/api/create', { model, from: 'hearth-tiny', ...more });
+  assert.equal((await call('POST', `/api/blobs/${digest}`, data)).status, 201);
+  // What does not fit leaves nothing behind that stands in the way.
+  const unfit = await call('POST', '/api/create', { model: 'corsair', from: 'hearth-tiny-embed', adapters: { 'a.gguf': digest } });
+  assert.equal(unfit.status, 400, unfit.text);
+  assert.deepEqual(here(), [true, false]);
+  assert.equal((await make('corsair', { adapters: { 'a.gguf': digest } })).status, 200);
+  const said = (await chat('corsair', HI, { temperature: 0, num_predict: 8 })).message.content;
+  assert.notEqual(said, (await chat('hearth-tiny', HI, { temperature: 0, num_predict: 8 })).message.content);
+  assert.equal((await make('second', { from: 'corsair' })).status, 200);
+  assert.equal((await make('third', { adapter: 'corsair' })).status, 200);
+  assert.equal((await remove('corsair')).status, 200);
+  assert.deepEqual(here(), [true, true], 'others have it');
+  assert.equal((await chat('second', HI, { temperature: 0, num_predict: 8 })).message.content, said);
+  assert.equal((await make('second')).status, 200); // made anew, without it
+  assert.deepEqual(here(), [true, true]);
+  assert.equal((await remove('third')).status, 200);
+  assert.deepEqual(here(), [false, false]);
+  assert.equal((await remove('second')).status, 200);
 });
 
 test('what may not be', async () => {

@@ -119,7 +119,9 @@ void ollama_copy(struct hub *hub, const struct http_request *req, struct sink *s
     json_t *root;
     struct error error;
     enum err err = read_body(req, ollama_copy_fields, &f, &root, &error);
-    if (!err) err = models_copy(hub->models, f.source, f.destination, &error);
+    if (!err)
+        err = models_copy(hub->models, f.source, f.destination,
+                          config_str(hub->config, CONFIG_ADAPTERS_DIR), &error);
     if (err == ERR_NO_MODEL)
         err_set_param(&error, err, "/source", "model \"%.200s\" not found", f.source);
     if (!err) changed(hub);
@@ -156,7 +158,8 @@ static enum err delete (struct hub *hub, const char *name, struct error *error) 
                                  : err_set_param(error, ERR_INVALID, "/model", "model is required");
     if (err == ERR_NO_MODEL) ollama_no_model(error, name);
     if (!err && !info->from[0] && !info->builtin) unload(hub, info->id);
-    if (!err) err = models_remove(hub->models, info->id, error);
+    if (!err) err = models_remove(hub->models, info->id,
+                                  config_str(hub->config, CONFIG_ADAPTERS_DIR), error);
     free(info);
     return err;
 }

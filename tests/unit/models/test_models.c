@@ -104,7 +104,7 @@ static void the_builtin_models_come_first(void **state)
     free(list);
     assert_string_equal(models_dir(m), dir);
     resolves_to(m, "hearth-tiny", "/models/hearth-tiny.gguf");
-    assert_int_equal(models_remove(m, "hearth-tiny", &error), ERR_FORBIDDEN);
+    assert_int_equal(models_remove(m, "hearth-tiny", NULL, &error), ERR_FORBIDDEN);
     assert_true(fs_exists(HEARTH_SOURCE_DIR "/models/hearth-tiny.gguf"));
     models_free(m);
     /* the built-in folder as the models folder: nothing twice */
@@ -219,7 +219,7 @@ static void a_split_model_is_listed_once(void **state)
     assert_int_not_equal(models_find_path(m, at("big-00001-of-00003.gguf"), &info, &error), OK);
     assert_int_equal(rename(at("x"), at("big-00003-of-00003.gguf")), 0);
     assert_int_equal(models_find_path(m, at("big-00001-of-00003.gguf"), &info, &error), OK);
-    assert_int_equal(models_remove(m, "big", &error), OK);
+    assert_int_equal(models_remove(m, "big", NULL, &error), OK);
     assert_false(fs_exists(at("big-00001-of-00003.gguf")));
     assert_false(fs_exists(at("big-00003-of-00003.gguf")));
     assert_true(fs_exists(at("orphan-00002-of-00002.gguf")));
@@ -328,13 +328,13 @@ static void removal_takes_everything_of_the_model(void **state)
     chat("keep.gguf");
     assert_int_equal(symlink(at("keep.gguf"), at("link.gguf")), 0);
     struct models *m = open_here();
-    assert_int_equal(models_remove(m, "m", &error), OK);
+    assert_int_equal(models_remove(m, "m", NULL, &error), OK);
     assert_false(fs_exists(at("org"))); /* its empty folders too */
     assert_true(fs_exists(dir));
-    assert_int_equal(models_remove(m, "link", &error), OK);
+    assert_int_equal(models_remove(m, "link", NULL, &error), OK);
     assert_true(fs_exists(at("keep.gguf")));
     assert_string_equal(ids(m), "keep");
-    assert_int_equal(models_remove(m, "m", &error), ERR_NO_MODEL);
+    assert_int_equal(models_remove(m, "m", NULL, &error), ERR_NO_MODEL);
     models_free(m);
 }
 

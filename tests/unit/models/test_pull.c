@@ -249,7 +249,7 @@ static void a_split_model_comes_whole(void **state)
     assert_int_equal(info.n_params, 200);
     same_bytes("big-00002-of-00002.gguf", &hub.files[1]);
     assert_int_equal(models_resolve(models, "big", false, &info, &error), OK);
-    assert_int_equal(models_remove(models, "big", &error), OK);
+    assert_int_equal(models_remove(models, "big", NULL, &error), OK);
     assert_false(fs_exists(at("big-00002-of-00002.gguf.json")));
     /* one part wrong: none appears */
     hub.files[1].data[hub.files[1].len - 1] ^= 1;
@@ -363,7 +363,7 @@ static void a_changed_file_starts_over(void **state)
         pulls("toy:1b");
         assert_non_null(strstr(seen.notes, "starting over"));
         same_bytes("toy-Q4_K_M.gguf", &hub.files[0]);
-        assert_int_equal(models_remove(models, "toy-Q4_K_M", &error), OK);
+        assert_int_equal(models_remove(models, "toy-Q4_K_M", NULL, &error), OK);
         free(hub.files[0].data);
         hub.n_files = 0;
         hub_add_chat("toy-Q4_K_M.gguf");
@@ -463,7 +463,7 @@ static void answers_of_the_hub_are_explained(void **state)
     assert_int_equal(pull_with("toy:1b", "hf_right", false), OK);
     assert_false(hub.token_at_storage);
     hub.token = NULL;
-    assert_int_equal(models_remove(models, "toy-Q4_K_M", &error), OK);
+    assert_int_equal(models_remove(models, "toy-Q4_K_M", NULL, &error), OK);
     hub.status = 401;
     hub.error_code = "RepoNotFound"; /* what the hub says to those it doesn't know */
     refused("toy:1b", ERR_NOT_FOUND, "check the name, or set HF_TOKEN if it is private");

@@ -62,7 +62,8 @@ static void test_everything_comes_back(void **state)
                               .format = FORMAT_JSON_SCHEMA,
                               .schema = "{\"type\":\"string\"}",
                               .reasoning_format = REASONING_NONE,
-                              .template_kwargs = "{\"enable_thinking\":false}"};
+                              .template_kwargs = "{\"enable_thinking\":false}",
+                              .chat_template = "{{ messages }}"};
     struct gen_request *back = round_trip(&req);
     assert_int_equal(back->kind, GEN_CHAT);
     assert_int_equal(back->n_messages, 4);
@@ -93,6 +94,7 @@ static void test_everything_comes_back(void **state)
     same(back->schema, req.schema);
     assert_int_equal(back->reasoning_format, REASONING_NONE);
     same(back->template_kwargs, req.template_kwargs);
+    same(back->chat_template, req.chat_template);
     arena_free(back->arena);
 }
 

@@ -411,6 +411,29 @@ static void test_unload_waits_for_its_work_and_new_requests_load_again(void **st
     fixture_close(&f);
 }
 
+/* A name that stands for another file now: what runs goes on, what comes gets the new one. */
+static void test_another_file_of_the_same_name_is_loaded_when_the_old_one_is_free(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f, NULL, budget(100000));
+    load_now(&f, "m", "fake:ctx=500");
+    struct sched_model *old = sched_find(f.sched, "m");
+    assert_true(sched_model_is_of(old, "fake:ctx=500"));
+    struct loading l = LOADING_INIT;
+    assert_int_equal(load_with(&f, "m", "fake:ctx=200", KEEP_ALIVE_DEFAULT, &l), OK);
+    assert_null(sched_find(f.sched, "m"));
+    assert_int_equal(sched_model_ctx(old), 500);
+    sched_model_unref(old);
+    struct sched_model *m = load_wait(&l);
+    assert_true(sched_model_is_of(m, "fake:ctx=200"));
+    assert_int_equal(sched_model_ctx(m), 200);
+    assert_int_equal(status_of(&f, "m").loads, 2);
+    load_now(&f, "m", "fake:ctx=200"); /* the same file again is the same model */
+    assert_int_equal(status_of(&f, "m").loads, 2);
+    fixture_close(&f);
+}
+
 /* ---- taking turns ------------------------------------------------------------------------------
  */
 
@@ -652,6 +675,7 @@ int main(void)
         cmocka_unit_test(test_a_reference_keeps_what_is_loaded),
         cmocka_unit_test(test_keep_alive_ends_after_its_time),
         cmocka_unit_test(test_unload_waits_for_its_work_and_new_requests_load_again),
+        cmocka_unit_test(test_another_file_of_the_same_name_is_loaded_when_the_old_one_is_free),
         cmocka_unit_test(test_exclusive_means_one_at_a_time),
         cmocka_unit_test(test_the_wait_for_a_busy_model_is_bounded),
         cmocka_unit_test(test_weights_are_shared_and_counted_once),
