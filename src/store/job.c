@@ -109,6 +109,7 @@ enum err store_job_add(struct store *s, const struct store_job *job, char id[STO
 static enum err fail_one(struct db *db, int64_t now, bool *found, struct error *error)
 {
     char id[STORE_JOB_ID_MAX];
+    int64_t failed = 0;
     struct db_rows *rows;
     enum err e = db_one(db,
                         "SELECT id FROM jobs WHERE state = 'running' AND lease_until_ms <= $1"
@@ -123,8 +124,9 @@ static enum err fail_one(struct db *db, int64_t now, bool *found, struct error *
     e = db_run(db,
                "UPDATE jobs SET state = 'failed', updated_ms = $2, lease_until_ms = NULL,"
                " error = $3 WHERE id = $1 AND state = 'running' AND lease_until_ms <= $2",
-               DB_ARGS(db_text(id), db_int(now), db_text(WORDLESS)), NULL, error);
-    if (!e) e = file_of_job_failed(db, id, WORDLESS, error);
+               DB_ARGS(db_text(id), db_int(now), db_text(WORDLESS)), &failed, error);
+    /* Its worker may have renewed the lease, or ended, since it was looked at. */
+    if (!e && failed) e = file_of_job_failed(db, id, WORDLESS, error);
     return db_end(db, e, error);
 }
 
@@ -136,7 +138,8 @@ static enum err reclaim(struct db *db, int64_t now, struct error *error)
     if (e) return e;
     return db_run(db,
                   "UPDATE jobs SET state = 'queued', updated_ms = $1, lease_until_ms = NULL,"
-                  " run_after_ms = $1 WHERE state = 'running' AND lease_until_ms <= $1",
+                  " run_after_ms = $1 WHERE state = 'running' AND lease_until_ms <= $1"
+                  " AND attempts < max_attempts",
                   DB_ARGS(db_int(now)), NULL, error);
 }
 

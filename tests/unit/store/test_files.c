@@ -1,6 +1,9 @@
 /* Collections, files and watched folders, on both databases. */
 #include "both.h"
+#include <pthread.h>
 
+#include "base/clock.h"
+#include "store/db_int.h"
 #include "store/store_file.h"
 
 static const struct store_job indexing = {.kind = "index_file", .priority = 60};
@@ -331,13 +334,74 @@ static void test_pinned_files(void **state)
     assert_true(pinned(id));
 }
 
+/* ---- a lease that is renewed while another worker looks at it ---------------------------------
+ */
+
+static void *take_another(void *arg)
+{
+    struct store_job job;
+    struct error ignored;
+    struct arena *a = arena_new(1 << 20);
+    (void)arg;
+    assert_int_equal(store_job_take(store, "other", NULL, 60000, a, &job, &ignored), ERR_NOT_FOUND);
+    arena_free(a);
+    return NULL;
+}
+
+/* Until the other thread waits for what this connection has changed. SQLite doesn't say: a while is
+ * enough for it to have looked. */
+static void wait_for_waiter(struct db *db)
+{
+    int64_t waiting = 0, until = clock_mono_ms() + 60000;
+    if (!both_pg) usleep(300000);
+    while (both_pg && !waiting) {
+        assert_ok(db_number(db, "SELECT COUNT(*) FROM pg_locks WHERE NOT granted", DB_NO_ARGS,
+                            &waiting, &why));
+        if (clock_mono_ms() > until) fail_msg("nobody waits");
+        usleep(2000);
+    }
+}
+
+static void test_a_lease_renewed_at_the_last_moment(void **state)
+{
+    (void)state;
+    const char *ada = both_user("ada"), *id = add(ada, default_of(ada), "a.txt", "aa");
+    const struct db_params params = {.place = both_url, .busy_ms = 60000};
+    const struct db_driver *driver = both_pg ? &db_pg : &db_sqlite;
+    struct store_file_progress p = {STORE_FILE_EXTRACTING, -1, -1, -1, -1, NULL, NULL};
+    struct store_job job = {.max_attempts = 1};
+    struct db *db;
+    pthread_t other;
+    for (int i = 0; i < job.max_attempts; i++)
+        assert_ok(store_job_take(store, "late", NULL, -1, arena, &job, &why));
+    assert_ok(store_file_progress(store, id, "aa", &p, &why));
+    assert_ok(driver->open(&params, &db, &why));
+    assert_ok(db_begin(db, &why));
+    assert_ok(db_run(db, "UPDATE jobs SET lease_until_ms = $1",
+                     DB_ARGS(db_int(clock_wall_ms() + 600000)), NULL, &why));
+    assert_int_equal(pthread_create(&other, NULL, take_another, NULL), 0);
+    wait_for_waiter(db);
+    assert_ok(db_end(db, OK, &why));
+    pthread_join(other, NULL);
+    driver->close(db);
+    assert_ok(store_job_get(store, NULL, job.id, arena, &job, &why));
+    assert_int_equal(job.state, STORE_JOB_RUNNING);
+    assert_int_equal(file_now(id)->status, STORE_FILE_EXTRACTING);
+    assert_ok(store_job_done(store, job.id, "late", &why));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH_TEST(test_collections),     BOTH_TEST(test_a_file),
-        BOTH_TEST(test_progress),        BOTH_TEST(test_a_file_follows_its_job),
-        BOTH_TEST(test_shared_files),    BOTH_TEST(test_the_list),
-        BOTH_TEST(test_watched_folders), BOTH_TEST(test_pinned_files),
+        BOTH_TEST(test_collections),
+        BOTH_TEST(test_a_file),
+        BOTH_TEST(test_progress),
+        BOTH_TEST(test_a_file_follows_its_job),
+        BOTH_TEST(test_a_lease_renewed_at_the_last_moment),
+        BOTH_TEST(test_shared_files),
+        BOTH_TEST(test_the_list),
+        BOTH_TEST(test_watched_folders),
+        BOTH_TEST(test_pinned_files),
     };
     return both_run("files", tests, sizeof tests / sizeof *tests);
 }
