@@ -67,6 +67,24 @@ void write_sse_note(struct writer *w, const char *text, struct buf *out)
     buf_printf(out, ": %s\n\n", text);
 }
 
+void write_response_usage(struct jw *w, int64_t input, int64_t cached, int64_t output,
+                          int64_t reasoning)
+{
+    jw_obj(w);
+    jw_kint(w, "input_tokens", input);
+    jw_key(w, "input_tokens_details");
+    jw_obj(w);
+    jw_kint(w, "cached_tokens", cached);
+    jw_obj_end(w);
+    jw_kint(w, "output_tokens", output);
+    jw_key(w, "output_tokens_details");
+    jw_obj(w);
+    jw_kint(w, "reasoning_tokens", reasoning);
+    jw_obj_end(w);
+    jw_kint(w, "total_tokens", input + output);
+    jw_obj_end(w);
+}
+
 /* ---- log probabilities --------------------------------------------------------------------- */
 
 void write_logprob(struct buf *out, float logprob)

@@ -67,6 +67,9 @@ void write_json_string(struct buf *out, const char *s, size_t len);
 void write_logprobs(struct buf *out, const struct token_logprob *logprobs, size_t n);
 /* A log probability: shortest decimal of a float; what JSON can't hold becomes -9999. */
 void write_logprob(struct buf *out, float logprob);
+/* What was used as the Responses API and batches tell it: an object, as the next value. */
+void write_response_usage(struct jw *w, int64_t input, int64_t cached, int64_t output,
+                          int64_t reasoning);
 /* ": text" and an empty line: a comment of an event stream, as writer_ops.note. */
 void write_sse_note(struct writer *w, const char *text, struct buf *out);
 

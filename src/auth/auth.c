@@ -311,6 +311,13 @@ enum err auth_check(struct auth *a, const char *bearer, struct auth_identity *ou
     return e ? e : identify(a, user_id, version, out, error);
 }
 
+enum err auth_of_user(struct auth *a, const char *user_id, struct auth_identity *out,
+                      struct error *error)
+{
+    *out = (struct auth_identity){0};
+    return identify(a, user_id, -1, out, error);
+}
+
 bool auth_may(const struct auth_identity *who, const char *scope)
 {
     size_t len = strlen(scope);

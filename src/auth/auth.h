@@ -107,6 +107,10 @@ struct auth_identity {
  * missing, malformed, forged, expired, revoked, another algorithm. */
 HT_MUST_CHECK enum err auth_check(struct auth *a, const char *bearer, struct auth_identity *out,
                                   struct error *error);
+/* Who a job works for that goes on without a call: the account as it is now. ERR_AUTH: deleted or
+ * disabled. */
+HT_MUST_CHECK enum err auth_of_user(struct auth *a, const char *user_id, struct auth_identity *out,
+                                    struct error *error);
 bool auth_may(const struct auth_identity *who, const char *scope);
 
 /* X(word, what it lets a key do) */

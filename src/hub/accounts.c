@@ -238,3 +238,14 @@ enum err accounts_open(struct accounts *a, struct store **store, struct auth **a
     pthread_mutex_unlock(&a->lock);
     return e;
 }
+
+enum err accounts_user(struct accounts *a, const char *user_id, struct auth_identity *out,
+                       struct error *error)
+{
+    struct store *store;
+    struct auth *auth;
+    *out = (struct auth_identity){0};
+    if (!*user_id) return OK;
+    enum err e = accounts_open(a, &store, &auth, error);
+    return e ? e : auth_of_user(auth, user_id, out, error);
+}

@@ -16,7 +16,8 @@ enum { LINES_FIRST = 1024 };
     " state, errors, metadata, model, usage, total, completed, failed, local_only, keep_output_s," \
     " created_ms, expires_ms, in_progress_ms, finalizing_ms, completed_ms, failed_ms, expired_ms," \
     " cancelling_ms, cancelled_ms"
-#define OWN "COALESCE(user_id, '') = $1"
+#define OWN        "COALESCE(user_id, '') = $1"
+#define UNFINISHED "state IN ('validating', 'in_progress', 'finalizing', 'cancelling')"
 
 static const char *const states[] = {
 #define X(id, word) [STORE_BATCH_##id] = word,
@@ -231,16 +232,6 @@ enum err store_batch_begin(struct store *s, const char *id, int64_t total, struc
     return elsewhere(s, e, id, error);
 }
 
-enum err store_batch_fail(struct store *s, const char *id, const char *errors, struct error *error)
-{
-    enum err e = store_write(
-        s,
-        "UPDATE batches SET state = 'failed', errors = $2, failed_ms = $3"
-        " WHERE id = $1 AND state IN ('validating', 'in_progress', 'finalizing', 'cancelling')",
-        DB_ARGS(db_text(id), db_text(errors), db_int(clock_wall_ms())), "batch", error);
-    return elsewhere(s, e, id, error);
-}
-
 enum err store_batch_finalize(struct store *s, const char *id, struct error *error)
 {
     enum err e = store_write(s,
@@ -252,27 +243,37 @@ enum err store_batch_finalize(struct store *s, const char *id, struct error *err
 
 /* ---- lines --------------------------------------------------------------------------------- */
 
+/* A batch that is over takes no lines: its answers are in its files, and nobody would ever remove
+ * a row that came after them. Counting holds its row, so that it can't end in between. */
+static enum err add_line(struct db *db, const char *id, const struct store_batch_line *line,
+                         const char *usage, const char *model, struct error *error)
+{
+    int64_t added = 0, counted = 0;
+    enum err e =
+        db_run(db,
+               "INSERT INTO batch_lines (batch_id, line, failed, text) VALUES ($1, $2, $3, $4)"
+               " ON CONFLICT DO NOTHING",
+               DB_ARGS(db_text(id), db_int(line->line), db_int(line->failed), db_text(line->text)),
+               &added, error);
+    if (e || !added) return e;
+    e = db_run(db,
+               "UPDATE batches SET completed = completed + 1 - $2, failed = failed + $2,"
+               " usage = COALESCE($3, usage), model = COALESCE(model, $4)"
+               " WHERE id = $1 AND " UNFINISHED,
+               DB_ARGS(db_text(id), db_int(line->failed), db_text(usage), db_text(model)), &counted,
+               error);
+    if (!e && !counted) e = err_set(error, ERR_CONFLICT, "the batch is over");
+    return e;
+}
+
 enum err store_batch_add_line(struct store *s, const char *id, const struct store_batch_line *line,
                               const char *usage, const char *model, struct error *error)
 {
     struct db *db;
-    int64_t added = 0;
     enum err e = store_acquire(s, STORE_WRITE, &db, error);
     if (e) return e;
     e = db_begin(db, error);
-    if (!e)
-        e = db_run(
-            db,
-            "INSERT INTO batch_lines (batch_id, line, failed, text) VALUES ($1, $2, $3, $4)"
-            " ON CONFLICT DO NOTHING",
-            DB_ARGS(db_text(id), db_int(line->line), db_int(line->failed), db_text(line->text)),
-            &added, error);
-    if (!e && added)
-        e = db_run(db,
-                   "UPDATE batches SET completed = completed + 1 - $2, failed = failed + $2,"
-                   " usage = COALESCE($3, usage), model = COALESCE(model, $4) WHERE id = $1",
-                   DB_ARGS(db_text(id), db_int(line->failed), db_text(usage), db_text(model)), NULL,
-                   error);
+    if (!e) e = add_line(db, id, line, usage, model, error);
     if (db->in_transaction) e = db_end(db, e, error);
     store_release(s, db);
     return e;
@@ -348,40 +349,41 @@ enum err store_batch_answered(struct store *s, const char *id, int64_t **out, si
 
 /* ---- the end ------------------------------------------------------------------------------- */
 
-static enum err write_end(struct db *db, const char *id, enum store_batch_state state,
-                          const struct store_api_file *output, const struct store_api_file *errors,
+static enum err write_end(struct db *db, const char *id, const struct store_batch_end *end,
                           struct error *error)
 {
     int64_t n = 0;
-    enum err e = db_run(
-        db,
-        "UPDATE batches SET state = $2, output_file_id = $3, error_file_id = $4,"
-        " failed = CASE WHEN $2 = 'expired' THEN total - completed ELSE failed END,"
-        " completed_ms = CASE WHEN $2 = 'completed' THEN $5 ELSE completed_ms END,"
-        " expired_ms = CASE WHEN $2 = 'expired' THEN $5 ELSE expired_ms END,"
-        " cancelled_ms = CASE WHEN $2 = 'cancelled' THEN $5 ELSE cancelled_ms END"
-        " WHERE id = $1 AND state IN ('validating', 'in_progress', 'finalizing', 'cancelling')",
-        DB_ARGS(db_text(id), db_text(states[state]), db_text(output ? output->id : NULL),
-                db_text(errors ? errors->id : NULL), db_int(clock_wall_ms())),
-        &n, error);
+    enum err e = db_run(db,
+                        "UPDATE batches SET state = $2, output_file_id = $3, error_file_id = $4,"
+                        " errors = COALESCE($6, errors),"
+                        " failed = CASE WHEN $2 = 'expired' THEN total - completed ELSE failed END,"
+                        " completed_ms = CASE WHEN $2 = 'completed' THEN $5 ELSE completed_ms END,"
+                        " failed_ms = CASE WHEN $2 = 'failed' THEN $5 ELSE failed_ms END,"
+                        " expired_ms = CASE WHEN $2 = 'expired' THEN $5 ELSE expired_ms END,"
+                        " cancelled_ms = CASE WHEN $2 = 'cancelled' THEN $5 ELSE cancelled_ms END"
+                        " WHERE id = $1 AND " UNFINISHED,
+                        DB_ARGS(db_text(id), db_text(states[end->state]),
+                                db_text(end->output ? end->output->id : NULL),
+                                db_text(end->failed ? end->failed->id : NULL),
+                                db_int(clock_wall_ms()), db_text(end->errors)),
+                        &n, error);
     if (!e && n == 0) e = err_set(error, ERR_NOT_FOUND, "the batch is gone, or over");
-    if (!e && output) e = api_file_insert(db, output, error);
-    if (!e && errors) e = api_file_insert(db, errors, error);
+    if (!e && end->output) e = api_file_insert(db, end->output, error);
+    if (!e && end->failed) e = api_file_insert(db, end->failed, error);
     if (!e)
         e = db_run(db, "DELETE FROM batch_lines WHERE batch_id = $1", DB_ARGS(db_text(id)), NULL,
                    error);
     return e;
 }
 
-enum err store_batch_end(struct store *s, const char *id, enum store_batch_state state,
-                         const struct store_api_file *output, const struct store_api_file *errors,
+enum err store_batch_end(struct store *s, const char *id, const struct store_batch_end *end,
                          struct error *error)
 {
     struct db *db;
     enum err e = store_acquire(s, STORE_WRITE, &db, error);
     if (e) return e;
     e = db_begin(db, error);
-    if (!e) e = write_end(db, id, state, output, errors, error);
+    if (!e) e = write_end(db, id, end, error);
     if (db->in_transaction) e = db_end(db, e, error);
     store_release(s, db);
     return e;

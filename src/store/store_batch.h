@@ -4,9 +4,9 @@
  *
  *   validating --store_batch_begin--> in_progress --store_batch_finalize--> finalizing
  *       |                                |                                     |
- *       |--store_batch_fail--> failed    |                                store_batch_end
- *       |                                |                                     v
- *       '--------store_batch_cancel------'--> cancelling          completed, expired, cancelled
+ *       '--------store_batch_cancel------'--> cancelling                       |
+ *                                                                              |
+ *   all of them --store_batch_end--> completed, failed, expired, cancelled <---'
  *
  * A line that was answered is a row until the batch ends, when all of them become the output files:
  * whatever kills the hub, no line is answered twice in them, and none that was answered again.
@@ -115,8 +115,6 @@ HT_MUST_CHECK enum err store_batch_cancel(struct store *s, const char *user_id, 
 /* For the job. ERR_CONFLICT: it is in another state by now (cancelling). */
 HT_MUST_CHECK enum err store_batch_begin(struct store *s, const char *id, int64_t total,
                                          struct error *error);
-HT_MUST_CHECK enum err store_batch_fail(struct store *s, const char *id, const char *errors,
-                                        struct error *error);
 HT_MUST_CHECK enum err store_batch_finalize(struct store *s, const char *id, struct error *error);
 
 struct store_batch_line {
@@ -126,7 +124,7 @@ struct store_batch_line {
 };
 
 /* Keeps it, and counts it; a line that is there already is left as it was. usage and model: of the
- * batch now. */
+ * batch now. ERR_CONFLICT: the batch is over. */
 HT_MUST_CHECK enum err store_batch_add_line(struct store *s, const char *id,
                                             const struct store_batch_line *line, const char *usage,
                                             const char *model, struct error *error);
@@ -138,11 +136,15 @@ HT_MUST_CHECK enum err store_batch_lines(struct store *s, const char *id, int64_
 /* Their numbers alone, ascending, in memory that the caller frees. */
 HT_MUST_CHECK enum err store_batch_answered(struct store *s, const char *id, int64_t **out,
                                             size_t *n, struct error *error);
-/* The end (COMPLETED, EXPIRED or CANCELLED) with its files (either may be NULL), whose records are
- * added; the lines go. All or nothing. */
+struct store_batch_end {
+    enum store_batch_state state; /* COMPLETED, FAILED, EXPIRED or CANCELLED */
+    const char *errors;           /* JSON array, why it failed; else NULL */
+    /* Its files, whose records are added; NULL = nothing is to be told by it. */
+    const struct store_api_file *output, *failed;
+};
+
+/* The end, once: ERR_NOT_FOUND when it is over. The lines go. All or nothing. */
 HT_MUST_CHECK enum err store_batch_end(struct store *s, const char *id,
-                                       enum store_batch_state state,
-                                       const struct store_api_file *output,
-                                       const struct store_api_file *errors, struct error *error);
+                                       const struct store_batch_end *end, struct error *error);
 
 #endif

@@ -1,10 +1,13 @@
 // Files and batches with OpenAI's own client: JSON lines in, JSON lines out, whatever happens between.
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
 import OpenAI, { BadRequestError, ConflictError, NotFoundError, toFile } from 'openai';
 
 import { runHearth, sleep, startHub, tempDir, until } from './support/hearth.mjs';
+import { startUpstream } from './support/upstream.mjs';
 
 let hub;
 let client;
@@ -321,19 +324,71 @@ test('kill -9 under responses in the background: they are answered by the next h
   await h.stop();
 });
 
-test('what is kept is its user\'s alone', async () => {
-  const dir = tempDir();
+/** A hub that asks who calls, and clients of its users ada and bob. */
+async function hubWithUsers(env = {}, dir = tempDir()) {
+  const clients = {};
   for (const name of ['ada', 'bob']) {
     const made = await runHearth(['users', 'create', name], { dir, input: 'correct horse\n' });
     assert.equal(made.code, 0, made.stderr);
   }
-  const h = await startHub({ dir, env: { HEARTH_AUTH: 'on' } });
-  const login = async (username) => {
+  const h = await startHub({ dir, env: { HEARTH_AUTH: 'on', ...env } });
+  for (const username of ['ada', 'bob']) {
     const r = await fetch(`${h.url}/api/v1/auth/login`, { method: 'POST', body: JSON.stringify({ username, password: 'correct horse' }) });
-    return clientOf(h, (await r.json()).access_token);
-  };
-  const ada = await login('ada');
-  const bob = await login('bob');
+    clients[username] = clientOf(h, (await r.json()).access_token);
+  }
+  return { h, ...clients };
+}
+
+test('a user who is pinned meanwhile: nothing more of his batch, nor of what waits, leaves the machine', async (t) => {
+  const dir = tempDir();
+  const cloud = await startUpstream();
+  t.after(() => cloud.close());
+  cloud.answer = { text: 'From the cloud.', usage: { prompt: 2000000000, completion: 5 } };
+  cloud.faults.push({ kind: 'slow', ms: 300, always: true });
+  const file = join(dir, 'providers.json');
+  writeFileSync(file, JSON.stringify({
+    providers: { cloud: { kind: 'openai', base_url: `${cloud.url}/v1`, model: 'large', retries: 0 } },
+  }));
+  const { h, ada, bob } = await hubWithUsers({ HEARTH_PROVIDERS: file, HEARTH_BATCH_LINES: 1, HEARTH_BACKGROUND: 1 }, dir);
+  const b = await start(Array.from({ length: 30 }, (_, i) => line(`p${i}`, { model: 'cloud/large' })), {}, ada);
+  await until(() => cloud.requests.length >= 3, LONG, 'lines that leave');
+  assert.equal((await h.run(['users', 'local', 'ada', 'on'])).code, 0);
+  const left = cloud.requests.length + 1; // one may have been about to leave
+  const done = await finished(b.id, ada);
+  assert.equal(done.status, 'completed');
+  assert.ok(cloud.requests.length <= left, `${cloud.requests.length} of ${left}`);
+  const out = await linesOf(done.output_file_id, ada);
+  const failed = await linesOf(done.error_file_id, ada);
+  assert.equal(out.length, cloud.requests.length);
+  assert.equal(out.length + failed.length, 30);
+  for (const l of failed) assert.deepEqual([l.response.status_code, l.response.body.error.code], [403, 'local_only'], JSON.stringify(l));
+  // More tokens than 32 bits hold.
+  assert.equal(done.usage.input_tokens, out.length * 2000000000);
+  assert.equal(done.usage.total_tokens, out.length * 2000000005);
+
+  // The only place is taken by one that can't end by itself.
+  const schema = { type: 'object', properties: { text: { type: 'string', minLength: 500 } }, required: ['text'], additionalProperties: false };
+  const first = await bob.responses.create({
+    model: MODEL, input: 'Go on.', max_output_tokens: 1000000, truncation: 'auto', background: true,
+    text: { format: { type: 'json_schema', name: 'long', schema } },
+  });
+  await until(async () => (await bob.responses.retrieve(first.id)).status === 'in_progress', LONG);
+  const next = await bob.responses.create({ model: 'cloud/large', input: 'Hello', background: true });
+  const before = cloud.requests.length;
+  assert.equal((await h.run(['users', 'local', 'bob', 'on'])).code, 0);
+  await bob.responses.cancel(first.id);
+  const over = await until(async () => {
+    const x = await bob.responses.retrieve(next.id);
+    return x.status !== 'queued' && x.status !== 'in_progress' && x;
+  }, LONG);
+  assert.equal(over.status, 'failed');
+  assert.match(over.error.message, /this machine/);
+  assert.equal(cloud.requests.length, before);
+  await h.stop();
+});
+
+test('what is kept is its user\'s alone', async () => {
+  const { h, ada, bob } = await hubWithUsers();
   await assert.rejects(clientOf(h, 'wrong').files.list(), /401/);
   const file = await upload([line('a')], ada);
   const batch = await ada.batches.create({ input_file_id: file.id, endpoint: '/v1/chat/completions', completion_window: '24h' });

@@ -194,8 +194,20 @@ static void create(struct hub *hub, const struct http_request *req, struct sink 
 
 /* ---- look, cancel ---------------------------------------------------------------------------- */
 
-/* The job of a batch that waits may have been taken away (POST /api/v1/jobs/{id}/cancel), or never
- * come to its turn before the batch was cancelled: then nobody else ends it. */
+/* job: that is over; NULL = it is gone, or waits still. */
+static enum err end_without_job(struct simple *c, const struct store_batch *b,
+                                const struct store_job *job)
+{
+    struct error why;
+    if (!job || job->state != STORE_JOB_FAILED)
+        return batch_end(c->hub, c->store, b, STORE_BATCH_CANCELLED, NULL, &c->error);
+    err_set(&why, ERR_INTERNAL, "%s", job->error ? job->error : "it failed");
+    return batch_fail(c->hub, c->store, b, &why, &c->error);
+}
+
+/* The job of a batch that waits may have been taken away (POST /api/v1/jobs/{id}/cancel), never
+ * come to its turn before the batch was cancelled, or failed when nothing could be written: then
+ * nobody else ends it. */
 static enum err end_unworked(struct simple *c, struct store_batch *b)
 {
     struct store_job job;
@@ -206,7 +218,7 @@ static enum err end_unworked(struct simple *c, struct store_batch *b)
     bool waits = !e && job.state == STORE_JOB_QUEUED && b->state == STORE_BATCH_CANCELLING;
     if (e && !gone) return e;
     if (!gone && !waits) return OK;
-    e = batch_end(c->hub, c->store, b, STORE_BATCH_CANCELLED, &c->error);
+    e = end_without_job(c, b, gone && !e ? &job : NULL);
     if (e == ERR_NOT_FOUND) e = OK; /* somebody did meanwhile */
     if (!e) e = store_batch_get(c->store, c->user_id, b->id, c->arena, b, &c->error);
     return e;

@@ -73,9 +73,14 @@ HT_MUST_CHECK enum err batch_input_check(struct hub *hub, struct store *s,
 
 /* ---- output --------------------------------------------------------------------------------- */
 
-/* output.c: the end in that state, with what was answered in its files. */
+/* output.c: the end in that state, with what was answered in its files. errors: JSON array, of one
+ * that has failed; else NULL. ERR_NOT_FOUND: it is over. */
 HT_MUST_CHECK enum err batch_end(struct hub *hub, struct store *s, const struct store_batch *batch,
-                                 enum store_batch_state state, struct error *error);
+                                 enum store_batch_state state, const char *errors,
+                                 struct error *error);
+/* The same of one that can't go on. */
+HT_MUST_CHECK enum err batch_fail(struct hub *hub, struct store *s, const struct store_batch *batch,
+                                  const struct error *why, struct error *error);
 
 /* ---- others --------------------------------------------------------------------------------- */
 

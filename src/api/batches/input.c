@@ -23,8 +23,12 @@ enum err batch_input_open(struct hub *hub, struct store *s, const struct store_b
     if (e == ERR_NOT_FOUND)
         e = err_set(error, ERR_INVALID, "the input file %s is gone", batch->input_file_id);
     if (!e) e = files_blob(hub->files, f.sha256, path, sizeof path, error);
-    if (!e && !(out->file = fopen(path, "re")))
+    if (!e && !(out->file = fopen(path, "re"))) {
         e = err_set_errno(error, errno, "the input file can't be read");
+        if (e == ERR_NOT_FOUND) /* which would say that the batch is gone */
+            e = err_set(error, ERR_INVALID, "the bytes of the input file %s are gone from the hub",
+                        batch->input_file_id);
+    }
     arena_free(a);
     return e;
 }
@@ -58,8 +62,7 @@ void batch_input_close(struct batch_input *in)
     *in = (struct batch_input){0};
 }
 
-/* ---- one request ------------------------------------------------------------------------------
- */
+/* ---- one request ----------------------------------------------------------------------------- */
 
 static bool fault_at(struct batch_fault *fault, const char *code, const char *param,
                      const char *message)
@@ -121,8 +124,7 @@ void batch_request_free(struct batch_request *r)
     *r = (struct batch_request){0};
 }
 
-/* ---- all of them ------------------------------------------------------------------------------
- */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 struct check {
     struct map *ids;

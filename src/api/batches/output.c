@@ -17,6 +17,7 @@ struct output {
     struct store *s;
     const struct store_batch *batch;
     enum store_batch_state state;
+    const char *errors;
     struct spool *spools[FILES];
     struct store_api_file records[FILES];
     char ids[FILES][BATCH_ID_MAX], names[FILES][STORE_FILE_NAME_MAX];
@@ -107,9 +108,11 @@ static enum err write_left(struct output *o, struct error *error)
 static enum err add_records(void *ctx, struct store *s, struct error *error)
 {
     struct output *o = ctx;
-    const struct store_api_file *out = o->spools[OUT] ? &o->records[OUT] : NULL;
-    const struct store_api_file *failed = o->spools[FAILED] ? &o->records[FAILED] : NULL;
-    return store_batch_end(s, o->batch->id, o->state, out, failed, error);
+    const struct store_batch_end end = {.state = o->state,
+                                        .errors = o->errors,
+                                        .output = o->spools[OUT] ? &o->records[OUT] : NULL,
+                                        .failed = o->spools[FAILED] ? &o->records[FAILED] : NULL};
+    return store_batch_end(s, o->batch->id, &end, error);
 }
 
 static enum err fill_record(struct output *o, enum which which, struct error *error)
@@ -134,9 +137,9 @@ static enum err fill_record(struct output *o, enum which which, struct error *er
 }
 
 enum err batch_end(struct hub *hub, struct store *s, const struct store_batch *batch,
-                   enum store_batch_state state, struct error *error)
+                   enum store_batch_state state, const char *errors, struct error *error)
 {
-    struct output o = {.hub = hub, .s = s, .batch = batch, .state = state};
+    struct output o = {.hub = hub, .s = s, .batch = batch, .state = state, .errors = errors};
     enum err e = write_answers(&o, error);
     if (!e && state == STORE_BATCH_EXPIRED) e = write_left(&o, error);
     if (!e) e = fill_record(&o, OUT, error);
@@ -145,4 +148,23 @@ enum err batch_end(struct hub *hub, struct store *s, const struct store_batch *b
     spool_free(o.spools[OUT]);
     spool_free(o.spools[FAILED]);
     return e;
+}
+
+enum err batch_fail(struct hub *hub, struct store *s, const struct store_batch *batch,
+                    const struct error *why, struct error *error)
+{
+    struct buf errors;
+    struct jw w;
+    char room[ERROR_MSG_MAX * 6 + 128];
+    buf_init_fixed(&errors, room, sizeof room);
+    jw_init(&w, &errors);
+    jw_arr(&w);
+    jw_obj(&w);
+    jw_kstr(&w, "code", err_api_code(why->code));
+    jw_kstr(&w, "message", why->msg);
+    jw_knull(&w, "param");
+    jw_knull(&w, "line");
+    jw_obj_end(&w);
+    jw_arr_end(&w);
+    return batch_end(hub, s, batch, STORE_BATCH_FAILED, room, error);
 }

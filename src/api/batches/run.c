@@ -32,6 +32,7 @@ enum {
     TICK_MS = 250,
     PAUSE_MS = 2000, /* before a line is tried again, times the tries so far */
     PAUSES_MAX = 30,
+    QUOTA_MS = 5000, /* how often a quota that is used up is asked again: it may be raised */
     PATIENCE_MAX_MS = 600000,
 };
 
@@ -42,12 +43,18 @@ struct slot {
     struct run *run;
     struct gather gather;
     bool used, answered; /* answered: run.lock; the gather has been let go */
+    bool charged;        /* it counts as one of its user's requests, however often it is tried */
     int64_t line;
     int tries;
     int64_t again_ms; /* when it is tried again; 0 = it is under way */
     char id[BATCH_ID_MAX];
     char *custom_id, *body;
     struct fake_client *client;
+};
+
+/* Of all lines: more than an answer's numbers hold. */
+struct batch_usage {
+    int64_t input, cached, output, reasoning;
 };
 
 struct run {
@@ -63,7 +70,7 @@ struct run {
     size_t n_answered, at_answered;
     struct slot slots[SLOTS_MAX];
     size_t n_slots, n_used;
-    struct usage usage;
+    struct batch_usage usage;
     char model[MODEL_ID_MAX];
     int64_t done;
     int64_t waiting_since_ms; /* for the hub to be idle; 0 = not */
@@ -73,8 +80,7 @@ struct run {
     pthread_cond_t changed;
 };
 
-/* ---- asking as a client ------------------------------------------------------------------------
- */
+/* ---- asking as a client ---------------------------------------------------------------------- */
 
 /* A request that no client sent. It lives until its answer has. */
 struct fake_client {
@@ -112,12 +118,23 @@ static struct fake_client *client_new(const struct run *r, const struct slot *sl
     c->local_only = r->batch->local_only;
     str_printf(c->priority, sizeof c->priority, "%d",
                (int)config_int(r->hub->config, CONFIG_BATCH_PRIORITY));
-    if (*r->batch->user_id) {
-        str_copy(c->who.user_id, sizeof c->who.user_id, r->batch->user_id);
-        c->who.local_only = r->batch->local_only;
-        c->req.who = &c->who;
-    }
     return c;
+}
+
+/* Its user as he is now, who may have been pinned, disabled or deleted since the batch began, and
+ * who has no more requests by batches than without. */
+static enum err take_user(struct run *r, struct slot *slot, struct fake_client *c,
+                          struct error *error)
+{
+    if (!*r->batch->user_id) return OK;
+    enum err e = accounts_user(r->hub->accounts, r->batch->user_id, &c->who, error);
+    if (!e && !slot->charged)
+        e = quota_charge(accounts_quota(r->hub->accounts), &c->who, true, error);
+    if (e) return e;
+    slot->charged = true;
+    c->who.local_only |= r->batch->local_only;
+    c->req.who = &c->who;
+    return OK;
 }
 
 /* On whichever thread the answer was let go. */
@@ -131,18 +148,29 @@ static void on_released(void *ctx)
     pthread_mutex_unlock(&r->lock);
 }
 
-static void ask(struct run *r, struct slot *slot)
+/* OK, and it waits still: its user's requests are used up for now. */
+static enum err ask(struct run *r, struct slot *slot, struct error *error)
 {
+    id_make(slot->id, sizeof slot->id, "batch_req_");
+    struct fake_client *client = client_new(r, slot);
+    enum err e = take_user(r, slot, client, error);
+    if (e) {
+        free(client);
+        slot->again_ms = clock_mono_ms() + QUOTA_MS;
+        if (e == ERR_QUOTA)
+            job_progress(r->job, "waiting for its user's quota", r->done, r->batch->total);
+        return e == ERR_QUOTA ? OK : e;
+    }
     slot->again_ms = 0;
     slot->answered = false;
     slot->tries++;
-    id_make(slot->id, sizeof slot->id, "batch_req_");
-    slot->client = client_new(r, slot);
+    slot->client = client;
     gather_init(&slot->gather, ANSWER_BYTES_MAX);
     slot->gather.released = on_released;
     slot->gather.ctx = slot;
     atomic_fetch_add(&r->hub->batch_lines, 1);
     r->route->handler(r->hub, &slot->client->req, gather_sink(&slot->gather));
+    return OK;
 }
 
 static void slot_clear(struct run *r, struct slot *slot)
@@ -153,14 +181,13 @@ static void slot_clear(struct run *r, struct slot *slot)
     r->n_used--;
 }
 
-/* ---- what came of it ---------------------------------------------------------------------------
- */
+/* ---- what came of it ------------------------------------------------------------------------- */
 
-static int32_t number_of(const json_t *object, const char *a, const char *b)
+static int64_t number_of(const json_t *object, const char *a, const char *b)
 {
     const json_t *v = json_object_get(object, a);
     if (!v) v = json_object_get(object, b);
-    return (int32_t)json_integer_value(v);
+    return json_integer_value(v);
 }
 
 static void count(struct run *r, const char *body, size_t len)
@@ -173,32 +200,13 @@ static void count(struct run *r, const char *body, size_t len)
     const json_t *out = json_object_get(u, "completion_tokens_details");
     if (!in) in = json_object_get(u, "input_tokens_details");
     if (!out) out = json_object_get(u, "output_tokens_details");
-    r->usage.prompt_tokens += number_of(u, "prompt_tokens", "input_tokens");
-    r->usage.completion_tokens += number_of(u, "completion_tokens", "output_tokens");
-    r->usage.cached_tokens += number_of(in, "cached_tokens", "");
-    r->usage.reasoning_tokens += number_of(out, "reasoning_tokens", "");
+    r->usage.input += number_of(u, "prompt_tokens", "input_tokens");
+    r->usage.output += number_of(u, "completion_tokens", "output_tokens");
+    r->usage.cached += number_of(in, "cached_tokens", "");
+    r->usage.reasoning += number_of(out, "reasoning_tokens", "");
     const char *model = json_string_value(json_object_get(answer, "model"));
     if (model && !*r->model) str_copy(r->model, sizeof r->model, model);
     json_decref(answer);
-}
-
-static void put_usage(const struct usage *u, struct buf *out)
-{
-    struct jw w;
-    jw_init(&w, out);
-    jw_obj(&w);
-    jw_kint(&w, "input_tokens", u->prompt_tokens);
-    jw_key(&w, "input_tokens_details");
-    jw_obj(&w);
-    jw_kint(&w, "cached_tokens", u->cached_tokens);
-    jw_obj_end(&w);
-    jw_kint(&w, "output_tokens", u->completion_tokens);
-    jw_key(&w, "output_tokens_details");
-    jw_obj(&w);
-    jw_kint(&w, "reasoning_tokens", u->reasoning_tokens);
-    jw_obj_end(&w);
-    jw_kint(&w, "total_tokens", (int64_t)u->prompt_tokens + u->completion_tokens);
-    jw_obj_end(&w);
 }
 
 /* What was counted before a crash. */
@@ -209,11 +217,11 @@ static void read_usage(struct run *r)
     if (r->batch->model) str_copy(r->model, sizeof r->model, r->batch->model);
     if (!r->batch->usage || json_parse(r->batch->usage, strlen(r->batch->usage), &u, &ignored))
         return;
-    r->usage = (struct usage){
-        .prompt_tokens = number_of(u, "input_tokens", ""),
-        .completion_tokens = number_of(u, "output_tokens", ""),
-        .cached_tokens = number_of(json_object_get(u, "input_tokens_details"), "cached_tokens", ""),
-        .reasoning_tokens =
+    r->usage = (struct batch_usage){
+        .input = number_of(u, "input_tokens", ""),
+        .output = number_of(u, "output_tokens", ""),
+        .cached = number_of(json_object_get(u, "input_tokens_details"), "cached_tokens", ""),
+        .reasoning =
             number_of(json_object_get(u, "output_tokens_details"), "reasoning_tokens", "")};
     json_decref(u);
 }
@@ -239,13 +247,15 @@ static void write_answer(const struct slot *slot, struct buf *out)
 static enum err keep_answer(struct run *r, struct slot *slot, struct error *error)
 {
     struct buf text, usage;
+    struct jw w;
     char room[512];
     bool failed = slot->gather.status != 200;
     if (!failed) count(r, slot->gather.body.data, slot->gather.body.len);
     buf_init(&text, 2 * (size_t)ANSWER_BYTES_MAX);
     buf_init_fixed(&usage, room, sizeof room);
     write_answer(slot, &text);
-    put_usage(&r->usage, &usage);
+    jw_init(&w, &usage);
+    write_response_usage(&w, r->usage.input, r->usage.cached, r->usage.output, r->usage.reasoning);
     enum err e = text.err ? err_set(error, text.err, "an answer is too large to be kept") : OK;
     if (!e) {
         struct store_batch_line line = {slot->line, failed, text.data};
@@ -284,8 +294,7 @@ static enum err settle(struct run *r, struct slot *slot, struct error *error)
     return e;
 }
 
-/* ---- when -------------------------------------------------------------------------------------
- */
+/* ---- when ------------------------------------------------------------------------------------ */
 
 /* How long a line waits for the hub to be idle: so that all come to their turn in time. */
 static int64_t patience_ms(const struct run *r)
@@ -355,7 +364,7 @@ static enum err begin_lines(struct run *r, struct error *error)
         if (!slot->used && r->at_end) continue;
         if (!may_go(r)) break;
         if (!slot->used) e = take_line(r, slot, error);
-        if (!e && slot->used) ask(r, slot);
+        if (!e && slot->used) e = ask(r, slot, error);
     }
     return e;
 }
@@ -506,7 +515,7 @@ static enum err validate(struct hub *hub, struct store *s, struct store_batch *b
     char *errors;
     enum err e = batch_input_check(hub, s, batch, &batch->total, &errors, error);
     if (e) return e;
-    e = errors ? store_batch_fail(s, batch->id, errors, error)
+    e = errors ? batch_end(hub, s, batch, STORE_BATCH_FAILED, errors, error)
                : store_batch_begin(s, batch->id, batch->total, error);
     if (!e) batch->state = errors ? STORE_BATCH_FAILED : STORE_BATCH_IN_PROGRESS;
     free(errors);
@@ -539,12 +548,12 @@ static enum err run_steps(struct hub *hub, struct job_ctx *job, struct store_bat
         batch->state = STORE_BATCH_CANCELLING;
     }
     if (batch->state == STORE_BATCH_EXPIRED)
-        return batch_end(hub, s, batch, STORE_BATCH_EXPIRED, error);
+        return batch_end(hub, s, batch, STORE_BATCH_EXPIRED, NULL, error);
     if (batch->state == STORE_BATCH_CANCELLING)
-        return batch_end(hub, s, batch, STORE_BATCH_CANCELLED, error);
+        return batch_end(hub, s, batch, STORE_BATCH_CANCELLED, NULL, error);
     e = store_batch_finalize(s, batch->id, error);
     if (e == ERR_CONFLICT) e = OK; /* before a crash already, or cancelled: it has all the same */
-    return e ? e : batch_end(hub, s, batch, STORE_BATCH_COMPLETED, error);
+    return e ? e : batch_end(hub, s, batch, STORE_BATCH_COMPLETED, NULL, error);
 }
 
 static enum err run_batch(struct job_ctx *job, void *ctx, struct error *error)
@@ -561,32 +570,23 @@ static enum err run_batch(struct job_ctx *job, void *ctx, struct error *error)
     return e;
 }
 
-/* For good. */
+/* For good; what was answered stays. Where that can't be written now, whoever looks at the batch
+ * ends it. */
 static void batch_failed(struct store *s, const struct store_job *job, void *ctx,
                          const struct error *why)
 {
     json_t *payload = NULL;
+    struct store_batch batch;
     struct error error;
-    struct buf errors;
-    struct jw w;
-    char room[ERROR_MSG_MAX * 6 + 128];
-    (void)ctx;
-    buf_init_fixed(&errors, room, sizeof room);
-    jw_init(&w, &errors);
-    jw_arr(&w);
-    jw_obj(&w);
-    jw_kstr(&w, "code", err_api_code(why->code));
-    jw_kstr(&w, "message", why->msg);
-    jw_knull(&w, "param");
-    jw_knull(&w, "line");
-    jw_obj_end(&w);
-    jw_arr_end(&w);
+    struct arena *a = arena_new(16 << 20);
     enum err e = json_parse(job->payload, strlen(job->payload), &payload, &error);
     const char *id = json_string_value(json_object_get(payload, "batch_id"));
-    if (!e && id) e = store_batch_fail(s, id, room, &error);
-    if (e && e != ERR_NOT_FOUND && e != ERR_CONFLICT)
+    if (!e && id) e = store_batch_by_id(s, id, a, &batch, &error);
+    if (!e && id) e = batch_fail(ctx, s, &batch, why, &error);
+    if (e && e != ERR_NOT_FOUND)
         log_warn(api, "a batch could not be marked as failed: %s", error.msg);
     json_decref(payload);
+    arena_free(a);
 }
 
 void batches_register(struct hub *hub)

@@ -144,23 +144,11 @@ void item_write(const struct item *item, const struct response_info *info, bool 
 static void write_usage(const struct usage *u, struct jw *w)
 {
     jw_key(w, "usage");
-    if (!u) {
+    if (u)
+        write_response_usage(w, u->prompt_tokens, u->cached_tokens, u->completion_tokens,
+                             u->reasoning_tokens);
+    else
         jw_null(w);
-        return;
-    }
-    jw_obj(w);
-    jw_kint(w, "input_tokens", u->prompt_tokens);
-    jw_key(w, "input_tokens_details");
-    jw_obj(w);
-    jw_kint(w, "cached_tokens", u->cached_tokens);
-    jw_obj_end(w);
-    jw_kint(w, "output_tokens", u->completion_tokens);
-    jw_key(w, "output_tokens_details");
-    jw_obj(w);
-    jw_kint(w, "reasoning_tokens", u->reasoning_tokens);
-    jw_obj_end(w);
-    jw_kint(w, "total_tokens", (int64_t)u->prompt_tokens + u->completion_tokens);
-    jw_obj_end(w);
 }
 
 const char *response_error_word(enum err code)

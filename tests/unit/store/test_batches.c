@@ -88,6 +88,23 @@ static void add_line(const char *id, int64_t line, bool failed, const char *text
     assert_ok(store_batch_add_line(store, id, &l, "{\"n\":1}", "m", &why));
 }
 
+static enum err end(const char *id, enum store_batch_state state, const struct store_api_file *out,
+                    const char *errors)
+{
+    const struct store_batch_end how = {.state = state, .output = out, .errors = errors};
+    return store_batch_end(store, id, &how, &why);
+}
+
+/* Its rows. */
+static size_t lines_of(const char *id)
+{
+    int64_t *numbers;
+    size_t n;
+    assert_ok(store_batch_answered(store, id, &numbers, &n, &why));
+    free(numbers);
+    return n;
+}
+
 static void test_from_beginning_to_end(void **state)
 {
     (void)state;
@@ -134,7 +151,7 @@ static void test_from_beginning_to_end(void **state)
                                  .name = "o",
                                  .sha256 = HASH,
                                  .bytes = 1};
-    assert_ok(store_batch_end(store, "b", STORE_BATCH_COMPLETED, &out, NULL, &why));
+    assert_ok(end("b", STORE_BATCH_COMPLETED, &out, NULL));
     b = get("b");
     assert_int_equal(b.state, STORE_BATCH_COMPLETED);
     assert_string_equal(b.output_file_id, "out");
@@ -147,8 +164,7 @@ static void test_from_beginning_to_end(void **state)
     free(numbers);
     /* It ends once: nobody else's files are added. */
     out.id = "again";
-    assert_int_equal(store_batch_end(store, "b", STORE_BATCH_CANCELLED, &out, NULL, &why),
-                     ERR_NOT_FOUND);
+    assert_int_equal(end("b", STORE_BATCH_CANCELLED, &out, NULL), ERR_NOT_FOUND);
     assert_int_equal(store_api_file_get(store, "", "again", arena, &f, &why), ERR_NOT_FOUND);
     assert_int_equal(store_batch_cancel(store, "", "b", &why), ERR_CONFLICT);
 }
@@ -157,7 +173,7 @@ static void test_other_ends(void **state)
 {
     (void)state;
     add_batch("f", "");
-    assert_ok(store_batch_fail(store, "f", "[{\"code\":\"x\"}]", &why));
+    assert_ok(end("f", STORE_BATCH_FAILED, NULL, "[{\"code\":\"x\"}]"));
     assert_int_equal(get("f").state, STORE_BATCH_FAILED);
     assert_string_equal(get("f").errors, "[{\"code\":\"x\"}]");
     assert_true(get("f").failed_ms > 0);
@@ -167,15 +183,58 @@ static void test_other_ends(void **state)
     assert_ok(store_batch_cancel(store, "", "c", &why)); /* again is fine */
     assert_int_equal(get("c").state, STORE_BATCH_CANCELLING);
     assert_int_equal(store_batch_begin(store, "c", 1, &why), ERR_CONFLICT);
-    assert_ok(store_batch_end(store, "c", STORE_BATCH_CANCELLED, NULL, NULL, &why));
+    assert_ok(end("c", STORE_BATCH_CANCELLED, NULL, NULL));
     assert_true(get("c").cancelled_ms >= get("c").cancelling_ms);
     add_batch("e", "");
     assert_ok(store_batch_begin(store, "e", 10, &why));
     add_line("e", 1, false, "one");
     add_line("e", 2, true, "two");
-    assert_ok(store_batch_end(store, "e", STORE_BATCH_EXPIRED, NULL, NULL, &why));
+    assert_ok(end("e", STORE_BATCH_EXPIRED, NULL, NULL));
     assert_int_equal(get("e").failed, 9); /* those that were not answered, too */
     assert_true(get("e").expired_ms > 0);
+}
+
+/* One that fails in the middle: what was answered becomes its file, and no row stays behind. */
+static void test_failed_in_the_middle(void **state)
+{
+    (void)state;
+    struct store_api_file f, out = {.id = "out",
+                                    .user_id = "",
+                                    .purpose = "batch_output",
+                                    .name = "o",
+                                    .sha256 = HASH,
+                                    .bytes = 1};
+    add_batch("f", "");
+    assert_ok(store_batch_begin(store, "f", 3, &why));
+    add_line("f", 1, false, "one");
+    assert_ok(end("f", STORE_BATCH_FAILED, &out, "[1]"));
+    struct store_batch b = get("f");
+    assert_int_equal(b.state, STORE_BATCH_FAILED);
+    assert_string_equal(b.errors, "[1]");
+    assert_string_equal(b.output_file_id, "out");
+    assert_true(b.failed_ms > 0 && b.completed_ms == 0);
+    assert_int_equal(b.completed, 1);
+    assert_int_equal(b.failed, 0);
+    assert_int_equal(lines_of("f"), 0);
+    assert_ok(store_api_file_get(store, "", "out", arena, &f, &why));
+    assert_int_equal(end("f", STORE_BATCH_FAILED, NULL, "[2]"), ERR_NOT_FOUND);
+    assert_string_equal(get("f").errors, "[1]");
+}
+
+/* An answer that comes when its batch is over: nobody would ever take its row away. */
+static void test_a_line_that_comes_too_late(void **state)
+{
+    (void)state;
+    struct store_batch_line late = {2, false, "late"};
+    add_batch("b", "");
+    assert_ok(store_batch_begin(store, "b", 2, &why));
+    add_line("b", 1, false, "one");
+    assert_ok(store_batch_cancel(store, "", "b", &why));
+    add_line("b", 3, false, "while it is being cancelled");
+    assert_ok(end("b", STORE_BATCH_CANCELLED, NULL, NULL));
+    assert_int_equal(store_batch_add_line(store, "b", &late, "{}", "m", &why), ERR_CONFLICT);
+    assert_int_equal(lines_of("b"), 0);
+    assert_int_equal(get("b").completed, 2);
 }
 
 static void test_lists_and_owners(void **state)
@@ -211,6 +270,8 @@ int main(void)
         BOTH_TEST(test_files),
         BOTH_TEST(test_from_beginning_to_end),
         BOTH_TEST(test_other_ends),
+        BOTH_TEST(test_failed_in_the_middle),
+        BOTH_TEST(test_a_line_that_comes_too_late),
         BOTH_TEST(test_lists_and_owners),
     };
     return both_run("batches", tests, sizeof tests / sizeof *tests);
