@@ -13,7 +13,8 @@ struct feed {
     struct feeds *feeds;
     char *name;
     struct buf text;
-    bool written; /* somebody has it open */
+    bool written;  /* somebody has it open */
+    bool too_long; /* the text is gone */
     struct list_node followers;
 };
 
@@ -107,20 +108,23 @@ enum err feed_write(struct feed *feed, const void *data, size_t len)
 {
     struct feeds *f = feed->feeds;
     pthread_mutex_lock(&f->lock);
-    enum err e = buf_append(&feed->text, data, len);
-    if (!e)
-        list_each (node, &feed->followers) {
-            struct follower *follower = container_of(node, struct follower, node);
-            follower->fn(follower->ctx, data, len);
-        }
+    if (!feed->too_long && buf_append(&feed->text, data, len)) {
+        feed->too_long = true;
+        buf_free(&feed->text);
+    }
+    bool too_long = feed->too_long;
+    list_each (node, &feed->followers) {
+        struct follower *follower = container_of(node, struct follower, node);
+        follower->fn(follower->ctx, data, len);
+    }
     pthread_mutex_unlock(&f->lock);
-    return e;
+    return too_long ? ERR_TOO_LARGE : OK;
 }
 
 const char *feed_text(const struct feed *feed, size_t *len)
 {
     *len = feed->text.len;
-    return buf_str(&feed->text);
+    return feed->too_long ? NULL : buf_str(&feed->text);
 }
 
 void feed_end(struct feed *feed)
@@ -159,18 +163,17 @@ void feed_abandon(struct feeds *f, const char *name)
 
 /* ---- following ------------------------------------------------------------------------------- */
 
-void feed_follow(struct feeds *f, const char *name, struct follower *follower, feed_fn fn,
+bool feed_follow(struct feeds *f, const char *name, struct follower *follower, feed_fn fn,
                  void *ctx)
 {
     pthread_mutex_lock(&f->lock);
     struct feed *feed = find(f, name);
-    follower->feed = feed;
-    follower->fn = fn;
-    follower->ctx = ctx;
-    list_init(&follower->node);
-    list_push_back(&feed->followers, &follower->node);
+    bool whole = !feed->too_long;
+    *follower = (struct follower){.feed = whole ? feed : NULL, .fn = fn, .ctx = ctx};
+    if (whole) list_push_back(&feed->followers, &follower->node);
     if (feed->text.len) fn(ctx, feed->text.data, feed->text.len);
     pthread_mutex_unlock(&f->lock);
+    return whole;
 }
 
 bool feed_unfollow(struct feeds *f, struct follower *follower)

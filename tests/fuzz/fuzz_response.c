@@ -96,14 +96,16 @@ static void try_response(const char *text, size_t len)
     response_call_free(&c);
 }
 
-/* Events are blocks whose numbers are their places. */
+/* Events are blocks whose numbers are their places; behind all that its client has comes the last
+ * one alone. */
 static void try_kept(const char *text)
 {
     struct buf out;
     struct error error;
     buf_init(&out, 64 << 20);
-    enum err e = response_replay(text, &out, &error);
-    int64_t n = 0;
+    int64_t asked = (int64_t)strlen(text) % 8 * 3, skip = asked;
+    enum err e = response_replay(text, &skip, &out, &error);
+    int64_t n = skip == asked ? 0 : asked;
     for (const char *at = buf_str(&out); !e && *at; n++) {
         char number[48];
         const char *end = strstr(at, "\n\n");

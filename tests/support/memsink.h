@@ -33,6 +33,7 @@ struct memsink {
     sink_close_fn close_fn;
     void *close_ctx;
     bool close_running;
+    pthread_t close_thread; /* that runs it: it may withdraw itself */
 };
 
 static inline struct memsink *memsink_of(struct sink *s)
@@ -91,6 +92,7 @@ static inline void memsink_run_close(struct memsink *m)
     m->close_fn = NULL;
     if (!fn) return;
     m->close_running = true;
+    m->close_thread = pthread_self();
     pthread_mutex_unlock(&m->lock);
     fn(m->close_ctx);
     pthread_mutex_lock(&m->lock);
@@ -128,7 +130,8 @@ static inline void memsink_on_close(struct sink *s, sink_close_fn fn, void *ctx)
 {
     struct memsink *m = memsink_of(s);
     pthread_mutex_lock(&m->lock);
-    while (m->close_running) pthread_cond_wait(&m->changed, &m->lock);
+    while (m->close_running && !pthread_equal(pthread_self(), m->close_thread))
+        pthread_cond_wait(&m->changed, &m->lock);
     m->close_fn = fn;
     m->close_ctx = ctx;
     if (m->state == MEMSINK_CLOSED) memsink_run_close(m);

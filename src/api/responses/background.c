@@ -28,7 +28,8 @@
 enum {
     JOB_PRIORITY = 40,
     JOB_ATTEMPTS = 5,
-    LOOK_MS = 200, /* how soon a job sees that it was cancelled */
+    LOOK_MS = 200,    /* how soon a job sees that it was cancelled */
+    FOLLOW_MS = 2000, /* how soon a follower hears of an end that came elsewhere */
     ERROR_BODY_MAX = 64 << 10,
 };
 
@@ -57,17 +58,23 @@ static char *body_in_state(const char *body, const char *status, const struct er
 
 /* ---- following ------------------------------------------------------------------------------- */
 
+/* Somebody who follows. Where the answer is written here the feed tells him all; whether it ended
+ * elsewhere (before he came, by another hub, by a cancelled job) is looked for every now and then,
+ * as he would wait in vain. */
 struct follow {
     struct follower follower;
     atomic_int refs; /* the handler's, and the feed's until the end or the client's going */
     struct hub *hub;
     struct sink *sink;
     int64_t skip; /* events that the client has already */
+    struct timer timer;
+    char id[RESPONSE_ID_MAX], user_id[STORE_ID_MAX];
 };
 
 static void follow_unref(struct follow *f)
 {
     if (atomic_fetch_sub(&f->refs, 1) != 1) return;
+    timer_clear(f->hub->timers, &f->timer); /* waits if it is running right now */
     sink_on_close(f->sink, NULL, NULL);
     sink_unref(f->sink);
     free(f);
@@ -103,26 +110,6 @@ static void on_gone(void *ctx)
     if (feed_unfollow(f->hub->feeds, &f->follower)) follow_unref(f);
 }
 
-static void begin_stream(struct sink *sink)
-{
-    static const struct sink_header headers[] = {{"Cache-Control", "no-cache"},
-                                                 {"X-Accel-Buffering", "no"}};
-    (void)sink_begin(sink, 200, "text/event-stream", headers, 2);
-}
-
-/* Takes the sink, whose stream has begun. */
-static struct follow *follow_start(struct hub *hub, struct sink *sink, const char *id, int64_t skip)
-{
-    struct follow *f = xcalloc(1, sizeof *f);
-    atomic_init(&f->refs, 2);
-    f->hub = hub;
-    f->sink = sink;
-    f->skip = skip;
-    feed_follow(hub->feeds, id, &f->follower, on_feed, f);
-    sink_on_close(sink, on_gone, f);
-    return f;
-}
-
 static bool is_over(enum store_answer_state state)
 {
     return state != STORE_ANSWER_QUEUED && state != STORE_ANSWER_IN_PROGRESS;
@@ -135,25 +122,101 @@ static void replay(struct sink *sink, const struct store_answer *x, int64_t skip
     struct error ignored;
     buf_init(&made, ANSWER_BYTES_MAX);
     const char *text = x->events;
-    if (!text && response_replay(x->body, &made, &ignored) == OK) text = buf_str(&made);
+    if (!text && response_replay(x->body, &skip, &made, &ignored) == OK) text = buf_str(&made);
     if (text) pass_on(sink, text, strlen(text), &skip);
     sink_end(sink);
     buf_free(&made);
 }
 
-/* One that was over before its feed was followed would be waited for in vain. */
-static void check_over(struct simple *c, struct follow *f, const char *id, int64_t skip)
+/* Ends it when the answer is over, or deleted, and no feed of this hub will say so. */
+static void end_if_over(struct follow *f)
 {
+    struct store *s;
     struct store_answer x;
-    enum err e =
-        store_answer_get(c->store, c->user_id, STORE_RESPONSE, id, c->arena, &x, &c->error);
-    if (!e && !is_over(x.state)) return;
-    if (feed_is_written(c->hub->feeds, id) || !feed_unfollow(c->hub->feeds, &f->follower)) return;
-    if (e)
-        sink_end(f->sink); /* deleted */
-    else
-        replay(f->sink, &x, skip);
+    struct error error;
+    if (feed_is_written(f->hub->feeds, f->id)) return;
+    struct arena *a = arena_new(RESPONSE_RECORD_MAX);
+    enum err e = response_store(f->hub, &s, &error);
+    if (!e) e = store_answer_look(s, f->user_id, f->id, a, &x, &error);
+    bool over = !e && (is_over(x.state) || response_settle(s, &x));
+    if (over) e = store_answer_get(s, f->user_id, STORE_RESPONSE, f->id, a, &x, &error);
+    if ((e == ERR_NOT_FOUND || (!e && over)) && !feed_is_written(f->hub->feeds, f->id) &&
+        feed_unfollow(f->hub->feeds, &f->follower)) {
+        if (e)
+            sink_end(f->sink);
+        else
+            replay(f->sink, &x, f->skip);
+        follow_unref(f);
+    }
+    arena_free(a);
+}
+
+static void on_timer(void *ctx);
+
+static void look_again(void *ctx)
+{
+    struct follow *f = ctx;
+    end_if_over(f);
+    timer_set(f->hub->timers, &f->timer, FOLLOW_MS, on_timer, f);
     follow_unref(f);
+}
+
+/* On the clock thread, which must not wait for a database. */
+static void on_timer(void *ctx)
+{
+    struct follow *f = ctx;
+    int refs = atomic_load(&f->refs);
+    while (refs > 0 && !atomic_compare_exchange_weak(&f->refs, &refs, refs + 1)) continue;
+    if (refs == 0) return; /* it ends: whoever ends it waits for this function */
+    if (pool_submit(f->hub->pool, look_again, f) == OK) return;
+    timer_set(f->hub->timers, &f->timer, FOLLOW_MS, on_timer, f);
+    follow_unref(f);
+}
+
+/* To one who comes when the beginning is not there any more. */
+static void tell_too_long(struct sink *sink, int64_t sequence)
+{
+    struct buf out;
+    struct jw w;
+    buf_init(&out, 4096);
+    event_open(&w, &out, "error", &sequence);
+    jw_kstr(&w, "code", err_api_code(ERR_TOO_LARGE));
+    jw_kstr(&w, "message",
+            "the stream has become too long to be told again while it goes on; "
+            "fetch the response when it is over");
+    jw_knull(&w, "param");
+    event_close(&w);
+    (void)sink_write(sink, buf_str(&out), out.len);
+    sink_end(sink);
+    buf_free(&out);
+}
+
+/* Takes the sink, whose stream has begun. */
+static void follow_start(struct hub *hub, struct sink *sink, const char *id, const char *user_id,
+                         int64_t skip)
+{
+    struct follow *f = xcalloc(1, sizeof *f);
+    atomic_init(&f->refs, 2);
+    f->hub = hub;
+    f->sink = sink;
+    f->skip = skip;
+    str_copy(f->id, sizeof f->id, id);
+    str_copy(f->user_id, sizeof f->user_id, user_id);
+    if (feed_follow(hub->feeds, id, &f->follower, on_feed, f)) {
+        sink_on_close(sink, on_gone, f);
+        end_if_over(f);
+        timer_set(hub->timers, &f->timer, FOLLOW_MS, on_timer, f);
+    } else {
+        tell_too_long(sink, skip);
+        follow_unref(f);
+    }
+    follow_unref(f);
+}
+
+/* The server adds what keeps proxies from holding it back. */
+static void begin_stream(struct sink *sink)
+{
+    (void)sink_begin(sink, 200, "text/event-stream", NULL, 0);
 }
 
 static enum err read_after(struct simple *c, int64_t *skip)
@@ -187,9 +250,7 @@ void response_follow(struct hub *hub, const struct http_request *req, struct sin
         replay(sink, &x, skip);
         sink_unref(sink);
     } else {
-        struct follow *f = follow_start(hub, sink, id, skip);
-        check_over(&c, f, id, skip);
-        follow_unref(f);
+        follow_start(hub, sink, id, c.user_id, skip);
     }
     simple_drop(&c);
 }
@@ -258,7 +319,8 @@ static enum err add_record(struct hub *hub, const struct call_env *env, const js
 
 /* The first events come at once, so that the client has the id; its stream goes on with the job's.
  */
-static void stream_from_start(struct hub *hub, struct sink *sink, const char *id, const char *text)
+static void stream_from_start(struct hub *hub, struct sink *sink, const struct response_info *info,
+                              const char *text)
 {
     static const char *const types[] = {"response.created", "response.queued"};
     struct buf out;
@@ -273,7 +335,7 @@ static void stream_from_start(struct hub *hub, struct sink *sink, const char *id
     begin_stream(sink);
     (void)sink_write(sink, buf_str(&out), out.len);
     buf_free(&out);
-    follow_unref(follow_start(hub, sink, id, sequence));
+    follow_start(hub, sink, info->id, info->user_id, sequence);
 }
 
 void response_enqueue(struct hub *hub, const struct http_request *req, struct sink *sink,
@@ -289,7 +351,7 @@ void response_enqueue(struct hub *hub, const struct http_request *req, struct si
         api_error(sink, req, &error);
         sink_unref(sink);
     } else if (c->call.stream) {
-        stream_from_start(hub, sink, c->info.id, buf_str(&text));
+        stream_from_start(hub, sink, &c->info, buf_str(&text));
     } else {
         (void)sink_respond(sink, 200, "application/json", NULL, 0, text.data, text.len);
         sink_unref(sink);
@@ -340,7 +402,7 @@ static void on_piece(void *ctx, const void *data, size_t len)
     while (at < end) {
         const char *next = memmem(at, (size_t)(end - at), "\n\n", 2);
         size_t n = next ? (size_t)(next + 2 - at) : (size_t)(end - at);
-        if (*at != ':') (void)feed_write(r->feed, at, n); /* too long: the body is kept */
+        if (*at != ':') (void)feed_write(r->feed, at, n); /* too long: told anew from the body */
         at += n;
     }
 }
@@ -386,18 +448,21 @@ static enum err parse_again(struct hub *hub, const struct store_answer *x, struc
 {
     json_t *request = NULL;
     struct call_env env;
+    struct auth_identity who; /* as he is now: he may have been pinned, or disabled */
     const json_t *body = NULL;
     int64_t goal = GOAL_DEFAULT;
+    enum err e = accounts_user(hub->accounts, x->user_id, &who, error);
+    if (e) return e;
     call_env_init(hub->config, &env);
     env.request_id = x->id;
     env.tenant = x->user_id;
-    env.routing.local_only = x->local_only;
+    env.routing.local_only = x->local_only || who.local_only;
     struct response_source source = {.hub = hub,
                                      .env = &env,
                                      .user_id = x->user_id,
                                      .id = x->id,
                                      .created_s = x->created_ms / 1000};
-    enum err e = json_parse(x->request, strlen(x->request), &request, error);
+    e = json_parse(x->request, strlen(x->request), &request, error);
     if (!e) e = json_get_string(request, "priority", "", &env.priority, error);
     if (!e) e = json_get_string(request, "source", "", &env.routing.source, error);
     if (!e) e = json_get_string(request, "route", "", &env.routing.route, error);

@@ -98,7 +98,7 @@ static void write_item(const json_t *object, size_t index, int64_t *sequence, st
     buf_free(&item.sealed);
 }
 
-enum err response_replay(const char *text, struct buf *out, struct error *error)
+enum err response_replay(const char *text, int64_t *skip, struct buf *out, struct error *error)
 {
     json_t *body;
     int64_t sequence = 0;
@@ -116,6 +116,11 @@ enum err response_replay(const char *text, struct buf *out, struct error *error)
         for (size_t i = 0; i < json_array_size(output); i++)
             write_item(json_array_get(output, i), i, &sequence, out);
         str_printf(type, sizeof type, "response.%s", status);
+        if (sequence < *skip) {
+            buf_clear(out);
+            sequence = *skip;
+            *skip = 0;
+        }
         write_state(type, body, &sequence, out);
     }
     e = queued && begun ? out->err : ERR_NOMEM;

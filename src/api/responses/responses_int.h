@@ -178,8 +178,11 @@ void response_write_empty(const struct response_info *info, const char *model, c
                           const struct error *error, struct buf *out);
 /* OpenAI's word for what ended a response. */
 const char *response_error_word(enum err code);
-/* The events of a response that is over, as its stream would have been; `body` is what is kept. */
-HT_MUST_CHECK enum err response_replay(const char *body, struct buf *out, struct error *error);
+/* The events of a response that is over, as its stream would have been but for the number of its
+ * pieces; `body` is what is kept. *skip: how many events its client has. When there are no more
+ * than that, only the last one comes, which holds all, behind them; *skip becomes 0. */
+HT_MUST_CHECK enum err response_replay(const char *body, int64_t *skip, struct buf *out,
+                                       struct error *error);
 
 /* ---- handlers ------------------------------------------------------------------------------- */
 

@@ -40,15 +40,16 @@ static void followers_get_all_from_the_beginning(void **state)
     struct feeds *feeds = feeds_new(100);
     struct reader early = {0}, late = {0}, other = {0};
     size_t len;
-    feed_follow(feeds, "a", &early.follower, on_feed, &early); /* before it is written */
-    feed_follow(feeds, "b", &other.follower, on_feed, &other);
+    assert_true(
+        feed_follow(feeds, "a", &early.follower, on_feed, &early)); /* before it is written */
+    assert_true(feed_follow(feeds, "b", &other.follower, on_feed, &other));
     assert_false(feed_is_written(feeds, "a"));
     struct feed *feed = feed_open(feeds, "a");
     assert_non_null(feed);
     assert_true(feed_is_written(feeds, "a"));
     assert_null(feed_open(feeds, "a"));
     assert_int_equal(feed_write(feed, "one ", 4), OK);
-    feed_follow(feeds, "a", &late.follower, on_feed, &late);
+    assert_true(feed_follow(feeds, "a", &late.follower, on_feed, &late));
     assert_string_equal(late.text, "one ");
     assert_int_equal(feed_write(feed, "two", 3), OK);
     assert_string_equal(early.text, "one two");
@@ -72,19 +73,35 @@ static void followers_get_all_from_the_beginning(void **state)
     assert_int_equal(other.ends, 1);
 }
 
+/* Nobody takes its beginning for all of it: who follows gets the whole, who comes later hears that
+ * it can't be had. */
 static void a_feed_has_a_maximum(void **state)
 {
     (void)state;
     struct feeds *feeds = feeds_new(8);
-    struct reader r = {0};
+    struct reader r = {0}, late = {0};
+    size_t len;
     struct feed *feed = feed_open(feeds, "a");
-    feed_follow(feeds, "a", &r.follower, on_feed, &r);
+    assert_true(feed_follow(feeds, "a", &r.follower, on_feed, &r));
     assert_int_equal(feed_write(feed, "12345", 5), OK);
+    assert_string_equal(feed_text(feed, &len), "12345");
     assert_int_equal(feed_write(feed, "67890", 5), ERR_TOO_LARGE);
     assert_int_equal(feed_write(feed, "x", 1), ERR_TOO_LARGE);
-    assert_string_equal(r.text, "12345");
+    assert_string_equal(r.text, "1234567890x");
+    assert_null(feed_text(feed, &len));
+    assert_int_equal(len, 0);
+    assert_false(feed_follow(feeds, "a", &late.follower, on_feed, &late));
+    assert_false(feed_unfollow(feeds, &late.follower));
     feed_end(feed);
     assert_int_equal(r.ends, 1);
+    assert_int_equal(late.ends, 0);
+    assert_string_equal(late.text, "");
+    /* The next one of that name begins anew. */
+    feed = feed_open(feeds, "a");
+    assert_true(feed_follow(feeds, "a", &late.follower, on_feed, &late));
+    assert_int_equal(feed_write(feed, "again", 5), OK);
+    feed_end(feed);
+    assert_string_equal(late.text, "again");
     feeds_free(feeds);
 }
 
@@ -93,12 +110,12 @@ static void nobody_waits_for_what_nobody_writes(void **state)
     (void)state;
     struct feeds *feeds = feeds_new(100);
     struct reader r = {0}, s = {0};
-    feed_follow(feeds, "a", &r.follower, on_feed, &r);
+    assert_true(feed_follow(feeds, "a", &r.follower, on_feed, &r));
     feed_abandon(feeds, "a");
     assert_int_equal(r.ends, 1);
     feed_abandon(feeds, "none");
     struct feed *feed = feed_open(feeds, "b");
-    feed_follow(feeds, "b", &s.follower, on_feed, &s);
+    assert_true(feed_follow(feeds, "b", &s.follower, on_feed, &s));
     feed_abandon(feeds, "b"); /* somebody does: it goes on */
     assert_int_equal(s.ends, 0);
     feed_end(feed);
@@ -139,7 +156,7 @@ static void *follow_and_leave(void *arg)
         char name[16];
         c[i] = (struct counter){.shared = s};
         str_printf(name, sizeof name, "f%d", i % 3);
-        feed_follow(s->feeds, name, &c[i].follower, count_feed, &c[i]);
+        assert_true(feed_follow(s->feeds, name, &c[i].follower, count_feed, &c[i]));
         if (feed_unfollow(s->feeds, &c[i].follower)) atomic_fetch_add(&s->unfollowed, 1);
     }
     return NULL;
