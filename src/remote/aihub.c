@@ -6,6 +6,7 @@ const struct protocol remote_aihub = {
     .name = "aihub",
     .caps = PROVIDER_GENERATE | PROVIDER_EMBED | PROVIDER_TOOLS | PROVIDER_IMAGES,
     .add_path = "/v1",
+    .own_model = true,
     .state_size = OPENAI_STATE_SIZE,
     .embed_max = 256,
     .headers = openai_headers,

@@ -4,6 +4,7 @@
  *      \--none--> WAITING --a slot is freed: grant--> SENDING
  *   WAITING --tell_place: QUEUED--> WAITING
  *   SENDING --on_done: over--> OVER
+ *   SENDING, all is said --BODY_END_MS: cancelled--> SENDING --on_done--> OVER
  *   WAITING, BACKOFF --cancel, deadline, close--> ENDING --timer--> OVER
  *   SENDING that can't even be started --> ENDING
  *   SENDING --no token: take_token--> TOKEN --on_token--> SENDING; cancel, a refusal --> ENDING
@@ -27,9 +28,11 @@
 
 /* Who waits for a slot is told of its place, as of the queue of models here. */
 enum { TELL_MS = 250, TELL_AGAIN_MS = 2000 };
+enum { BODY_END_MS = 1000 }; /* from the answer's end to that of its body */
 enum { BACKOFF_MS = 250, BACKOFF_MAX_MS = 8000, RETRY_AFTER_MAX_MS = 15000 };
 
 static void on_timer(void *ctx);
+static void cancel_locked(struct call *c);
 
 struct call *call_new(struct remote *r, enum call_kind kind, const char *request_id)
 {
@@ -202,6 +205,14 @@ void call_good(struct call *c)
     pthread_mutex_unlock(&c->r->lock);
 }
 
+void call_let_go(struct call *c)
+{
+    pthread_mutex_lock(&c->r->lock);
+    c->leaving = true;
+    timer_set(c->r->timers, &c->timer, BODY_END_MS, on_timer, c);
+    pthread_mutex_unlock(&c->r->lock);
+}
+
 /* Doubling, and by chance up to half of it shorter, so that callers don't come back together. */
 static int64_t backoff_ms(const struct call *c)
 {
@@ -335,7 +346,7 @@ static void give_up(struct call *c, const struct error *error)
     pthread_mutex_unlock(&c->r->lock);
 }
 
-static void on_token(struct token_waiter *w, const struct error *error, int status);
+static void on_token(struct token_waiter *w, const struct error *error, int status, bool reached);
 
 /* false: it is waited for, and on_token goes on, or there will be none. */
 static bool take_token(struct call *c)
@@ -388,7 +399,7 @@ static void transfer(struct call *c)
 }
 
 /* The token has come, or will not. On the net thread. */
-static void on_token(struct token_waiter *w, const struct error *error, int status)
+static void on_token(struct token_waiter *w, const struct error *error, int status, bool reached)
 {
     struct call *c = container_of(w, struct call, waiter);
     if (!error) {
@@ -397,7 +408,8 @@ static void on_token(struct token_waiter *w, const struct error *error, int stat
     }
     c->failed = *error;
     c->status = status;
-    c->renewed = true; /* a 401 of this server is about something else */
+    if (!reached) c->hopeless = true; /* as with the server itself */
+    c->renewed = true;                /* a 401 of this server is about something else */
     attempt_over(c, NULL);
 }
 
@@ -467,6 +479,8 @@ static void on_timer(void *ctx)
         end = true;
     } else if (c->state == CALL_WAITING) {
         send = tell_place(c);
+    } else if (c->state == CALL_SENDING && c->leaving) {
+        cancel_locked(c);
     } else if (c->state == CALL_ENDING) {
         end = true;
     }

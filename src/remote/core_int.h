@@ -28,8 +28,9 @@ HT_MUST_CHECK enum err decode_end(struct decode *d, struct error *error);
 bool decode_is_done(const struct decode *d);
 bool decode_has_started(const struct decode *d); /* something was shown */
 const char *decode_model_name(const struct decode *d);
-/* As the server said; where it said nothing an estimate from the bytes. */
-void decode_usage_sum(const struct decode *d, size_t request_bytes, struct usage *out);
+/* As the server said; where it said nothing an estimate from the bytes: of the answer, and
+ * `text_bytes` of the request. */
+void decode_usage_sum(const struct decode *d, size_t text_bytes, struct usage *out);
 bool decode_usage_told(const struct decode *d); /* false: the sum is an estimate */
 
 /* ---- rows.c: embeddings, lists of models --------------------------------------------------- */
@@ -44,7 +45,8 @@ struct embed_rows {
     size_t n_seen;
     bool scores;
     char model[MODEL_ID_MAX];
-    int64_t prompt_tokens;
+    int32_t told_tokens; /* of the request under way; they count when it has brought all */
+    int32_t prompt_tokens;
 };
 
 /* ERR_NOMEM. */
@@ -117,6 +119,7 @@ struct call {
     enum call_state state;
     bool cancelled, has_slot, probe;
     bool telling;      /* the clock thread is telling its place */
+    bool leaving;      /* only the end of its body is waited for */
     int32_t attempt;   /* 1 = the first one */
     uint64_t sendings; /* attempts of all parts: which one a transfer belongs to */
     uint64_t xfer;     /* of httpc; 0 = not known yet */
@@ -142,6 +145,8 @@ struct call {
             enum gen_kind kind;
             int32_t n;
             char *model;
+            size_t text_bytes; /* of the request, without its pictures */
+            size_t behind;     /* bytes that came behind the answer's end */
         } gen;
         struct {
             embed_listener_fn fn;
@@ -164,6 +169,8 @@ struct call *call_new(struct remote *r, enum call_kind kind, const char *request
 void remote_call_free(struct call *c);
 HT_MUST_CHECK enum err call_submit(struct call *c, uint64_t *id, struct error *error);
 void call_good(struct call *c); /* the breaker hears it before the listener does */
+/* The listener has its last event, and the body has not ended: it gets little time to. */
+void call_let_go(struct call *c);
 void call_cancel(struct remote *r, uint64_t id);
 void call_cancel_all(struct remote *r); /* under the lock */
 

@@ -411,7 +411,7 @@ bool decode_usage_told(const struct decode *d)
     return d->in->usage_known && d->in->done;
 }
 
-void decode_usage_sum(const struct decode *d, size_t request_bytes, struct usage *out)
+void decode_usage_sum(const struct decode *d, size_t text_bytes, struct usage *out)
 {
     const struct decode_int *in = d->in;
     *out = in->usage;
@@ -419,7 +419,7 @@ void decode_usage_sum(const struct decode *d, size_t request_bytes, struct usage
     /* What was told at the start of an answer that did not come to its end is no count of it. */
     int32_t thought = (int32_t)((in->reasoning_bytes + 3) / BYTES_PER_TOKEN);
     int32_t said = (int32_t)((in->text_bytes + 3) / BYTES_PER_TOKEN) + thought;
-    if (!in->usage_known) out->prompt_tokens = (int32_t)(request_bytes / BYTES_PER_TOKEN + 1);
+    if (!in->usage_known) out->prompt_tokens = (int32_t)(text_bytes / BYTES_PER_TOKEN + 1);
     if (out->reasoning_tokens < thought) out->reasoning_tokens = thought;
     if (out->completion_tokens < said) out->completion_tokens = said;
 }

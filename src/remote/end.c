@@ -8,6 +8,8 @@
 #include "base/str.h"
 #include "remote/core_int.h"
 
+enum { BEHIND_MAX = 64 << 10 }; /* bytes behind an answer's end, until its connection is let go */
+
 /* ---- the listener's events ----------------------------------------------------------------- */
 
 static void on_decoded(void *ctx, struct gen_event *ev)
@@ -42,7 +44,7 @@ static void tell_done(struct call *c)
 {
     struct gen_event ev = {.type = GEN_EV_DONE, .estimated = !decode_usage_told(&c->gen.decode)};
     if (c->told) return;
-    decode_usage_sum(&c->gen.decode, c->http.body.len, &ev.usage);
+    decode_usage_sum(&c->gen.decode, c->gen.text_bytes, &ev.usage);
     fill_timings(c, &ev.usage, &ev.timings);
     ev.model = decode_model_name(&c->gen.decode);
     c->told = true;
@@ -58,7 +60,7 @@ static void tell_generated(struct call *c)
     }
     struct gen_event ev = {.type = GEN_EV_ERROR, .error = &c->failed};
     if (decode_has_started(&c->gen.decode)) {
-        decode_usage_sum(&c->gen.decode, c->http.body.len, &ev.usage);
+        decode_usage_sum(&c->gen.decode, c->gen.text_bytes, &ev.usage);
         fill_timings(c, &ev.usage, &ev.timings);
     }
     c->told = true;
@@ -74,7 +76,7 @@ static void tell_embedded(struct call *c)
                                        .vectors = rows->vectors,
                                        .n_inputs = rows->n,
                                        .n_dims = rows->dims,
-                                       .prompt_tokens = (int32_t)rows->prompt_tokens};
+                                       .prompt_tokens = rows->prompt_tokens};
     c->told = true;
     c->embed.fn(c->ctx, &result);
 }
@@ -110,9 +112,11 @@ bool call_on_response(struct call *c, const struct httpc_response *r)
 bool call_on_data(struct call *c, const char *data, size_t len)
 {
     if (c->kind == CALL_GENERATE && is_good(c)) {
-        if (c->told) return true; /* what stands behind the end */
+        if (c->told) return (c->gen.behind += len) <= BEHIND_MAX;
         if (decode_feed(&c->gen.decode, data, len, &c->failed)) return false;
-        if (decode_is_done(&c->gen.decode)) tell_done(c);
+        if (!decode_is_done(&c->gen.decode)) return true;
+        tell_done(c);
+        call_let_go(c);
         return true;
     }
     size_t max = is_good(c) ? REMOTE_ANSWER_MAX : REMOTE_ERROR_MAX;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "remote/member.h"
 #include "remote/openai_int.h"
 
 enum { EMBED_INPUTS_MAX = 2048 };
@@ -299,7 +300,7 @@ enum err openai_generate(const struct remote_env *env, const struct gen_request 
     str_copy(out->path, sizeof out->path,
              req->kind == GEN_CHAT ? "/chat/completions" : "/completions");
     remote_body(out, &w);
-    jw_kstr(&w, "model", model);
+    if (*model) jw_kstr(&w, "model", model);
     if (req->kind == GEN_CHAT)
         write_chat(&w, env, req, model);
     else
@@ -337,9 +338,8 @@ enum err openai_embedded(const json_t *body, struct embed_rows *rows, struct err
         enum err e = rows_vector(rows, at, json_object_get(row, "embedding"), error);
         if (e) return e;
     }
-    rows_usage(
-        rows, json_string_value(json_object_get(body, "model")),
-        json_integer_value(json_object_get(json_object_get(body, "usage"), "prompt_tokens")));
+    rows_usage(rows, member_word(body, "model"),
+               member_count(json_object_get(body, "usage"), "prompt_tokens"));
     return OK;
 }
 

@@ -167,6 +167,11 @@ static enum err set_oauth(struct remote *r, const struct remote_params *p, struc
 {
     struct remote_params how = *p;
     how.connect_ms = r->params.connect_ms;
+    how.first_byte_ms = r->params.first_byte_ms;
+    how.total_ms = r->params.total_ms;
+    const char **secret =
+        *str_or(p->oauth.username, "") ? &how.oauth.password : &how.oauth.client_secret;
+    *secret = str_or(*secret, r->key);
     if (!p->oauth.client_id || !*p->oauth.client_id)
         return err_set_param(error, ERR_CONFIG, "oauth", "%s needs a client id to sign in",
                              r->name);
@@ -217,12 +222,22 @@ static void remote_free(struct remote *r)
     free(r);
 }
 
+/* Of the request's pictures, as they stand in its body. */
+static size_t picture_bytes(const struct gen_request *req)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < req->n_messages; i++)
+        for (size_t k = 0; k < req->messages[i].n_images; k++)
+            if (req->messages[i].images[k].data) bytes += strlen(req->messages[i].images[k].data);
+    return bytes;
+}
+
 static enum err remote_generate(struct provider *provider, struct gen_request *req,
                                 gen_listener_fn fn, void *ctx, uint64_t *id, struct error *error)
 {
     struct remote *r = container_of(provider, struct remote, base);
     const char *model = *req->model ? req->model : r->model;
-    if (!*model) {
+    if (!*model && !r->protocol->own_model) {
         arena_free(req->arena);
         return err_set_param(error, ERR_NO_MODEL, "/model",
                              "no model is configured for %s; name one", r->name);
@@ -236,6 +251,8 @@ static enum err remote_generate(struct provider *provider, struct gen_request *r
     c->gen.model = xstrdup(model);
     c->ctx = ctx;
     enum err e = r->protocol->generate(&r->env, req, model, &c->http, error);
+    size_t pictures = picture_bytes(req), all = c->http.body.len;
+    c->gen.text_bytes = pictures < all ? all - pictures : 0;
     if (!e) e = call_submit(c, id, error);
     if (e) remote_call_free(c);
     arena_free(req->arena);

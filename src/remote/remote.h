@@ -32,7 +32,7 @@ struct remote_params {
     const char *name;     /* as people and routes call it */
     const char *protocol; /* "openai", "anthropic", "ollama", "cohere", "aihub" */
     const char *base_url; /* "" = the protocol's well-known one, if it has one */
-    const char *key;
+    const char *key;      /* with oauth: the password or the client's secret that is not in there */
     const char *const *headers; /* "Name: value", added to every request */
     size_t n_headers;
     const char *model, *embed_model; /* for requests that name none */

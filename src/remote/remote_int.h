@@ -143,7 +143,8 @@ HT_MUST_CHECK enum err rows_vector(struct embed_rows *rows, int64_t index, const
                                    struct error *error);
 HT_MUST_CHECK enum err rows_score(struct embed_rows *rows, int64_t index, double score,
                                   struct error *error);
-void rows_usage(struct embed_rows *rows, const char *model, int64_t prompt_tokens);
+/* Of this request; the last one counts. "" and 0 = not said. */
+void rows_usage(struct embed_rows *rows, const char *model, int32_t prompt_tokens);
 
 /* A model of a server's list; "" and 0 = not known. Borrowed. */
 struct remote_model {
@@ -186,6 +187,7 @@ struct protocol {
     const char *add_path;  /* put behind a base URL that has no path, or NULL */
     const char *drop_path; /* taken from a base URL's end, because paths bring it, or NULL */
     bool lines;            /* streams NDJSON, not text/event-stream */
+    bool own_model;        /* a request may name none (""): the server has its own default */
     size_t state_size;     /* of decode.state */
     size_t embed_max;      /* inputs of one embed request; 0 = any number */
 

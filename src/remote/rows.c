@@ -33,6 +33,7 @@ void rows_begin(struct embed_rows *rows, size_t first, size_t asked)
     rows->first = first;
     rows->asked = asked;
     rows->n_seen = 0;
+    rows->told_tokens = 0;
 }
 
 static enum err bad(const struct embed_rows *rows, struct error *error, const char *what)
@@ -88,11 +89,10 @@ enum err rows_score(struct embed_rows *rows, int64_t index, double score, struct
     return OK;
 }
 
-void rows_usage(struct embed_rows *rows, const char *model, int64_t prompt_tokens)
+void rows_usage(struct embed_rows *rows, const char *model, int32_t prompt_tokens)
 {
     if (model && *model) str_copy(rows->model, sizeof rows->model, model);
-    if (prompt_tokens > 0 && prompt_tokens < INT32_MAX - rows->prompt_tokens)
-        rows->prompt_tokens += prompt_tokens;
+    rows->told_tokens = prompt_tokens;
 }
 
 enum err rows_complete(struct embed_rows *rows, struct error *error)
@@ -100,6 +100,8 @@ enum err rows_complete(struct embed_rows *rows, struct error *error)
     if (rows->n_seen != rows->asked)
         return err_set(error, ERR_UPSTREAM, "%s sent %zu of %zu vectors", rows->name, rows->n_seen,
                        rows->asked);
+    if (rows->told_tokens > 0 && rows->told_tokens < INT32_MAX - rows->prompt_tokens)
+        rows->prompt_tokens += rows->told_tokens;
     if (rows->scores) return OK;
     for (size_t i = rows->first; i < rows->first + rows->asked; i++) {
         float *row = rows->vectors + i * rows->dims;

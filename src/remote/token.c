@@ -24,7 +24,7 @@ enum {
     MARGIN_MAX_MS = 60000, /* before its end; at most a tenth of its life */
     LIFE_UNKNOWN_S = 60,
     LIFE_MAX_S = 30 * 86400,
-    IDLE_MS = 15000,
+    IDLE_MS = 15000, /* or the instance's own times, where they are shorter */
     TOTAL_MS = 60000,
 };
 
@@ -32,7 +32,7 @@ struct token {
     struct httpc *httpc;
     char *name, *client_id, *client_secret, *username, *password, *scope, *proxy, *ca_file;
     char url[URL_MAX];
-    int64_t connect_ms;
+    int64_t connect_ms, first_byte_ms, total_ms;
     bool insecure_tls;
 
     pthread_mutex_t lock; /* only httpc's own is taken under it */
@@ -49,6 +49,7 @@ struct token {
 
     /* the net thread's, while it is fetching */
     struct buf answer;
+    bool too_long;
     int status;
 };
 
@@ -118,7 +119,9 @@ static bool on_response(void *ctx, const struct httpc_response *r)
 static bool on_data(void *ctx, const void *data, size_t len)
 {
     struct token *t = ctx;
-    return buf_append(&t->answer, data, len) == OK;
+    if (buf_append(&t->answer, data, len) == OK) return true;
+    t->too_long = true;
+    return false;
 }
 
 static enum err refusal(const struct token *t, const json_t *body, struct error *error)
@@ -154,6 +157,9 @@ static enum err judge(const struct token *t, const struct error *failed, char **
 {
     json_t *body = NULL;
     enum err e;
+    if (t->too_long)
+        return err_set(error, ERR_UPSTREAM, "%s: signing in brought more than %d KiB", t->name,
+                       ANSWER_MAX >> 10);
     if (failed) {
         *error = *failed;
         return err_prefix(error, "%s: signing in", t->name);
@@ -211,9 +217,9 @@ static void on_done(void *ctx, const struct httpc_response *r, const struct erro
     struct list_node waiters, *node;
     char *value = NULL;
     int64_t life_ms = 0;
-    (void)r;
     enum err e = judge(t, failed, &value, &life_ms, &error);
-    int status = failed ? 0 : t->status;
+    int status = failed && !t->too_long ? 0 : t->status;
+    bool reached = !failed || r->connected;
     pthread_mutex_lock(&t->lock);
     redact(t, &error);
     if (!e)
@@ -228,7 +234,7 @@ static void on_done(void *ctx, const struct httpc_response *r, const struct erro
     if (e && e != ERR_CANCELLED) log_warn(net, "%s", error.msg);
     while ((node = list_pop_front(&waiters))) {
         struct token_waiter *w = container_of(node, struct token_waiter, node);
-        w->fn(w, e ? &error : NULL, status);
+        w->fn(w, e ? &error : NULL, status, reached);
     }
 }
 
@@ -249,7 +255,8 @@ static enum err fetch(struct token *t, struct error *error)
                                 .body_len = form.len,
                                 .connect_timeout_ms = t->connect_ms,
                                 .idle_timeout_ms = IDLE_MS,
-                                .total_timeout_ms = TOTAL_MS,
+                                .first_byte_timeout_ms = t->first_byte_ms,
+                                .total_timeout_ms = t->total_ms,
                                 .proxy = t->proxy,
                                 .ca_file = t->ca_file,
                                 .insecure_tls = t->insecure_tls,
@@ -269,6 +276,7 @@ static enum err wait_for_it(struct token *t, struct token_waiter *w, struct erro
 {
     if (!t->fetching) {
         t->status = 0;
+        t->too_long = false;
         buf_init(&t->answer, ANSWER_MAX);
         enum err e = fetch(t, error);
         if (e) return e;
@@ -357,6 +365,8 @@ enum err token_new(struct httpc *httpc, const char *name, const struct remote_pa
     t->proxy = how->proxy ? xstrdup(how->proxy) : NULL;
     t->ca_file = copy(how->ca_file);
     t->connect_ms = how->connect_ms;
+    t->first_byte_ms = how->first_byte_ms < IDLE_MS ? how->first_byte_ms : IDLE_MS;
+    t->total_ms = how->total_ms < TOTAL_MS ? how->total_ms : TOTAL_MS;
     t->insecure_tls = how->insecure_tls;
     list_init(&t->waiters);
     pthread_mutex_init(&t->lock, NULL);

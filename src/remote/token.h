@@ -22,20 +22,20 @@ enum { TOKEN_MAX = 16 << 10, TOKEN_REFUSED_MS = 30000 };
 HT_MUST_CHECK enum err token_address(const char *given, const char *realm, char *dst, size_t size,
                                      struct error *error);
 
-/* `how` (borrowed during the call) brings time-outs, proxy and TLS options; name is the instance's,
- * for messages. httpc is borrowed. */
+/* `how` (borrowed during the call) brings time-outs (all set), proxy and TLS options; name is the
+ * instance's, for messages. httpc is borrowed. */
 HT_MUST_CHECK enum err token_new(struct httpc *httpc, const char *name,
                                  const struct remote_params *how, struct token **out,
                                  struct error *error);
 /* Ends the request under way; nobody may be waiting for a token. NULL is fine. */
 void token_free(struct token *t);
 
-/* Embedded in whoever waits. `error` NULL: there is one now; else why not, and the HTTP status of
- * the server that refuses (0 = it did not answer). */
+/* Embedded in whoever waits. `error` NULL: there is one now; else why not, the HTTP status of the
+ * server that refuses (0 = it did not answer), and whether it could be reached at all. */
 struct token_waiter {
     struct list_node node;
     bool waits;
-    void (*fn)(struct token_waiter *w, const struct error *error, int status);
+    void (*fn)(struct token_waiter *w, const struct error *error, int status, bool reached);
 };
 
 enum token_is {

@@ -97,6 +97,7 @@ __attribute__((unused)) static void on_heard(void *ctx, const struct gen_event *
         break;
     case GEN_EV_ERROR:
         h->code = ev->error->code;
+        h->usage = ev->usage;
         h->retry_after_s = ev->error->retry_after_s;
         str_copy(h->message, sizeof h->message, ev->error->msg);
         heard_say(h, "error");

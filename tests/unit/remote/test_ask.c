@@ -219,6 +219,34 @@ static void many_inputs_are_sent_in_parts(void **state)
     world_close(&w);
 }
 
+/* Its first answer is short of a vector, but says what it has cost. */
+static bool short_once(struct script *s, struct script_request *req)
+{
+    (void)s;
+    const char *body = req->number == 1 ? "{\"data\":[{\"index\":0,\"embedding\":[1,2]}],"
+                                          "\"usage\":{\"prompt_tokens\":7}}"
+                                        : "{\"data\":[{\"index\":0,\"embedding\":[1,2]},"
+                                          "{\"index\":1,\"embedding\":[2,1]}],"
+                                          "\"usage\":{\"prompt_tokens\":7}}";
+    return script_printf(req, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s", strlen(body),
+                         body);
+}
+
+static void an_attempt_that_failed_counts_no_tokens(void **state)
+{
+    (void)state;
+    struct world w;
+    struct answered a;
+    struct remote_params again = quick;
+    again.retries = 1;
+    world_open(&w, short_once, NULL, again);
+    embed(&w, &a, 2);
+    if (a.code) fail_msg("%s", a.text);
+    assert_int_equal(w.server->requests, 2);
+    assert_int_equal(a.prompt_tokens, 7);
+    world_close(&w);
+}
+
 static void models_are_listed(void **state)
 {
     (void)state;
@@ -336,6 +364,7 @@ int main(void)
         cmocka_unit_test(vectors_have_length_one),
         cmocka_unit_test(wrong_vectors_are_refused),
         cmocka_unit_test(many_inputs_are_sent_in_parts),
+        cmocka_unit_test(an_attempt_that_failed_counts_no_tokens),
         cmocka_unit_test(models_are_listed),
         cmocka_unit_test(health_is_an_answer_also_of_the_ill),
         cmocka_unit_test(parameters_that_cannot_work_are_refused),

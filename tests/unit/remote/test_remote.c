@@ -157,6 +157,15 @@ static bool hang(struct script *s, struct script_request *req)
     return recv(req->fd, &byte, 1, 0) > 0;
 }
 
+static bool hang_in_lines(struct script *s, struct script_request *req)
+{
+    (void)s;
+    char byte;
+    script_printf(req, "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
+                       "{\"model\":\"m\",\"message\":{\"content\":\"Hello\"}}\n");
+    return recv(req->fd, &byte, 1, 0) > 0;
+}
+
 static void cancelling_ends_it_in_every_state(void **state)
 {
     (void)state;
@@ -183,6 +192,39 @@ static void cancelling_ends_it_in_every_state(void **state)
     remote_state(w.p, &st);
     assert_false(st.open);
     world_close(&w);
+}
+
+/* A picture's bytes are no text: a server that never came to count it would have it cost a
+ * fortune. */
+static void a_picture_is_not_counted_as_text(void **state)
+{
+    (void)state;
+    enum { BYTES = 32 << 10 };
+    static const char *const protocols[] = {"openai", "ollama"};
+    for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++) {
+        struct world w;
+        struct heard h;
+        struct remote_params params = quick;
+        params.protocol = protocols[i];
+        world_open(&w, i ? hang_in_lines : hang, NULL, params);
+        struct gen_request *req = chat_request("What is this?");
+        struct image *image = arena_calloc(req->arena, 1, sizeof *image);
+        struct message *m = arena_calloc(req->arena, 1, sizeof *m);
+        char *data = arena_calloc(req->arena, 1, BYTES + 1);
+        memset(data, 'A', BYTES);
+        *image = (struct image){.media_type = "image/png", .data = data};
+        *m = (struct message){
+            .role = ROLE_USER, .content = "What is this?", .images = image, .n_images = 1};
+        req->messages = m;
+        uint64_t id = ask(&w, &h, req);
+        heard_wait_events(&h, 2);
+        provider_cancel(w.p, id);
+        heard_wait(&h);
+        assert_int_equal(h.code, ERR_CANCELLED);
+        assert_in_range(h.usage.prompt_tokens, 1, 250); /* the rest of the body */
+        assert_in_range(h.usage.completion_tokens, 1, 2);
+        world_close(&w);
+    }
 }
 
 static void close_ends_what_runs_and_what_waits(void **state)
@@ -280,6 +322,57 @@ static void a_full_queue_refuses_and_a_deadline_ends_waiting(void **state)
     world_close(&w);
 }
 
+/* Says all, and then does not end its body: is silent, talks a little, or a lot. */
+struct talker {
+    enum { SILENT, SLOW, FAST } how;
+    atomic_size_t sent;
+};
+
+enum { TALK_MAX = 256 << 20, TALK_WAIT_MS = 20000 };
+
+static bool talk_on(struct script *s, struct script_request *req)
+{
+    struct talker *t = s->ctx;
+    char more[16 << 10], byte;
+    memset(more, '\n', sizeof more);
+    script_printf(req, "%s%s%s", SSE_HEAD, HELLO, BYE);
+    if (t->how == SILENT) return recv(req->fd, &byte, 1, 0) > 0;
+    size_t len = t->how == SLOW ? 2 : sizeof more;
+    while (t->sent < TALK_MAX && script_send(req, more, len)) {
+        atomic_fetch_add(&t->sent, len);
+        if (t->how == SLOW) usleep(20000);
+    }
+    return false;
+}
+
+static void what_comes_behind_the_end_keeps_nobody_waiting(void **state)
+{
+    (void)state;
+    for (int how = SILENT; how <= FAST; how++) {
+        struct talker t = {.how = how};
+        struct world w;
+        struct heard first, second;
+        struct remote_state st;
+        struct remote_params one = quick;
+        one.concurrency = 1;
+        one.idle_ms = one.total_ms = TALK_WAIT_MS;
+        world_open(&w, talk_on, &t, one);
+        int64_t begun = clock_mono_ms();
+        ask(&w, &first, chat_request("hi"));
+        ask(&w, &second, chat_request("hi"));
+        heard_wait(&first);
+        heard_wait(&second); /* the slot is free again */
+        assert_true(clock_mono_ms() - begun < TALK_WAIT_MS);
+        assert_string_equal(first.log, "0 text Hel|0 text lo|0 end stop|done");
+        assert_string_equal(second.log, first.log);
+        if (how == FAST) assert_true(t.sent < TALK_MAX / 4); /* buffers on the way have some */
+        remote_state(w.p, &st);
+        assert_int_equal(st.failed, 0);
+        assert_int_equal(st.failures, 0);
+        world_close(&w);
+    }
+}
+
 static void a_dead_server_opens_the_breaker(void **state)
 {
     (void)state;
@@ -318,10 +411,12 @@ int main(void)
         cmocka_unit_test(what_would_fail_again_fails_at_once),
         cmocka_unit_test(nothing_is_tried_after_the_first_token),
         cmocka_unit_test(cancelling_ends_it_in_every_state),
+        cmocka_unit_test(a_picture_is_not_counted_as_text),
         cmocka_unit_test(close_ends_what_runs_and_what_waits),
         cmocka_unit_test(those_that_wait_come_in_turn),
         cmocka_unit_test(who_waits_is_told_of_the_place),
         cmocka_unit_test(a_full_queue_refuses_and_a_deadline_ends_waiting),
+        cmocka_unit_test(what_comes_behind_the_end_keeps_nobody_waiting),
         cmocka_unit_test(a_dead_server_opens_the_breaker),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

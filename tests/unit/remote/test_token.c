@@ -13,8 +13,9 @@ struct sso {
     atomic_int given, oldest, slow_ms;
     int life_s;
     const char *refusal; /* the whole answer, instead of a token */
+    bool endless;        /* a megabyte, instead of one */
     pthread_mutex_t lock;
-    char form[4096], path[256];
+    char form[4096], path[256], asked[4096];
 };
 
 static bool keycloak(struct script *s, struct script_request *req)
@@ -27,6 +28,12 @@ static bool keycloak(struct script *s, struct script_request *req)
     pthread_mutex_unlock(&o->lock);
     int n = atomic_fetch_add(&o->given, 1) + 1;
     if (o->slow_ms) usleep((useconds_t)o->slow_ms * 1000);
+    if (o->endless) {
+        script_printf(req, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+        for (int i = 0; i < 1024 && script_printf(req, "%1024d", i); i++)
+            ;
+        return false;
+    }
     if (o->refusal) {
         script_printf(req, "%s", o->refusal);
         return false;
@@ -46,6 +53,9 @@ static bool hub(struct script *s, struct script_request *req)
     struct sso *o = s->ctx;
     char value[256];
     int n = 0;
+    pthread_mutex_lock(&o->lock);
+    str_copy(o->asked, sizeof o->asked, req->body);
+    pthread_mutex_unlock(&o->lock);
     script_header(req, "Authorization", value, sizeof value);
     if (sscanf(value, "Bearer tok-%d-very-secret", &n) == 1 && n >= atomic_load(&o->oldest)) {
         script_printf(req, "%s", ANSWER);
@@ -116,6 +126,54 @@ static void without_a_user_the_client_signs_in(void **state)
     assert_string_equal(o.path, "/auth/realms/x/protocol/openid-connect/token");
     assert_string_equal(o.form, "grant_type=client_credentials&client_id=hearth&client_secret="
                                 "client-secret&scope=openid%20models");
+    world_close(&w);
+    script_stop(o.keycloak);
+}
+
+/* The key of a provider that signs in is the secret that it has not. */
+static void a_key_is_the_secret_that_is_missing(void **state)
+{
+    (void)state;
+    for (int user = 0; user < 2; user++) {
+        struct sso o;
+        struct world w;
+        struct heard h;
+        sso_start(&o);
+        struct remote_params p = params_of(&o);
+        p.key = "the-key";
+        p.oauth.client_secret = p.oauth.password = NULL;
+        if (!user) p.oauth.username = NULL;
+        world_open(&w, hub, &o, p);
+        tell(&w, &h, "hi");
+        if (h.code) fail_msg("%s", h.message);
+        assert_string_equal(
+            o.form, user ? "grant_type=password&client_id=hearth&username=ann%40x&password=the-key"
+                         : "grant_type=client_credentials&client_id=hearth&client_secret=the-key");
+        world_close(&w);
+        script_stop(o.keycloak);
+    }
+}
+
+static void a_hub_has_a_model_of_its_own(void **state)
+{
+    (void)state;
+    struct sso o;
+    struct world w;
+    struct heard h;
+    sso_start(&o);
+    struct remote_params p = params_of(&o);
+    p.model = "";
+    world_open(&w, hub, &o, p);
+    tell(&w, &h, "hi");
+    if (h.code) fail_msg("%s", h.message);
+    assert_null(strstr(o.asked, "\"model\""));
+    assert_non_null(strstr(o.asked, "\"messages\""));
+    assert_string_equal(h.model, "m"); /* as it says itself */
+    world_close(&w);
+    p.protocol = "openai"; /* others want to be told */
+    world_open(&w, hub, &o, p);
+    tell(&w, &h, "hi");
+    assert_int_equal(h.code, ERR_NO_MODEL);
     world_close(&w);
     script_stop(o.keycloak);
 }
@@ -221,6 +279,7 @@ static void answers_without_a_token_are_errors(void **state)
          "close\r\n\r\n{\"access_token\":\"a\",\"token_type\":\"mac\"}",
          "type mac", 1},
         {"HTTP/1.1 503 No\r\nConnection: close\r\n\r\n", "HTTP 503", 2},
+        {NULL, "more than 256 KiB", 2},
         {"", "signing in", 2}, /* closed without an answer */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -229,14 +288,49 @@ static void answers_without_a_token_are_errors(void **state)
         struct heard h;
         sso_start(&o);
         o.refusal = cases[i].answer;
+        o.endless = !cases[i].answer;
         world_open(&w, hub, &o, params_of(&o));
         tell(&w, &h, "hi");
         if (!strstr(h.message, cases[i].says)) fail_msg("%zu: %s", i, h.message);
-        assert_int_equal(h.code, *cases[i].answer ? ERR_UPSTREAM : ERR_NETWORK);
+        bool silent = cases[i].answer && !*cases[i].answer;
+        assert_int_equal(h.code, silent ? ERR_NETWORK : ERR_UPSTREAM);
         assert_true(o.given >= cases[i].asked);
         world_close(&w);
         script_stop(o.keycloak);
     }
+}
+
+/* As with the hub itself: its times are those of the instance, and who can't be reached at all is
+ * not tried again. */
+static void signing_in_takes_no_longer_than_asking_may(void **state)
+{
+    (void)state;
+    struct sso o;
+    struct world w;
+    struct heard h;
+    struct remote_state st;
+    sso_start(&o);
+    struct remote_params p = params_of(&o);
+    char url[64];
+    str_copy(url, sizeof url, o.keycloak->url);
+    p.oauth.token_url = url;
+    p.first_byte_ms = 200;
+    atomic_store(&o.slow_ms, 3000);
+    world_open(&w, hub, &o, p);
+    tell(&w, &h, "hi");
+    assert_int_equal(h.code, ERR_TIMEOUT);
+    assert_non_null(strstr(h.message, "sent nothing for 0.2 s"));
+    world_close(&w);
+    script_stop(o.keycloak); /* nobody listens there now */
+    p.retries = 2;
+    world_open(&w, hub, &o, p);
+    tell(&w, &h, "hi");
+    assert_int_equal(h.code, ERR_NETWORK);
+    assert_non_null(strstr(h.message, "signing in"));
+    remote_state(w.p, &st);
+    assert_int_equal(st.attempts, 1);
+    assert_int_equal(w.server->requests, 0);
+    world_close(&w);
 }
 
 static void who_waits_for_a_token_can_be_cancelled(void **state)
@@ -342,11 +436,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_token_serves_many_requests),
         cmocka_unit_test(without_a_user_the_client_signs_in),
+        cmocka_unit_test(a_key_is_the_secret_that_is_missing),
+        cmocka_unit_test(a_hub_has_a_model_of_its_own),
         cmocka_unit_test(a_token_is_renewed_before_it_expires),
         cmocka_unit_test(a_token_that_is_refused_is_fetched_anew_once),
         cmocka_unit_test(who_comes_together_waits_for_one_token),
         cmocka_unit_test(a_refusal_is_told_and_not_asked_for_again_at_once),
         cmocka_unit_test(answers_without_a_token_are_errors),
+        cmocka_unit_test(signing_in_takes_no_longer_than_asking_may),
         cmocka_unit_test(who_waits_for_a_token_can_be_cancelled),
         cmocka_unit_test(closing_does_not_wait_for_a_token),
         cmocka_unit_test(addresses_are_completed),
