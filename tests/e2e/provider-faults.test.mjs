@@ -4,7 +4,7 @@
 //
 // Each fault is met twice: by a route with this provider alone, and by one that has a second
 // provider behind it. HEARTH_TABLE=<file> writes what was measured as a Markdown table, which is
-// how the one in docs/providers.md is made.
+// how the one in docs/provider-faults.md is made.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
@@ -35,7 +35,7 @@ const faults = [
   { name: '429, Retry-After: 60', fault: { kind: 'status', status: 429, headers: { 'Retry-After': '60' } },
     use: 'held', seen: [429, 'queue_full'], asked: 1, chain: 'second' },
   { name: '401, a wrong key', fault: { kind: 'status', status: 401, message: `Incorrect key: ${KEY}` },
-    seen: [502, 'upstream_error'], asked: 1, chain: 'second' },
+    seen: [502, 'upstream_error'], asked: 1, aihub: { asked: 2 }, chain: 'second' }, // once more with a new token
   { name: '400', fault: { kind: 'status', status: 400, message: 'the temperature is wrong' },
     seen: [400, 'invalid_request'], asked: 1, chain: 'error' },
   { name: 'slow first byte', fault: { kind: 'slow', ms: 300 }, seen: 'answer', asked: 1, chain: 'first', least: 290 },
@@ -64,12 +64,38 @@ const faults = [
   { name: 'an unknown certificate', use: 'tls', seen: [502, 'network_error'], asked: 0, chain: 'second' },
 ];
 
+/*
+ * The same for the server that an AI Hub's users sign in at. `signs` is how often it was asked;
+ * `warm`: there is a token when it happens; `taken`: which the hub takes back.
+ */
+const signingIn = [
+  { name: 'slow', fault: { kind: 'slow', ms: 300 }, seen: 'answer', asked: 1, signs: 1, chain: 'first', least: 290 },
+  { name: 'no answer', fault: { kind: 'silent' }, seen: [408, 'timeout'], asked: 0, signs: 1, chain: 'second', least: FIRST_BYTE },
+  { name: '401, a wrong password', fault: { kind: 'status', status: 401, message: `Invalid credentials: ${KEY}` },
+    seen: [502, 'upstream_error'], asked: 0, signs: 1, chain: 'second', stays: true },
+  { name: '500', fault: { kind: 'status', status: 500 }, seen: [502, 'upstream_error'], asked: 0, signs: 2, chain: 'second' },
+  { name: '500 once', fault: { kind: 'status', status: 500, once: true }, seen: 'answer', asked: 1, signs: 2, chain: 'first' },
+  { name: 'bad JSON', fault: { kind: 'status', status: 200, body: '{"access_token": oops' },
+    seen: [502, 'upstream_error'], asked: 0, signs: 2, chain: 'second' },
+  { name: 'wrong content type', fault: { kind: 'wrong-type' }, seen: [502, 'upstream_error'], asked: 0, signs: 2, chain: 'second' },
+  { name: 'a line of 1 MiB', fault: { kind: 'giant', bytes: 1 << 20 }, seen: [502, 'upstream_error'], asked: 0, signs: 2, chain: 'second' },
+  { name: 'closed without an answer', fault: { kind: 'refuse' }, seen: [502, 'network_error'], asked: 0, signs: null, chain: 'second' },
+  { name: 'no HTTP', fault: { kind: 'garbage' }, seen: [502, /^(upstream|network)_error$/], asked: 0, signs: null, chain: 'second' },
+  { name: 'nobody listens', down: true, seen: [502, 'network_error'], asked: 0, signs: 0, chain: 'second', stays: true },
+  { name: 'gone, with a token there', warm: true, fault: { kind: 'refuse' }, seen: 'answer', asked: 1, signs: 0, chain: 'first' },
+  { name: 'the token is taken back', warm: true, taken: true, seen: 'answer', asked: 2, signs: 1, chain: 'first' },
+  { name: 'taken back, and 500', warm: true, taken: true, fault: { kind: 'status', status: 500 },
+    seen: [502, 'upstream_error'], asked: 1, signs: 1, chain: 'second' }, // which was the second attempt
+];
+
 const protocols = {
   openai: { path: '/v1/chat/completions' },
   anthropic: { path: '/v1/messages' },
   ollama: { path: '/api/chat' },
   cohere: { path: '/v2/chat' },
+  aihub: { path: '/v1/chat/completions' },
 };
+const TOKEN_PATH = '/realms/aihub/protocol/openid-connect/token';
 
 const TEXT = 'One two three four five six seven eight nine ten.';
 const SECOND = 'This is the second one.';
@@ -88,11 +114,12 @@ async function freePort() {
 }
 
 /** A hub with one provider of this kind in all the states that the rows need, and a second one. */
-async function startWorld(kind) {
+async function startWorld(kind, rows) {
   const dir = tempDir();
   const [up, second, secure] = [await startUpstream(), await startUpstream(), await startUpstream({ tls: certificate(dir) })];
   for (const s of [up, second, secure]) s.key = KEY;
   up.answer = secure.answer = { text: TEXT };
+  up.oauth.password = secure.oauth.password = KEY;
   second.answer = { text: SECOND };
   const common = {
     key: KEY, model: 'up-small', chain: false, retries: 1, connect_timeout: 3000,
@@ -101,17 +128,25 @@ async function startWorld(kind) {
   const patient = { first_byte_timeout: 20000, idle_timeout: 20000, total_timeout: 60000 };
   const providers = { second: { ...common, ...patient, kind: 'openai', base_url: second.url } };
   const routes = {};
+  const signs = (token_url) => (kind === 'aihub' ? { token_url, client_id: 'hearth', username: 'ada' } : {});
   const add = (name, base_url, more = {}) => {
-    providers[name] = { ...common, kind, base_url, ...more };
+    providers[name] = { ...common, kind, base_url, ...signs(name === 'down' ? up.url : base_url), ...more };
     routes[`${name}-alone`] = { chain: [name] };
     routes[`${name}-chain`] = { chain: [name, 'second'] };
   };
-  add('first', up.url);
-  for (const n of [1, 2, 3, 4]) add(`held${n}`, up.url);
-  add('down', `http://127.0.0.1:${await freePort()}`);
-  add('tls', secure.url);
-  add('trusting', secure.url, { ...patient, ca_file: join(dir, 'cert.pem') });
-  add('careless', secure.url, { ...patient, verify_tls: false });
+  const nobody = `http://127.0.0.1:${await freePort()}`;
+  if (rows === faults) {
+    add('first', up.url);
+    for (const n of [1, 2, 3, 4]) add(`held${n}`, up.url);
+    add('down', nobody);
+    add('tls', secure.url);
+    add('trusting', secure.url, { ...patient, ca_file: join(dir, 'cert.pem') });
+    add('careless', secure.url, { ...patient, verify_tls: false });
+  } else {
+    rows.forEach((row, i) => {
+      for (const name of [`user${i}`, `other${i}`]) add(name, up.url, row.down ? { token_url: nobody } : {});
+    });
+  }
   const file = join(dir, 'providers.json');
   writeFileSync(file, JSON.stringify({ providers, routes }), { mode: 0o600 });
   const hub = await startHub({ args: ['--no-preload'], env: { HEARTH_PROVIDERS: file, LOG_LEVEL: 'DEBUG' } });
@@ -192,7 +227,8 @@ function arm({ up }, row) {
   up.faults.push({ ...fault, always: !once });
 }
 
-async function meet(world, row, held) {
+async function meet(world, general, held) {
+  const row = { ...general, ...general[world.kind] };
   const name = row.use === 'held' ? `held${held}` : row.use ?? 'first';
   const { path } = protocols[world.kind];
   arm(world, row);
@@ -213,6 +249,34 @@ async function meet(world, row, held) {
   return { alone, asked, chained };
 }
 
+/** A fault of the server that signs in: each is met by two instances that know nothing of it yet. */
+async function meetSigningIn(world, row, i) {
+  const { up } = world;
+  const prepare = async (name) => {
+    if (row.warm) assert.equal((await ask(world, `${name}-alone`)).text, TEXT);
+    if (row.taken) up.good.clear();
+    const { once, ...fault } = row.fault ?? {};
+    if (row.fault) up.tokenFaults.push({ ...fault, always: !once });
+  };
+  await prepare(`user${i}`);
+  const before = up.requests.length;
+  const asked = (path) => up.requests.slice(before).filter((r) => r.path === path).length;
+  const alone = await ask(world, `user${i}-alone`);
+  const [hub, signs] = [asked(protocols.aihub.path), asked(TOKEN_PATH)];
+  check(row, alone, TEXT);
+  assert.equal(hub, row.asked, `${row.name}: the hub was asked ${hub} times`);
+  if (row.signs !== null) assert.equal(signs, row.signs, `${row.name}: signed in ${signs} times`);
+  up.tokenFaults.length = 0;
+  await prepare(`other${i}`);
+  const chained = await ask(world, `other${i}-chain`);
+  checkChain(row, chained);
+  up.tokenFaults.length = 0;
+  const later = await ask(world, `user${i}-alone`);
+  if (row.stays) check(row, later, TEXT); // a server that locks users out is not provoked
+  else assert.equal(later.text, TEXT, `after ${row.name}: ${JSON.stringify(later)}`);
+  return { alone, asked: hub, chained };
+}
+
 const tableFile = process.env.HEARTH_TABLE;
 
 function report(kind, row, { alone, asked, chained }) {
@@ -223,10 +287,18 @@ function report(kind, row, { alone, asked, chained }) {
   return `| ${row.name} | ${kind} | ${outcome(alone)} | ${alone.ms} | ${asked} | ${next} |\n`;
 }
 
-describe('faults of a provider', { concurrency: 4 }, () => {
+function finish(world, table) {
+  // The key is in no line of the log, which is there, and detailed.
+  assert.ok(world.hub.log.includes('connecting to 127.0.0.1'));
+  assert.ok(!world.hub.log.includes(KEY.slice(0, 12)));
+  if (tableFile) appendFileSync(tableFile, table.join(''));
+}
+
+describe('faults of a provider', { concurrency: 5 }, () => {
   for (const kind of Object.keys(protocols)) {
-    test(kind, { timeout: 170000 }, async () => {
-      const world = await startWorld(kind);
+    test(kind, { timeout: 170000 }, async (t) => {
+      const world = await startWorld(kind, faults);
+      t.after(() => world.close());
       const table = [];
       let held = 1;
       for (const row of faults) {
@@ -238,11 +310,17 @@ describe('faults of a provider', { concurrency: 4 }, () => {
         const seen = await ask(world, `${how}-alone`);
         assert.equal(seen.text, TEXT, `${how}: ${JSON.stringify(seen)}`);
       }
-      // The key is in no line of the log, which is there, and detailed.
-      assert.ok(world.hub.log.includes('connecting to 127.0.0.1'));
-      assert.ok(!world.hub.log.includes(KEY.slice(0, 12)));
-      await world.close();
-      if (tableFile) appendFileSync(tableFile, table.join(''));
+      finish(world, table);
     });
   }
+
+  test('signing in', { timeout: 170000 }, async (t) => {
+    const world = await startWorld('aihub', signingIn);
+    t.after(() => world.close());
+    const table = [];
+    for (const [i, row] of signingIn.entries()) table.push(report('signing in', row, await meetSigningIn(world, row, i)));
+    const sent = world.up.requests.filter((r) => r.path === protocols.aihub.path);
+    for (const { headers } of sent) assert.match(headers.authorization, /^Bearer token-\d+$/);
+    finish(world, table);
+  });
 });

@@ -352,6 +352,15 @@ test('aihub: signs in once for many requests, and again when its token is refuse
   assert.equal(generated('aihub').at(-1).headers.authorization, `Bearer token-${count + 1}`);
 });
 
+test('aihub: without AIHUB_MODEL the hub there has one', async () => {
+  up.aihub.answer = { text: 'Mine.', model: 'their-default' };
+  const r = await post('/v1/chat/completions', { source: 'aihub', messages: [{ role: 'user', content: 'hi' }] });
+  assert.equal(r.headers.get('x-hearth-provider'), 'aihub');
+  assert.equal(r.headers.get('x-hearth-model'), 'their-default');
+  assert.equal((await message(r)).message.content, 'Mine.');
+  assert.ok(!('model' in generated('aihub')[0].body));
+});
+
 test('cohere: documents are scored', async () => {
   const r = await post('/v1/rerank', {
     model: 'cohere/rerank-v3.5', query: 'red apples', documents: ['a blue car', 'red apples'],

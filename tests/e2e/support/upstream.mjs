@@ -29,6 +29,9 @@
 //   refuse                                 the connection is closed without an answer
 //   garbage                                bytes that are no HTTP
 //   whole                                  no stream, though one was asked for
+//
+// tokenFaults are those of the requests that sign in: status, slow, silent, wrong-type, giant,
+// refuse and garbage.
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 
@@ -407,6 +410,11 @@ function show(up, body) {
   };
 }
 
+const keycloak = {
+  type: 'application/json',
+  error: (message) => ({ error: 'invalid_grant', error_description: message }),
+};
+
 // Keycloak: by password or client credentials; tokens are "token-1", "token-2", ...
 function token(up, text) {
   const form = new URLSearchParams(text);
@@ -418,6 +426,7 @@ function token(up, text) {
     return { status: 401, value: { error: 'invalid_grant', error_description: 'Invalid user credentials' } };
   }
   up.token = `token-${up.tokens.length}`;
+  up.good.add(up.token);
   return { value: { access_token: up.token, expires_in: up.oauth.expiresIn, token_type: 'Bearer' } };
 }
 
@@ -445,14 +454,14 @@ function sendJson(res, value, status = 200, headers = {}) {
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-function takeFault(up, path) {
-  const i = up.faults.findIndex((f) => !f.path || f.path === path);
+function takeFault(faults, path) {
+  const i = faults.findIndex((f) => !f.path || f.path === path);
   if (i < 0) return null;
-  return up.faults[i].always ? up.faults[i] : up.faults.splice(i, 1)[0];
+  return faults[i].always ? faults[i] : faults.splice(i, 1)[0];
 }
 
 /** Faults that leave nothing of the answer; true: it was one. */
-async function failAtOnce(up, fault, req, res, proto) {
+async function failAtOnce(fault, req, res, proto) {
   switch (fault?.kind) {
     case 'status': {
       const body = fault.body ?? proto.error(fault.message ?? `status ${fault.status}`, fault.type, fault.code);
@@ -488,8 +497,11 @@ async function write(res, text) {
   if (res.destroyed) return false;
   if (!res.write(text)) {
     await new Promise((done) => {
-      res.once('drain', done);
-      res.once('close', done);
+      const go = () => {
+        res.off('drain', go).off('close', go);
+        done();
+      };
+      res.on('drain', go).on('close', go);
     });
   }
   return !res.destroyed;
@@ -557,8 +569,8 @@ async function stream(up, fault, res, proto, pieces) {
 
 async function generate(up, req, res, path, body) {
   const proto = speaker(path);
-  const fault = takeFault(up, path);
-  if (await failAtOnce(up, fault, req, res, proto)) return;
+  const fault = takeFault(up.faults, path);
+  if (await failAtOnce(fault, req, res, proto)) return;
   const streams = proto === ollama ? body.stream !== false : body.stream === true;
   if (!streams || fault?.kind === 'whole') sendJson(res, proto.whole(up, body, path));
   else await stream(up, fault, res, proto, proto.stream(up, body, path));
@@ -575,6 +587,7 @@ async function handle(up, req, res, text) {
   }
   up.requests.push({ method: req.method, path, headers: req.headers, body, text });
   if (path.endsWith('/openid-connect/token')) {
+    if (await failAtOnce(takeFault(up.tokenFaults, path), req, res, keycloak)) return;
     const { value, status } = token(up, text);
     sendJson(res, value, status);
     return;
@@ -587,8 +600,8 @@ async function handle(up, req, res, text) {
     await generate(up, req, res, path, body);
     return;
   }
-  const fault = takeFault(up, path);
-  if (await failAtOnce(up, fault, req, res, speakerOf(path))) return;
+  const fault = takeFault(up.faults, path);
+  if (await failAtOnce(fault, req, res, speakerOf(path))) return;
   if (/\/embed(dings)?$/.test(path)) sendJson(res, embeddings(up, path, body));
   else if (path === '/v2/rerank') sendJson(res, rerank(body));
   else if (path === '/v1/messages/count_tokens') sendJson(res, { input_tokens: 11 });
@@ -604,21 +617,22 @@ async function handle(up, req, res, text) {
 function authorized(up, req) {
   const { authorization, 'x-api-key': key } = req.headers;
   return key === up.key || authorization === `Bearer ${up.key}`
-    || (up.token !== null && authorization === `Bearer ${up.token}`);
+    || up.good.has(authorization?.replace('Bearer ', ''));
 }
 
 /**
  * @param {{tls?: {key: string|Buffer, cert: string|Buffer}, port?: number, host?: string}} [options]
  * @returns an object whose fields may be changed at any time:
- *   answer {text, reasoning, toolCalls, usage, finish, model}, models, faults, gapMs,
- *   key (null = nobody asks for one), oauth {clientId, clientSecret, username, password, expiresIn};
- *   and which tells: requests, tokens, token, connections (all so far), open (now), url.
+ *   answer {text, reasoning, toolCalls, usage, finish, model}, models, faults, tokenFaults, gapMs,
+ *   key (null = nobody asks for one), oauth {clientId, clientSecret, username, password, expiresIn},
+ *   good (the tokens that are as good as the key: clear() takes all back);
+ *   and which tells: requests, tokens, token (the newest), connections (all so far), open (now), url.
  */
 export async function startUpstream(options = {}) {
   const up = {
     answer: { text: 'Hello there, this is upstream.' },
     models: ['up-small', 'up-large'],
-    faults: [], requests: [], tokens: [], token: null, key: null, gapMs: 0,
+    faults: [], tokenFaults: [], requests: [], tokens: [], token: null, good: new Set(), key: null, gapMs: 0,
     oauth: { clientId: 'hearth', clientSecret: 'hush', username: 'ada', password: 'lovelace', expiresIn: 300 },
     connections: 0, open: 0,
   };
