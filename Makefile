@@ -21,7 +21,7 @@ $(error SAN=$(SAN) is not known; it may be address, undefined, thread or address
 endif
 
 .DEFAULT_GOAL := all
-.PHONY: all run test check setup bench soak torture faults evals fuzz install format generate clean help
+.PHONY: all run test check setup bench soak torture faults privacy evals fuzz install format generate clean help
 
 all: ## Build Hearth (release) into build/; the default
 	@tools/setup
@@ -67,6 +67,11 @@ faults: all ## Kill the hub HUB_KILLS (50) times under use, on both databases; t
 	@tools/setup test faults
 	@node tests/fault/kills.mjs --kills $(HUB_KILLS) --binary build/hearth
 	@node tests/fault/gone.mjs --binary build/hearth
+
+privacy: ## Run all tests where each packet that leaves is counted, all hubs pinned: none may; T=<regex>
+	@tools/setup test
+	@tools/build $(preset)
+	@node tests/privacy/suite.mjs build-$(preset) $(T)
 
 fuzz: ## Fuzz each parser for FUZZ_SECONDS (60); FUZZ=<name> picks one
 	@tools/setup fuzz

@@ -83,6 +83,7 @@
     X(AUTH, "HEARTH_AUTH", STRING, "auto", 0, 0, "", "accounts", "Whether every call needs a user: on; off, for which the hub must listen on this machine only (HOST); auto is on as soon as it listens elsewhere. /api/v1 always needs one.") \
     X(API_KEY, "HEARTH_API_KEY", SECRET, "", 0, 0, "", "accounts", "API key or token that `hearth` itself sends to a hub that asks for one.") \
     X(PRIVACY, "HEARTH_PRIVACY", STRING, "open", 0, 0, "", "privacy", "Who may be asked: open, the providers that are configured, within each request's pins; local, nobody outside of this machine, whatever a request says.") \
+    X(CONNECT_LOG, "HEARTH_CONNECT_LOG", PATH, "", 0, 0, "", "privacy", "File that gets a line for every outgoing connection over HTTP, when it is tried; empty is none.") \
     X(USER_REQUESTS_MINUTE, "HEARTH_USER_REQUESTS_PER_MINUTE", INT, "0", 0, 1000000000, "", "accounts", "Requests that compute something, of a user in a minute; 0 is no limit. Here and below: `hearth users quota` makes exceptions.") \
     X(USER_REQUESTS_DAY, "HEARTH_USER_REQUESTS_PER_DAY", INT, "0", 0, 1000000000, "", "accounts", "The same in a day of UTC.") \
     X(USER_TOKENS_MINUTE, "HEARTH_USER_TOKENS_PER_MINUTE", INT, "0", 0, 1000000000000, "tokens", "accounts", "Tokens, read and generated, of a user in a minute; 0 is no limit.") \

@@ -13,6 +13,7 @@
 #include "cmd/cmd_int.h"
 #include "cmd/term.h"
 #include "extract/extract.h"
+#include "httpc/httpc.h"
 #include "worker/worker.h"
 
 enum { ERROR_LINE_MAX = 4096 };
@@ -58,8 +59,8 @@ int cmd_print(const struct buf *text)
 
 /* Logging as the verb's person wants it: the server's verb logs at the configured level, the others
  * stay quiet about what is not a problem unless a level was chosen. */
-static enum err open_log(const struct cmd_verb *verb, const struct config *config,
-                         struct error *error)
+static enum err open_logs(const struct cmd_verb *verb, const struct config *config,
+                          struct error *error)
 {
     enum log_level level = verb->flags & CMD_QUIET ? LOG_OFF : LOG_WARN;
     const char *name = config_str(config, CONFIG_LOG_LEVEL);
@@ -77,6 +78,7 @@ static enum err open_log(const struct cmd_verb *verb, const struct config *confi
                                 .max_age_ms = config_int(config, CONFIG_LOG_AGE),
                                 .keep = (int)config_int(config, CONFIG_LOG_KEEP)};
     if (!e) log_file_limit(&limits);
+    if (!e) e = httpc_connects_log(config_str(config, CONFIG_CONNECT_LOG), error);
     return e;
 }
 
@@ -88,7 +90,7 @@ static int run_verb(const struct cmd_verb *verb, const struct cmd_args *args)
     struct config *config;
     if (cmd_load_config(args, NULL, 0, &config, &error)) return cmd_fail(&error);
     int status;
-    if (open_log(verb, config, &error)) {
+    if (open_logs(verb, config, &error)) {
         status = cmd_fail(&error);
     } else {
         call.config = config;

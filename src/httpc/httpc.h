@@ -69,21 +69,16 @@ HT_MUST_CHECK enum err httpc_do(struct httpc *h, const struct httpc_request *req
                                 struct error *error);
 
 /* ---- the connect log ------------------------------------------------------------------------
- * Every outgoing connection of this process, of whichever httpc, is counted when it is tried: in
- * the metrics outgoing_connections_total and outgoing_local_connections_total, and in a list of the
- * newest ones. Any thread. */
+ * Every outgoing connection of this process, of whichever httpc, is counted when it is tried, in
+ * the metrics outgoing_connections_total and outgoing_local_connections_total, and, if there is a
+ * file for it, gets a line there:
+ *
+ *   2026-11-20T21:05:03.123Z 4711 192.0.2.1:443 outside
+ *
+ * when, which process, where to, and `local` for loopback addresses and sockets of this machine. */
 
-enum { HTTPC_CONNECTS_KEPT = 64 };
-
-struct httpc_connect {
-    char address[64]; /* "192.0.2.1:443", "[2001:db8::1]:443", "unix" */
-    bool local;       /* a loopback address, or a socket of this machine */
-    int64_t at_wall_ms;
-};
-
-/* All there were; `local`: those of the machine with itself. */
-void httpc_connects_count(uint64_t *all, uint64_t *local);
-/* The newest first; at most max of them. Returns how many. */
-size_t httpc_connects(struct httpc_connect *out, size_t max);
+/* Appends to `file` from now on; "" = to none. ERR_CONFIG, ERR_IO and the like when it can't be
+ * written. Before threads. */
+HT_MUST_CHECK enum err httpc_connects_log(const char *file, struct error *error);
 
 #endif

@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { binary, root, tempDir, until } from './support/hearth.mjs';
+import { seen, watchedEnv } from './support/seen.mjs';
 
 const unit = join(root, 'deploy/systemd/hearth.service');
 const systemd = ['/lib/systemd/systemd', '/usr/lib/systemd/systemd'].find(existsSync);
@@ -29,6 +30,9 @@ test('little is left to a hub that somebody took over', { skip: !analyzes && 'sy
   if (/unrecognized option/.test(r.stderr)) return t.skip('this systemd can\'t judge a file');
   assert.equal(r.status, 0, r.stdout.split('\n').slice(-3).join('\n'));
 });
+
+// Under watch this hub is pinned like every other.
+const { HEARTH_PRIVACY: privacy = 'open' } = watchedEnv();
 
 // What the unit becomes: another path of the binary and another port, a user that exists everywhere, and
 // none of the machine's other units.
@@ -55,7 +59,7 @@ After=
 [Service]
 User=nobody
 Group=
-Environment=PORT=${port}
+Environment=PORT=${port} HEARTH_PRIVACY=${privacy}
 StandardOutput=append:/run/hub.log
 StandardError=append:/run/hub.log
 X
@@ -117,6 +121,7 @@ describe('running under the unit', { skip: whyNot(), timeout: 170000 }, () => {
       return false;
     }), 60000, 'the hub to listen');
     pid = Number(children(child.pid)[0]);
+    seen({ hub: Number(hubPid()), pinned: privacy === 'local' });
   });
   after(async () => {
     child?.kill('SIGKILL');

@@ -14,6 +14,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { seen, watchedEnv } from './seen.mjs';
+
 export const root = resolve(fileURLToPath(new URL('../../..', import.meta.url)));
 export const binary = resolve(process.env.HEARTH_BIN || join(root, 'build', 'hearth'));
 
@@ -51,6 +53,7 @@ export function cleanEnv(dir, extra = {}) {
     HEARTH_DATA: join(dir, 'data'),
     HEARTH_MODELS: join(dir, 'models'),
     TERM: 'dumb',
+    ...watchedEnv(),
   });
   for (const [name, value] of Object.entries(extra)) {
     if (value === undefined || value === null) delete env[name];
@@ -135,6 +138,7 @@ export class Hub {
       { cwd: dir, env: this.env, stdio: ['ignore', 'pipe', 'pipe'] },
     );
     children.add(this.child);
+    seen({ hub: this.child.pid, pinned: this.env.HEARTH_PRIVACY === 'local' });
     // A test file that forgets to stop its hub still ends; `exit` above then kills the hub.
     for (const handle of [this.child, this.child.stdout, this.child.stderr]) handle.unref();
     const file = createWriteStream(this.logFile, { flags: 'a' });
@@ -180,6 +184,7 @@ export class Hub {
     }
     this.url = found().replace(/\/$/, '');
     this.port = Number(new URL(this.url).port);
+    seen({ server: 'hub', port: this.port });
     this.readyMs = performance.now() - this.startedAt;
   }
 

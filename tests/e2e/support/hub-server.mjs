@@ -14,6 +14,8 @@
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 
+import { seen } from './seen.mjs';
+
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
 export async function startHubServer(repos) {
@@ -32,6 +34,7 @@ export async function startHubServer(repos) {
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
   hub.port = server.address().port;
+  seen({ server: 'models', port: hub.port });
   hub.url = `http://127.0.0.1:${hub.port}`;
   hub.close = () => {
     server.closeAllConnections();

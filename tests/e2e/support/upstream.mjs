@@ -35,6 +35,8 @@
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 
+import { seen } from './seen.mjs';
+
 const dims = 8;
 
 /** The vector of a text: the same for the same text. */
@@ -659,6 +661,7 @@ export async function startUpstream(options = {}) {
   server.on('tlsClientError', () => {});
   await new Promise((done) => server.listen(options.port ?? 0, host, 4096, done));
   up.port = server.address().port;
+  seen({ server: 'provider', port: up.port });
   up.url = `${options.tls ? 'https' : 'http'}://${host}:${up.port}`;
   up.close = () => {
     server.closeAllConnections();

@@ -8,6 +8,8 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/fs.h"
+#include "base/metrics.h"
 #include "base/str.h"
 #include "httpc/httpc.h"
 #include "unit/httpc/http_script.h"
@@ -612,34 +614,62 @@ static void a_proxy_is_asked_if_there_is_one(void **state)
     script_stop(proxy);
 }
 
+/* The last line of the connect log, without its time. */
+static void last_line(const char *file, char *dst, size_t size)
+{
+    struct buf text;
+    struct error error;
+    int64_t at;
+    char when[32] = "";
+    buf_init(&text, 1 << 16);
+    assert_int_equal(fs_read_file(file, 1 << 16, &text, &error), OK);
+    assert_true(text.len > 0 && buf_str(&text)[text.len - 1] == '\n');
+    text.data[text.len - 1] = '\0';
+    const char *line = strrchr(buf_str(&text), '\n');
+    line = line ? line + 1 : buf_str(&text);
+    assert_true(strlen(line) > 25 && line[24] == ' ');
+    memcpy(when, line, 24);
+    assert_true(clock_parse_utc(when, &at));
+    assert_true(at <= clock_wall_ms() && at > clock_wall_ms() - 600000);
+    str_copy(dst, size, line + 25);
+    buf_free(&text);
+}
+
 static void every_connection_is_in_the_log(void **state)
 {
     (void)state;
     struct script *server = script_start(echo, NULL);
-    struct httpc_connect last[2];
-    uint64_t all, local, all_then, local_then;
+    int64_t all = metric_value(METRIC_outgoing_connections_total);
+    int64_t local = metric_value(METRIC_outgoing_local_connections_total);
     struct seen s;
-    char address[64];
+    struct error error;
+    char dir[] = "/tmp/hearth-test-XXXXXX", file[64], line[128], expected[128];
+    assert_non_null(mkdtemp(dir));
+    str_printf(file, sizeof(file), "%s/nowhere/connects", dir);
+    assert_int_not_equal(httpc_connects_log(file, &error), OK);
+    assert_non_null(strstr(error.msg, file));
+    str_printf(file, sizeof(file), "%s/connects", dir);
+    assert_int_equal(httpc_connects_log(file, &error), OK);
     seen_init(&s);
-    httpc_connects_count(&all, &local);
     struct httpc_request req = request_to(&s, server->url);
     assert_int_equal(get(&s, &req), OK);
-    httpc_connects_count(&all_then, &local_then);
-    assert_int_equal(all_then, all + 1);
-    assert_int_equal(local_then, local + 1);
-    str_printf(address, sizeof(address), "127.0.0.1:%d", server->port);
-    assert_true(httpc_connects(last, 2) >= 1);
-    assert_string_equal(last[0].address, address);
-    assert_true(last[0].local);
+    assert_int_equal(metric_value(METRIC_outgoing_connections_total), all + 1);
+    assert_int_equal(metric_value(METRIC_outgoing_local_connections_total), local + 1);
+    last_line(file, line, sizeof(line));
+    str_printf(expected, sizeof(expected), "%d 127.0.0.1:%d local", (int)getpid(), server->port);
+    assert_string_equal(line, expected);
+    unlink(file);                    /* as logrotate does it */
     req.url = "http://192.0.2.1:9/"; /* TEST-NET-1: nobody is there */
     req.connect_timeout_ms = 50;
     assert_int_not_equal(get(&s, &req), OK);
-    assert_int_equal(httpc_connects(last, 1), 1);
-    assert_string_equal(last[0].address, "192.0.2.1:9");
-    assert_false(last[0].local);
-    httpc_connects_count(&all_then, &local_then);
-    assert_int_equal(all_then, all + 2);
-    assert_int_equal(local_then, local + 1);
+    last_line(file, line, sizeof(line));
+    str_printf(expected, sizeof(expected), "%d 192.0.2.1:9 outside", (int)getpid());
+    assert_string_equal(line, expected);
+    assert_int_equal(metric_value(METRIC_outgoing_connections_total), all + 2);
+    assert_int_equal(metric_value(METRIC_outgoing_local_connections_total), local + 1);
+    assert_int_equal(httpc_connects_log("", &error), OK);
+    unlink(file);
+    rmdir(dir);
     buf_free(&s.body);
     script_stop(server);
 }
