@@ -1,10 +1,9 @@
 /* An answer in memory; see gather.h. */
 #include "api/gather.h"
 
-#include <time.h>
-
 #include "base/clock.h"
 #include "base/list.h"
+#include "base/thread.h"
 
 static struct gather *self(struct sink *s)
 {
@@ -127,14 +126,10 @@ static const struct sink_ops ops = {.respond = respond,
 
 void gather_init(struct gather *g, size_t max)
 {
-    pthread_condattr_t attr;
     *g = (struct gather){.sink = {&ops}};
     buf_init(&g->body, max);
     pthread_mutex_init(&g->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&g->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&g->changed);
 }
 
 struct sink *gather_sink(struct gather *g)
@@ -156,11 +151,10 @@ void gather_close(struct gather *g)
 
 bool gather_wait(struct gather *g, int64_t ms)
 {
-    int64_t until = clock_mono_ms() + ms;
-    struct timespec at = {.tv_sec = (time_t)(until / 1000), .tv_nsec = (until % 1000) * 1000000};
+    int64_t until_ns = clock_mono_ns() + ms * 1000000;
     pthread_mutex_lock(&g->lock);
-    while (g->refs > 0 && clock_mono_ms() < until)
-        pthread_cond_timedwait(&g->changed, &g->lock, &at);
+    while (g->refs > 0 && cond_wait_until(&g->changed, &g->lock, until_ns)) {
+    }
     bool gone = g->refs == 0;
     pthread_mutex_unlock(&g->lock);
     return gone;

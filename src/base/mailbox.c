@@ -13,16 +13,15 @@
  * around a list (the engine thread would contend with every sender). */
 #include "base/mailbox.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 struct mailbox {
     _Atomic(struct mail *) top; /* newest first */
@@ -35,12 +34,8 @@ struct mailbox {
 struct mailbox *mailbox_new(void)
 {
     struct mailbox *mb = xcalloc(1, sizeof *mb);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&mb->lock, NULL);
-    pthread_cond_init(&mb->arrived, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&mb->arrived);
     return mb;
 }
 
@@ -90,14 +85,11 @@ static struct mail *take_all(struct mailbox *mb)
 
 static void wait_until(struct mailbox *mb, int64_t deadline_ns)
 {
-    struct timespec at = {.tv_sec = (time_t)(deadline_ns / 1000000000),
-                          .tv_nsec = (long)(deadline_ns % 1000000000)};
     pthread_mutex_lock(&mb->lock);
     atomic_store(&mb->sleeping, true);
-    int rc = 0;
-    while (rc != ETIMEDOUT && !atomic_load(&mb->top) && !atomic_load(&mb->woken))
-        rc = deadline_ns < 0 ? pthread_cond_wait(&mb->arrived, &mb->lock)
-                             : pthread_cond_timedwait(&mb->arrived, &mb->lock, &at);
+    while (!atomic_load(&mb->top) && !atomic_load(&mb->woken) &&
+           cond_wait_until(&mb->arrived, &mb->lock, deadline_ns)) {
+    }
     atomic_store(&mb->sleeping, false);
     pthread_mutex_unlock(&mb->lock);
 }
@@ -106,7 +98,7 @@ struct mail *mailbox_receive(struct mailbox *mb, int64_t timeout_ms)
 {
     struct mail *m = take_all(mb);
     if (!m && timeout_ms != 0) {
-        int64_t deadline_ns = -1;
+        int64_t deadline_ns = INT64_MAX;
         if (timeout_ms > 0 && timeout_ms < INT64_MAX / 2000000)
             deadline_ns = clock_mono_ns() + timeout_ms * 1000000;
         wait_until(mb, deadline_ns);

@@ -7,9 +7,9 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/fault.h"
 #include "base/mem.h"
@@ -53,6 +53,25 @@ void thread_join(pthread_t t)
 {
     int rc = pthread_join(t, NULL);
     ht_assert(rc == 0);
+}
+
+/* ---- condition variables ------------------------------------------------------------------- */
+
+void cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+bool cond_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t at_ns)
+{
+    if (at_ns == INT64_MAX) return pthread_cond_wait(cond, lock) == 0;
+    struct timespec at = {.tv_sec = (time_t)(at_ns / 1000000000),
+                          .tv_nsec = (long)(at_ns % 1000000000)};
+    return pthread_cond_timedwait(cond, lock, &at) == 0;
 }
 
 /* ---- pool ---------------------------------------------------------------------------------- */

@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -79,13 +78,7 @@ static void heap_add(struct timers *t, struct timer *timer)
 static void sleep_until(struct timers *t, int64_t at_ns)
 {
     t->sleeps_until_ns = at_ns;
-    if (at_ns == INT64_MAX) {
-        pthread_cond_wait(&t->changed, &t->lock);
-    } else {
-        struct timespec at = {.tv_sec = (time_t)(at_ns / 1000000000),
-                              .tv_nsec = (long)(at_ns % 1000000000)};
-        pthread_cond_timedwait(&t->changed, &t->lock, &at);
-    }
+    (void)cond_wait_until(&t->changed, &t->lock, at_ns);
     t->sleeps_until_ns = 0;
 }
 
@@ -124,11 +117,7 @@ enum err timers_new(struct timers **out, struct error *error)
     struct timers *t = xcalloc(1, sizeof *t);
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->ran, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&t->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&t->changed);
     enum err err = thread_start(&t->thread, "clock", timers_main, t, error);
     if (err == OK) {
         *out = t;

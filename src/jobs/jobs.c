@@ -82,12 +82,7 @@ struct jobs {
 
 static void sleep_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t at_ms)
 {
-    if (at_ms == INT64_MAX) {
-        pthread_cond_wait(cond, lock);
-        return;
-    }
-    struct timespec at = {.tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (at_ms % 1000) * 1000000};
-    pthread_cond_timedwait(cond, lock, &at);
+    (void)cond_wait_until(cond, lock, at_ms == INT64_MAX ? INT64_MAX : at_ms * 1000000);
 }
 
 /* ---- the database --------------------------------------------------------------------------- */
@@ -415,7 +410,6 @@ static void *keeper_main(void *arg)
 struct jobs *jobs_new(const struct jobs_params *params)
 {
     struct jobs *j = xcalloc(1, sizeof *j);
-    pthread_condattr_t attr;
     j->params = *params;
     if (j->params.threads < 1) j->params.threads = THREADS_DEFAULT;
     if (j->params.threads > THREADS_MAX) j->params.threads = THREADS_MAX;
@@ -427,11 +421,8 @@ struct jobs *jobs_new(const struct jobs_params *params)
     j->look_at_ms = INT64_MAX;
     list_init(&j->running);
     pthread_mutex_init(&j->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&j->work, &attr);
-    pthread_cond_init(&j->keep, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&j->work);
+    cond_init(&j->keep);
     return j;
 }
 

@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "models/gguf.h"
 #include "models/pull_int.h"
 
@@ -416,13 +417,10 @@ static enum err wait_for(struct transfer *t, uint64_t id, struct error *error)
 {
     bool wanted = true;
     for (;;) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += TICK_MS * 1000000L;
-        if (until.tv_nsec >= 1000000000L) until.tv_sec++, until.tv_nsec -= 1000000000L;
+        int64_t until_ns = clock_mono_ns() + (int64_t)TICK_MS * 1000000;
         pthread_mutex_lock(&t->lock);
-        int rc = 0;
-        while (!t->finished && rc == 0) rc = pthread_cond_timedwait(&t->changed, &t->lock, &until);
+        while (!t->finished && cond_wait_until(&t->changed, &t->lock, until_ns)) {
+        }
         bool finished = t->finished;
         pthread_mutex_unlock(&t->lock);
         if (finished) break;
@@ -639,14 +637,10 @@ static enum err verify(struct transfer *t, struct error *error)
 
 static void transfer_init(struct transfer *t, struct pull *p, struct pull_part *part)
 {
-    pthread_condattr_t attr;
     *t =
         (struct transfer){.p = p, .part = part, .total = part->file->size, .phase = PULL_RESOLVING};
     pthread_mutex_init(&t->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&t->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&t->changed);
 }
 
 enum err pull_part_fetch(struct pull *p, struct pull_part *part, struct error *error)

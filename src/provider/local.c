@@ -3,11 +3,11 @@
 
 #include <sched.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "provider/local_int.h"
 
 enum { TEXT_MAX = 64 << 20 /* texts joined while the delivery thread was behind */ };
@@ -211,12 +211,10 @@ void local_stop(struct provider *p, int64_t grace_ms)
 {
     struct local *l = local_of(p);
     int64_t until_ns = clock_mono_ns() + (grace_ms > 0 ? grace_ms : 0) * 1000000;
-    struct timespec at = {.tv_sec = (time_t)(until_ns / 1000000000),
-                          .tv_nsec = (long)(until_ns % 1000000000)};
-    int rc = 0;
     pthread_mutex_lock(&l->lock);
     l->stopping = true;
-    while (l->n_jobs && rc == 0) rc = pthread_cond_timedwait(&l->all_gone, &l->lock, &at);
+    while (l->n_jobs && cond_wait_until(&l->all_gone, &l->lock, until_ns)) {
+    }
     cancel_all(l);
     while (l->n_jobs) pthread_cond_wait(&l->all_gone, &l->lock);
     pthread_mutex_unlock(&l->lock);
@@ -262,11 +260,7 @@ enum err local_open(const struct local_params *params, struct provider **out, st
     idmap_init(&l->jobs);
     buf_init(&l->text, TEXT_MAX);
     pthread_mutex_init(&l->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&l->all_gone, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&l->all_gone);
     const char *adapter = params->default_adapter ? params->default_adapter : "";
     str_copy(l->adapter, sizeof l->adapter, adapter_is_none(adapter) ? "" : adapter);
     l->adapter_scale = 1;

@@ -8,10 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "base/vec.h"
 #include "rag/split.h"
 
@@ -239,7 +240,6 @@ static char *with_prefix(const char *prefix, const char *text)
 static struct embedding *embedding_new(struct provider *p, const struct embed_ask *ask)
 {
     struct embedding *e = xcalloc(1, sizeof *e);
-    pthread_condattr_t attr;
     e->provider = p;
     e->use = ask->use;
     e->model = xstrdup(ask->model);
@@ -250,10 +250,7 @@ static struct embedding *embedding_new(struct provider *p, const struct embed_as
     e->n = ask->n;
     e->refs = 1;
     pthread_mutex_init(&e->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&e->told, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&e->told);
     return e;
 }
 
@@ -288,23 +285,13 @@ void embed_drop(struct embedding *e)
 
 /* ---- waiting ------------------------------------------------------------------------------- */
 
-static void pause_for(struct embedding *e)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_nsec += (long)ASK_MS * 1000000;
-    at.tv_sec += at.tv_nsec / 1000000000;
-    at.tv_nsec %= 1000000000;
-    pthread_cond_timedwait(&e->told, &e->lock, &at);
-}
-
 static enum err wait_for(struct embedding *e, bool (*cancelled)(void *ctx), void *ctx,
                          struct error *error)
 {
     bool stop = false;
     pthread_mutex_lock(&e->lock);
     while (!e->over && !stop) {
-        pause_for(e);
+        (void)cond_wait_until(&e->told, &e->lock, clock_mono_ns() + (int64_t)ASK_MS * 1000000);
         if (e->over || !cancelled) continue;
         pthread_mutex_unlock(&e->lock);
         stop = cancelled(ctx);

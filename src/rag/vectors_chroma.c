@@ -383,12 +383,10 @@ static void *tend_always(void *arg)
     struct chroma *c = arg;
     while (!atomic_load(&c->stop)) {
         tend_all(c);
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += POLL_MS / 1000;
+        int64_t until_ns = clock_mono_ns() + (int64_t)POLL_MS * 1000000;
         pthread_mutex_lock(&c->lock);
         while (!c->poked && !atomic_load(&c->stop) &&
-               pthread_cond_timedwait(&c->wake, &c->lock, &until) == 0) {
+               cond_wait_until(&c->wake, &c->lock, until_ns)) {
         }
         c->poked = false;
         pthread_mutex_unlock(&c->lock);
@@ -469,7 +467,7 @@ static enum err chroma_open(const struct vectors_params *params, void **state, s
     struct chroma *c = xcalloc(1, sizeof *c);
     c->store = params->store;
     pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->wake, NULL);
+    cond_init(&c->wake);
     *state = c;
     enum err e = chroma_server_new(params, &c->server, error);
     if (e) return e;

@@ -514,12 +514,10 @@ static void *tend_always(void *arg)
     setpriority(PRIO_PROCESS, (id_t)gettid(), 10);
     while (!atomic_load(&h->stop)) {
         tend_all(h);
-        struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += POLL_MS / 1000;
+        int64_t until_ns = clock_mono_ns() + (int64_t)POLL_MS * 1000000;
         pthread_mutex_lock(&h->lock);
         while (!h->poked && !atomic_load(&h->stop) &&
-               pthread_cond_timedwait(&h->wake, &h->lock, &until) == 0) {
+               cond_wait_until(&h->wake, &h->lock, until_ns)) {
         }
         h->poked = false;
         pthread_mutex_unlock(&h->lock);
@@ -553,7 +551,7 @@ static enum err open_from(const struct vectors_params *params, int64_t from, voi
     h->sqlite = str_eq(store_kind(params->store), "sqlite");
     h->from = from;
     pthread_mutex_init(&h->lock, NULL);
-    pthread_cond_init(&h->wake, NULL);
+    cond_init(&h->wake);
     *state = h;
     if (params->dir && !str_copy(h->dir, sizeof h->dir, params->dir))
         return err_set(error, ERR_CONFIG, "VECTORDB_PATH is longer than %zu bytes",

@@ -1,15 +1,14 @@
 /* The instance: opening and closing, what its parameters mean, its face as a provider. */
 #include "remote/remote.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "remote/core_int.h"
 
 static const struct protocol *const protocols[] = {&remote_openai, &remote_anthropic,
@@ -264,26 +263,14 @@ static void remote_cancel(struct provider *provider, uint64_t id)
     call_cancel(container_of(provider, struct remote, base), id);
 }
 
-static void until(int64_t ms, struct timespec *out)
-{
-    clock_gettime(CLOCK_MONOTONIC, out);
-    out->tv_sec += (time_t)(ms / 1000);
-    out->tv_nsec += (long)(ms % 1000) * 1000000;
-    if (out->tv_nsec < 1000000000) return;
-    out->tv_nsec -= 1000000000;
-    out->tv_sec++;
-}
-
 static void remote_close(struct provider *provider, int64_t grace_ms)
 {
     struct remote *r = container_of(provider, struct remote, base);
-    struct timespec end;
-    until(grace_ms, &end);
+    int64_t until_ns = clock_mono_ns() + grace_ms * 1000000;
     pthread_mutex_lock(&r->lock);
     r->closing = true;
-    while (r->n_alive && grace_ms > 0 &&
-           pthread_cond_timedwait(&r->changed, &r->lock, &end) != ETIMEDOUT)
-        ;
+    while (r->n_alive && grace_ms > 0 && cond_wait_until(&r->changed, &r->lock, until_ns)) {
+    }
     call_cancel_all(r);
     while (r->n_alive) pthread_cond_wait(&r->changed, &r->lock);
     pthread_mutex_unlock(&r->lock);
@@ -292,7 +279,6 @@ static void remote_close(struct provider *provider, int64_t grace_ms)
 
 static void remote_init(struct remote *r, struct httpc *httpc, struct timers *timers)
 {
-    pthread_condattr_t attr;
     r->httpc = httpc;
     r->timers = timers;
     r->first_token_ms = -1;
@@ -300,10 +286,7 @@ static void remote_init(struct remote *r, struct httpc *httpc, struct timers *ti
     list_init(&r->all);
     list_init(&r->waiting);
     pthread_mutex_init(&r->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&r->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&r->changed);
 }
 
 enum err remote_open(struct httpc *httpc, struct timers *timers, const struct remote_params *params,

@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -17,11 +16,7 @@ enum { TOKEN_TEXT_MAX = 4 << 20, CACHE_GRACE_MS = 3000 };
 
 static void init_locks(struct sched *s)
 {
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->stopped_cond, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&s->stopped_cond);
     pthread_mutex_init(&s->submit_lock, NULL);
     pthread_mutex_init(&s->models_lock, NULL);
     pthread_mutex_init(&s->stopped_lock, NULL);
@@ -160,12 +155,9 @@ enum err sched_new(const struct sched_params *params, struct sched **out, struct
 static bool wait_stopped(struct sched *s, int64_t grace_ms)
 {
     int64_t until_ns = clock_mono_ns() + grace_ms * 1000000;
-    struct timespec at = {.tv_sec = (time_t)(until_ns / 1000000000),
-                          .tv_nsec = (long)(until_ns % 1000000000)};
-    int rc = 0;
     pthread_mutex_lock(&s->stopped_lock);
-    while (!s->stopped && rc == 0)
-        rc = pthread_cond_timedwait(&s->stopped_cond, &s->stopped_lock, &at);
+    while (!s->stopped && cond_wait_until(&s->stopped_cond, &s->stopped_lock, until_ns)) {
+    }
     bool stopped = s->stopped;
     pthread_mutex_unlock(&s->stopped_lock);
     return stopped;

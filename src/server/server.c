@@ -15,13 +15,13 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "server/server_int.h"
 
 /* Pool of memory of a connection beyond max_headers: libmicrohttpd's records of the fields, and the
@@ -357,11 +357,7 @@ static struct server *server_new(const struct server_params *params)
     for (int i = 0; i < WATCH_COUNT; i++) list_init(&s->watches[i]);
     for (int i = 0; i < LINGER_MAX; i++) s->lingers[i].fd = -1;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->drained, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&s->drained);
     return s;
 }
 
@@ -420,13 +416,11 @@ int server_ollama_port(const struct server *s)
 void server_drain(struct server *s, int64_t grace_ms)
 {
     int64_t until_ns = clock_mono_ns() + grace_ms * 1000000;
-    struct timespec until = {until_ns / 1000000000, until_ns % 1000000000};
     pthread_mutex_lock(&s->lock);
     s->draining = true;
     wake_locked(s);
-    int rc = 0;
-    while (!s->is_drained && rc != ETIMEDOUT)
-        rc = pthread_cond_timedwait(&s->drained, &s->lock, &until);
+    while (!s->is_drained && cond_wait_until(&s->drained, &s->lock, until_ns)) {
+    }
     /* The front thread never blocks, so this takes no time. */
     s->detaching = true;
     wake_locked(s);

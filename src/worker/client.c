@@ -3,12 +3,12 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "worker/client_int.h"
 
 static struct client *client_of(struct provider *p)
@@ -120,12 +120,10 @@ void worker_stop(struct provider *p, int64_t grace_ms)
 {
     struct client *c = client_of(p);
     int64_t until_ns = clock_mono_ns() + (grace_ms > 0 ? grace_ms : 0) * 1000000;
-    struct timespec at = {.tv_sec = (time_t)(until_ns / 1000000000),
-                          .tv_nsec = (long)(until_ns % 1000000000)};
-    int rc = 0;
     pthread_mutex_lock(&c->lock);
     c->stopping = true;
-    while (c->tasks.count && rc == 0) rc = pthread_cond_timedwait(&c->all_gone, &c->lock, &at);
+    while (c->tasks.count && cond_wait_until(&c->all_gone, &c->lock, until_ns)) {
+    }
     for (size_t i = 0; i < c->tasks.n_buckets; i++)
         for (struct idnode *n = c->tasks.buckets[i]; n; n = n->next)
             cancel(c, container_of(n, struct task, by_id), ERR_STOPPING);
@@ -178,11 +176,7 @@ enum err worker_open(const struct worker_params *params, struct provider **out, 
     idmap_init(&c->tasks);
     list_init(&c->cancels);
     pthread_mutex_init(&c->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->all_gone, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&c->all_gone);
     c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     enum err e = OK;
     if (c->wake_fd < 0) e = err_set(error, ERR_NOMEM, "no descriptor for the model worker");

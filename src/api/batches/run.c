@@ -8,7 +8,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "api/batches/batches_int.h"
 #include "api/gather.h"
@@ -21,6 +20,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "hub/hub.h"
 #include "jobs/jobs.h"
 
@@ -381,12 +381,11 @@ static struct slot *find_answered(struct run *r)
 
 static void wait_a_while(struct run *r, int64_t ms)
 {
-    int64_t until = clock_mono_ms() + ms;
-    struct timespec at = {.tv_sec = (time_t)(until / 1000), .tv_nsec = (until % 1000) * 1000000};
+    int64_t until_ns = clock_mono_ns() + ms * 1000000;
     bool any = false;
     pthread_mutex_lock(&r->lock);
     for (size_t i = 0; i < r->n_slots; i++) any |= r->slots[i].used && r->slots[i].answered;
-    if (!any) pthread_cond_timedwait(&r->changed, &r->lock, &at);
+    if (!any) (void)cond_wait_until(&r->changed, &r->lock, until_ns);
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -467,12 +466,8 @@ static enum err find_route(struct run *r, struct error *error)
 
 static enum err open_run(struct run *r, struct error *error)
 {
-    pthread_condattr_t attr;
     pthread_mutex_init(&r->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&r->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&r->changed);
     r->n_slots = (size_t)config_int(r->hub->config, CONFIG_BATCH_LINES);
     for (size_t i = 0; i < r->n_slots; i++) r->slots[i].run = r;
     r->state = STORE_BATCH_IN_PROGRESS;

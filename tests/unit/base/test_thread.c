@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/thread.h"
 
@@ -43,6 +44,50 @@ static void test_thread_has_name_and_no_signals(void **state)
     sigset_t mask;
     pthread_sigmask(SIG_BLOCK, NULL, &mask);
     assert_false(sigismember(&mask, SIGTERM)); /* the starter's mask is as it was */
+}
+
+struct waited {
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    bool there;
+};
+
+static void *signal_it(void *arg)
+{
+    struct waited *w = arg;
+    pthread_mutex_lock(&w->lock);
+    w->there = true;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->lock);
+    return NULL;
+}
+
+/* True for a signal, false at the deadline and not before it; a deadline that has passed does not
+ * wait. */
+static void test_waiting_until(void **state)
+{
+    (void)state;
+    struct waited w = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct error error;
+    pthread_t t;
+    const int64_t untils[] = {INT64_MAX, clock_mono_ns() + 60000000000};
+    cond_init(&w.cond);
+    pthread_mutex_lock(&w.lock);
+    int64_t until = clock_mono_ns() + 30000000;
+    while (cond_wait_until(&w.cond, &w.lock, until)) {
+    }
+    assert_true(clock_mono_ns() >= until);
+    assert_false(cond_wait_until(&w.cond, &w.lock, until));
+    for (int i = 0; i < 2; i++) {
+        w.there = false;
+        assert_int_equal(thread_start(&t, "signal", signal_it, &w, &error), OK);
+        while (!w.there) assert_true(cond_wait_until(&w.cond, &w.lock, untils[i]));
+        pthread_mutex_unlock(&w.lock);
+        thread_join(t);
+        pthread_mutex_lock(&w.lock);
+    }
+    pthread_mutex_unlock(&w.lock);
+    pthread_cond_destroy(&w.cond);
 }
 
 static atomic_int done;
@@ -163,6 +208,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_thread_has_name_and_no_signals),
+        cmocka_unit_test(test_waiting_until),
         cmocka_unit_test(test_pool_runs_every_job_before_it_ends),
         cmocka_unit_test(test_full_queue_refuses),
         cmocka_unit_test(test_stopping_pool_refuses),

@@ -22,6 +22,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "provider/local.h"
 
 enum { WAIT_MS = 60000, CALLS_MAX = 8 };
@@ -72,10 +73,7 @@ static inline void sleep_ms(int64_t ms)
 static inline struct client *client_new(void)
 {
     struct client *c = calloc(1, sizeof *c);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->changed, &attr);
+    cond_init(&c->changed);
     pthread_mutex_init(&c->lock, NULL);
     for (int i = 0; i < GEN_N_MAX; i++) buf_init(&c->text[i], 1 << 20);
     for (int i = 0; i < CALLS_MAX; i++) buf_init(&c->calls[i].arguments, 1 << 20);
@@ -196,12 +194,10 @@ static inline void client_loaded(void *ctx, const struct error *error)
 /* Waits until `what` holds; fails the test after WAIT_MS. */
 #define client_until(c, what)                                                                      \
     do {                                                                                           \
-        struct timespec at_;                                                                       \
-        clock_gettime(CLOCK_MONOTONIC, &at_);                                                      \
-        at_.tv_sec += WAIT_MS / 1000;                                                              \
-        int rc_ = 0;                                                                               \
+        int64_t until_ns_ = clock_mono_ns() + (int64_t)WAIT_MS * 1000000;                          \
         pthread_mutex_lock(&(c)->lock);                                                            \
-        while (!(what) && rc_ == 0) rc_ = pthread_cond_timedwait(&(c)->changed, &(c)->lock, &at_); \
+        while (!(what) && cond_wait_until(&(c)->changed, &(c)->lock, until_ns_)) {                 \
+        }                                                                                          \
         bool ok_ = what;                                                                           \
         pthread_mutex_unlock(&(c)->lock);                                                          \
         assert_true(ok_);                                                                          \

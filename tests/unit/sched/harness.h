@@ -21,6 +21,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/thread.h"
 #include "sched/sched.h"
 
 enum { WAIT_MS = 20000 };
@@ -65,10 +66,7 @@ static inline void sleep_ms(int64_t ms)
 static inline struct client *client_new(void)
 {
     struct client *c = calloc(1, sizeof *c);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->changed, &attr);
+    cond_init(&c->changed);
     pthread_mutex_init(&c->lock, NULL);
     for (int i = 0; i < GEN_N_MAX; i++) buf_init(&c->text[i], 1 << 20);
     return c;
@@ -143,12 +141,10 @@ static inline void client_listen(void *ctx, const struct sched_event *ev)
 /* Waits until `what` holds; fails the test after WAIT_MS. */
 #define client_until(c, what)                                                                      \
     do {                                                                                           \
-        struct timespec at_;                                                                       \
-        clock_gettime(CLOCK_MONOTONIC, &at_);                                                      \
-        at_.tv_sec += WAIT_MS / 1000;                                                              \
-        int rc_ = 0;                                                                               \
+        int64_t until_ns_ = clock_mono_ns() + (int64_t)WAIT_MS * 1000000;                          \
         pthread_mutex_lock(&(c)->lock);                                                            \
-        while (!(what) && rc_ == 0) rc_ = pthread_cond_timedwait(&(c)->changed, &(c)->lock, &at_); \
+        while (!(what) && cond_wait_until(&(c)->changed, &(c)->lock, until_ns_)) {                 \
+        }                                                                                          \
         bool ok_ = what;                                                                           \
         pthread_mutex_unlock(&(c)->lock);                                                          \
         assert_true(ok_);                                                                          \
