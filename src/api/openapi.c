@@ -28,7 +28,7 @@ const struct schema *const api_schema_tables[] = {
     batch_schemas,
     ollama_schemas,
     anthropic_schemas,
-    llama_schemas,
+    api_llama_schemas,
     hub_schemas,
     v1_schemas,
     v1_conversation_schemas,

@@ -28,7 +28,7 @@ const struct route *const api_route_tables[] = {
     batch_routes,
     ollama_routes,
     anthropic_routes,
-    llama_routes,
+    api_llama_routes,
     hub_routes,
     v1_auth_routes,
     v1_conversation_routes,

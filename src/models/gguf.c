@@ -138,7 +138,7 @@ static const size_t text_sizes[] = {
 static bool wrong_type(struct gguf_reader *r, const struct gguf_key *key, const char *wanted)
 {
     return gguf_corrupt(r, "the key %s is of type %s instead of %s", key->name,
-                        gguf_type_name(key->type), wanted);
+                        gguf_type_word(key->type), wanted);
 }
 
 static bool read_count(struct gguf_reader *r, const struct gguf_key *key, int64_t *out)

@@ -83,6 +83,6 @@ bool gguf_read_text(struct gguf_reader *r, struct buf *out, size_t keep, uint64_
 bool gguf_read_name(struct gguf_reader *r, char *dst, size_t max, const char *what);
 
 bool gguf_corrupt(struct gguf_reader *r, const char *fmt, ...) HT_PRINTF(2, 3); /* false */
-const char *gguf_type_name(enum gguf_type type);
+const char *gguf_type_word(enum gguf_type type);
 
 #endif

@@ -42,7 +42,7 @@ static bool write_array(struct gguf_reader *r, const struct gguf_key *key, struc
 {
     if (key->count > ARRAY_SHOWN) {
         jw_obj(w);
-        jw_kstr(w, "array_of", gguf_type_name(key->item));
+        jw_kstr(w, "array_of", gguf_type_word(key->item));
         jw_kint(w, "length", (int64_t)key->count);
         jw_obj_end(w);
         return gguf_skip_value(r, key);

@@ -41,7 +41,7 @@ static const struct {
 #undef X
 };
 
-const char *gguf_type_name(enum gguf_type type)
+const char *gguf_type_word(enum gguf_type type)
 {
     return types[type].name;
 }

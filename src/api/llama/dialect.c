@@ -216,7 +216,8 @@ static enum err read_body(json_t *body, size_t text_len, bool infill, const stru
     struct completion_fields f = {
         .n_predict = FIELD_ABSENT, .n_cmpl = 1, .seed = FIELD_ABSENT, .temperature = 0, .top_p = 1};
     if (!questions) return no_memory(error);
-    enum err e = fields_read(infill ? infill_fields : llama_completion_fields, body, "", &f, error);
+    enum err e =
+        fields_read(infill ? infill_fields : api_llama_completion_fields, body, "", &f, error);
     if (!e) e = read_wish(&f, wish, error);
     if (e) return e;
     e = infill ? set_gap(body, &f, questions, error)

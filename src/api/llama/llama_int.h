@@ -43,7 +43,7 @@ struct detokenize_fields {
 };
 
 /* schemas.c */
-extern const struct field llama_completion_fields[], infill_fields[], extra_fields[],
+extern const struct field api_llama_completion_fields[], infill_fields[], extra_fields[],
     tokenize_fields[], detokenize_fields[];
 
 /* dialect.c: a body of /completion or, with `infill`, of /infill, to a call as /v1/completions

@@ -3,7 +3,7 @@
 #include "api/llama/llama_int.h"
 
 /* clang-format off */
-const struct route llama_routes[] = {
+const struct route api_llama_routes[] = {
     {HTTP_POST, "/completion", lserver_completion, ROUTE_STREAM, "llama-server", "Continue raw text", "LlamaCompletionRequest", "LlamaCompletionAnswer"},
     {HTTP_POST, "/completions", lserver_completion, ROUTE_STREAM, "llama-server", "The same", "LlamaCompletionRequest", "LlamaCompletionAnswer"},
     {HTTP_POST, "/infill", lserver_infill, ROUTE_STREAM, "llama-server", "Fill in what is missing in the middle of a text", "InfillRequest", "LlamaCompletionAnswer"},

@@ -43,7 +43,7 @@
     IGNORED("t_max_predict_ms", "Accepted, no effect."), \
     IGNORED("t_max_prompt_ms", "Accepted, no effect.")
 
-const struct field llama_completion_fields[] = {
+const struct field api_llama_completion_fields[] = {
     R("prompt", JSON, REQ, 0, 0, PROMPT, prompt, "A text, a list of token ids, a list of both, or a list of prompts, each answered by itself."),
     SAMPLING,
     END};
@@ -125,8 +125,8 @@ static const struct field props_fields[] = {
     W("build_info", STR, NULL, "hearth and its version."),
     END};
 
-const struct schema llama_schemas[] = {
-    {"LlamaCompletionRequest", "Body of POST /completion.", llama_completion_fields, NULL},
+const struct schema api_llama_schemas[] = {
+    {"LlamaCompletionRequest", "Body of POST /completion.", api_llama_completion_fields, NULL},
     {"InfillRequest", "Body of POST /infill.", infill_fields, NULL},
     {"InfillExtra", "A text beside the one that has a gap.", extra_fields, NULL},
     {"LlamaCompletionAnswer", "The answer; a list of them, if there are several prompts or answers.", completion_answer_fields, NULL},
