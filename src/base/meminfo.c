@@ -3,7 +3,9 @@
 #include "base/meminfo.h"
 
 #include <fcntl.h>
+#include <link.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -148,4 +150,43 @@ bool meminfo_available(const struct meminfo *m, uint64_t *out)
         known = true;
     }
     return known;
+}
+
+/* ---- what only the start needed ------------------------------------------------------------ */
+
+/* Its code was changed when it was loaded. */
+static bool is_relocated(const struct dl_phdr_info *info)
+{
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        if (p->p_type != PT_DYNAMIC) continue;
+        const ElfW(Dyn) *d = (const ElfW(Dyn) *)(info->dlpi_addr + p->p_vaddr);
+        for (; d->d_tag != DT_NULL; d++)
+            if (d->d_tag == DT_TEXTREL || (d->d_tag == DT_FLAGS && d->d_un.d_val & DF_TEXTREL))
+                return true;
+    }
+    return false;
+}
+
+/* Only of segments that are never written: the others hold what was put into them. */
+static int release_object(struct dl_phdr_info *info, size_t size, void *page_size)
+{
+    uintptr_t page = *(const uintptr_t *)page_size;
+    (void)size;
+    if (is_relocated(info)) return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        if (p->p_type != PT_LOAD || p->p_flags & PF_W) continue;
+        uintptr_t from = info->dlpi_addr + p->p_vaddr, to = from + p->p_memsz;
+        from &= ~(page - 1);
+        /* A wish: what can't be let go of stays. */
+        (void)madvise((void *)from, to - from, MADV_DONTNEED);
+    }
+    return 0;
+}
+
+void meminfo_release_code(void)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    dl_iterate_phdr(release_object, &page);
 }

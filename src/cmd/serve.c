@@ -18,6 +18,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/log_file.h"
+#include "base/meminfo.h"
 #include "base/str.h"
 #include "cmd/cmd_int.h"
 #include "cmd/hubfile.h"
@@ -191,6 +192,7 @@ static enum err serve(const struct config *config, const char *data_dir, struct 
     tell_ready(url, config, *out, &model);
     tell_guarded(config);
     notify_service_manager("READY=1");
+    meminfo_release_code();
 
     int sig = wait_for_end(signals);
     let_second_signal_end(signals);
