@@ -74,6 +74,7 @@ void write_response_usage(struct jw *w, int64_t input, int64_t cached, int64_t o
     jw_kint(w, "input_tokens", input);
     jw_key(w, "input_tokens_details");
     jw_obj(w);
+    jw_kint(w, "cache_write_tokens", 0); /* keeping them costs nothing */
     jw_kint(w, "cached_tokens", cached);
     jw_obj_end(w);
     jw_kint(w, "output_tokens", output);

@@ -69,6 +69,7 @@ const struct field block_fields[] = {
     R("signature", STR, 0, 0, 0, NULL, signature, "thinking: as it came; goes back to the provider that made it."),
     IGNORED("data", "redacted_thinking: accepted, no effect."),
     IGNORED("citations", "Accepted, no effect."),
+    IGNORED("caller", "tool_use: who called; the model itself."),
     CACHE_CONTROL,
     END};
 #undef S
@@ -129,11 +130,19 @@ const struct field output_format_fields[] = {
 
 /* ---- answers ------------------------------------------------------------------------------- */
 
+#define NULL_ONLY "{\"type\":\"null\"}"
+
 static const struct field usage_fields[] = {
     W("input_tokens", INT, NULL, "Of the prompt, without those that were found in the cache."),
     W("cache_creation_input_tokens", INT, NULL, "0: caching costs nothing here."),
     W("cache_read_input_tokens", INT, NULL, "Of the prompt, found in the cache."),
     W("output_tokens", INT, NULL, "Of the answer, thoughts included."),
+    W("output_tokens_details", OBJ, "{\"type\":\"object\",\"properties\":{\"thinking_tokens\":{\"type\":\"integer\"}}}", "Of those, spent on thinking."),
+    W("server_tool_use", JSON, NULL_ONLY, "Always null: no tool runs at the server."),
+    W_OPT("service_tier", STR, CONST_OF("standard"), "standard; not in message_delta."),
+    W_OPT("cache_creation", JSON, NULL_ONLY, "Always null, and not in message_delta."),
+    W_OPT("inference_geo", JSON, NULL_ONLY, "Always null, and not in message_delta."),
+    W_OPT("speed", JSON, NULL_ONLY, "Always null, and not in message_delta."),
     END};
 
 static const struct field answer_fields[] = {
@@ -144,6 +153,9 @@ static const struct field answer_fields[] = {
     W("content", ARR, LIST(REF("MessagesBlock")), "Blocks: thinking, text, tool_use."),
     W("stop_reason", STR, WORDS("\"end_turn\",\"max_tokens\",\"stop_sequence\",\"tool_use\",\"model_context_window_exceeded\""), "Why it ended."),
     W("stop_sequence", STR, NULLABLE("string"), "Which of the stop sequences ended it."),
+    W("stop_details", JSON, NULL_ONLY, "Always null: nothing is refused."),
+    W("container", JSON, NULL_ONLY, "Always null."),
+    W("diagnostics", JSON, NULL_ONLY, "Always null."),
     W("usage", OBJ, REF("MessagesUsage"), "Tokens."),
     END};
 

@@ -72,6 +72,7 @@ static void end_event(struct jw *jw)
     buf_puts(jw->out, "\n\n");
 }
 
+/* What the API has and a hub has not (tools that run at the server, regions) is null. */
 static void write_usage(struct jw *jw, const struct usage *u, bool whole)
 {
     jw_key(jw, "usage");
@@ -80,7 +81,17 @@ static void write_usage(struct jw *jw, const struct usage *u, bool whole)
     jw_kint(jw, "cache_creation_input_tokens", 0);
     jw_kint(jw, "cache_read_input_tokens", u->cached_tokens);
     jw_kint(jw, "output_tokens", u->completion_tokens);
-    if (whole) jw_kstr(jw, "service_tier", "standard");
+    jw_key(jw, "output_tokens_details");
+    jw_obj(jw);
+    jw_kint(jw, "thinking_tokens", u->reasoning_tokens);
+    jw_obj_end(jw);
+    jw_knull(jw, "server_tool_use");
+    if (whole) {
+        jw_kstr(jw, "service_tier", "standard");
+        jw_knull(jw, "cache_creation");
+        jw_knull(jw, "inference_geo");
+        jw_knull(jw, "speed");
+    }
     jw_obj_end(jw);
 }
 
@@ -107,10 +118,32 @@ static const char *stop_reason(const struct messages_writer *w)
     return "max_tokens";
 }
 
-static void write_stop(const struct messages_writer *w, struct jw *jw)
+/* reason NULL: it has not ended. */
+static void write_stop(const struct messages_writer *w, const char *reason, struct jw *jw)
 {
-    jw_kstr(jw, "stop_reason", stop_reason(w));
-    jw_kstr(jw, "stop_sequence", w->stopped ? buf_str(&w->stop) : NULL);
+    jw_kstr(jw, "stop_reason", reason);
+    jw_kstr(jw, "stop_sequence", reason && w->stopped ? buf_str(&w->stop) : NULL);
+    jw_knull(jw, "stop_details");
+    jw_knull(jw, "container");
+}
+
+/* Behind the content: why it ended, and the usage. */
+static void write_tail(const struct messages_writer *w, const char *reason, const struct usage *u,
+                       struct jw *jw)
+{
+    write_stop(w, reason, jw);
+    jw_knull(jw, "diagnostics");
+    write_usage(jw, u, true);
+}
+
+/* A tool_use block without its input. The model calls its tools itself: no program does for it. */
+static void write_call(const struct block *b, struct jw *jw)
+{
+    jw_kstr(jw, "type", "tool_use");
+    jw_kstr(jw, "id", b->id);
+    jw_key(jw, "caller");
+    jw_raw(jw, "{\"type\":\"direct\"}", 17);
+    jw_kstr(jw, "name", buf_str(&b->name));
 }
 
 /* ---- stream -------------------------------------------------------------------------------- */
@@ -127,9 +160,7 @@ static void begin_message(struct messages_writer *w, struct buf *out)
     jw_key(&jw, "content");
     jw_arr(&jw);
     jw_arr_end(&jw);
-    jw_knull(&jw, "stop_reason");
-    jw_knull(&jw, "stop_sequence");
-    write_usage(&jw, &w->prompt, true);
+    write_tail(w, NULL, &w->prompt, &jw);
     jw_obj_end(&jw);
     end_event(&jw);
 }
@@ -150,9 +181,7 @@ static void begin_block_event(struct messages_writer *w, const struct block *b, 
         jw_kstr(&jw, "thinking", "");
         jw_kstr(&jw, "signature", "");
     } else {
-        jw_kstr(&jw, "type", "tool_use");
-        jw_kstr(&jw, "id", b->id);
-        jw_kstr(&jw, "name", buf_str(&b->name));
+        write_call(b, &jw);
         jw_key(&jw, "input");
         jw_obj(&jw);
         jw_obj_end(&jw);
@@ -206,7 +235,7 @@ static void stream_end(struct messages_writer *w, struct buf *out)
     begin_event(&jw, out, "message_delta");
     jw_key(&jw, "delta");
     jw_obj(&jw);
-    write_stop(w, &jw);
+    write_stop(w, stop_reason(w), &jw);
     jw_obj_end(&jw);
     write_usage(&jw, &w->base.usage, false);
     end_event(&jw);
@@ -322,9 +351,7 @@ static void write_block(const struct block *b, struct jw *jw)
         jw_kstr(jw, "signature", signature_of(b));
         break;
     case BLOCK_TOOL:
-        jw_kstr(jw, "type", "tool_use");
-        jw_kstr(jw, "id", b->id);
-        jw_kstr(jw, "name", buf_str(&b->name));
+        write_call(b, jw);
         write_input(b, jw);
         break;
     }
@@ -341,8 +368,7 @@ static void write_whole(struct messages_writer *w, struct buf *out)
     jw_arr(&jw);
     for (size_t i = 0; i < w->n_blocks; i++) write_block(&w->blocks[i], &jw);
     jw_arr_end(&jw);
-    write_stop(w, &jw);
-    write_usage(&jw, &w->base.usage, true);
+    write_tail(w, stop_reason(w), &w->base.usage, &jw);
     jw_obj_end(&jw);
 }
 

@@ -192,6 +192,7 @@ static void write_choice(const struct chat_writer *w, int32_t index, struct jw *
         jw_null(jw);
     else
         jw_strn(jw, buf_str(&c->text), c->text.len);
+    jw_knull(jw, "refusal");
     if (c->reasoning.len) {
         jw_key(jw, "reasoning_content");
         jw_strn(jw, c->reasoning.data, c->reasoning.len);

@@ -232,6 +232,7 @@ static const struct field choice_logprobs_fields[] = {
 static const struct field answer_message_fields[] = {
     W("role", STR, CONST_OF("assistant"), "assistant"),
     W("content", JSON, NULLABLE("string"), "The text; null when there are only tool calls."),
+    W("refusal", JSON, "{\"type\":\"null\"}", "Always null."),
     W_OPT("reasoning_content", STR, NULL, "What a reasoning model thought before."),
     W_OPT("tool_calls", ARR, LIST(REF("ToolCall")), "Tools it wants called."),
     END};

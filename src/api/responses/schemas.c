@@ -107,7 +107,7 @@ static const struct field item_fields[] = {
 
 static const struct field usage_fields[] = {
     W("input_tokens", INT, NULL, "Read."),
-    W("input_tokens_details", OBJ, "{\"type\":\"object\",\"properties\":{\"cached_tokens\":{\"type\":\"integer\"}}}", "Of those, found in the cache."),
+    W("input_tokens_details", OBJ, "{\"type\":\"object\",\"properties\":{\"cache_write_tokens\":{\"type\":\"integer\"},\"cached_tokens\":{\"type\":\"integer\"}}}", "Of those, found in the cache (cached_tokens); keeping them costs nothing (cache_write_tokens: 0)."),
     W("output_tokens", INT, NULL, "Generated."),
     W("output_tokens_details", OBJ, "{\"type\":\"object\",\"properties\":{\"reasoning_tokens\":{\"type\":\"integer\"}}}", "Of those, spent on thinking."),
     W("total_tokens", INT, NULL, "Their sum."),

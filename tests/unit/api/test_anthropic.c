@@ -423,14 +423,20 @@ static const struct messages_wish no_thoughts, thoughts = {.thinking = true};
     } while (0)
 
 #define EV(type, rest) "event: " type "\ndata: {\"type\":\"" type "\"" rest "}\n\n"
-#define USAGE(out)                                                                                 \
+#define USAGE(out, thought)                                                                        \
     "\"usage\":{\"input_tokens\":6,\"cache_creation_input_tokens\":0,"                             \
-    "\"cache_read_input_tokens\":4,\"output_tokens\":" out
+    "\"cache_read_input_tokens\":4,\"output_tokens\":" out                                         \
+    ",\"output_tokens_details\":{\"thinking_tokens\":" thought "},\"server_tool_use\":null"
+#define USAGE_WHOLE(out, thought)                                                                  \
+    USAGE(out, thought)                                                                            \
+    ",\"service_tier\":\"standard\",\"cache_creation\":null,\"inference_geo\":null,\"speed\":"     \
+    "null}"
+#define NOTHING "\"stop_details\":null,\"container\":null"
 #define START                                                                                      \
     EV("message_start",                                                                            \
        ",\"message\":{\"id\":\"msg_X\",\"type\":\"message\",\"role\":\"assistant\",\"model\":"     \
-       "\"tiny\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null," USAGE(               \
-           "0") ",\"service_tier\":\"standard\"}}")
+       "\"tiny\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null," NOTHING              \
+       ",\"diagnostics\":null," USAGE_WHOLE("0", "0") "}")
 #define BLOCK(i, block) EV("content_block_start", ",\"index\":" i ",\"content_block\":{" block "}")
 #define PING            EV("ping", "")
 #define TEXT_BLOCK      "\"type\":\"text\",\"text\":\"\""
@@ -438,13 +444,13 @@ static const struct messages_wish no_thoughts, thoughts = {.thinking = true};
 #define TEXT(i, t)      DELTA(i, "\"type\":\"text_delta\",\"text\":\"" t "\"")
 #define STOP(i)         EV("content_block_stop", ",\"index\":" i)
 #define END(why, stop)                                                                             \
-    EV("message_delta",                                                                            \
-       ",\"delta\":{\"stop_reason\":\"" why "\",\"stop_sequence\":" stop "}," USAGE("6") "}")      \
+    EV("message_delta", ",\"delta\":{\"stop_reason\":\"" why "\",\"stop_sequence\":" stop          \
+                        "," NOTHING "}," USAGE("6", "2") "}")                                      \
     EV("message_stop", "")
 #define WHOLE(content, why, stop)                                                                  \
     "{\"id\":\"msg_X\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"tiny\","            \
-    "\"content\":[" content "],\"stop_reason\":\"" why "\",\"stop_sequence\":" stop                \
-    "," USAGE("6") ",\"service_tier\":\"standard\"}}"
+    "\"content\":[" content "],\"stop_reason\":\"" why "\",\"stop_sequence\":" stop "," NOTHING    \
+    ",\"diagnostics\":null," USAGE_WHOLE("6", "2") "}"
 
 static void a_text(void **state)
 {
@@ -504,7 +510,8 @@ static void thoughts_and_calls(void **state)
 #define THINK(i, t) DELTA(i, "\"type\":\"thinking_delta\",\"thinking\":\"" t "\"")
 #define SIGN(i, s)  DELTA(i, "\"type\":\"signature_delta\",\"signature\":\"" s "\"")
 #define TOOL_BLOCK(id, name)                                                                       \
-    "\"type\":\"tool_use\",\"id\":\"" id "\",\"name\":\"" name "\",\"input\":{}"
+    "\"type\":\"tool_use\",\"id\":\"" id "\",\"caller\":{\"type\":\"direct\"},\"name\":\"" name    \
+    "\",\"input\":{}"
 #define INPUT(i, t) DELTA(i, "\"type\":\"input_json_delta\",\"partial_json\":\"" t "\"")
     CHECK(true, thoughts, 100, events,
           START BLOCK("0", THINK_BLOCK) PING THINK("0", "h") THINK("0", "m")
@@ -513,8 +520,10 @@ static void thoughts_and_calls(void **state)
                       STOP("2") BLOCK("3", TOOL_BLOCK("toolu_X", "put")) INPUT("3", "{}") STOP("3")
                           END("tool_use", "null"));
 #define CALLS                                                                                      \
-    "{\"type\":\"text\",\"text\":\"ok\"},{\"type\":\"tool_use\",\"id\":\"c1\",\"name\":\"get\","   \
-    "\"input\":{\"a\":1}},{\"type\":\"tool_use\",\"id\":\"toolu_X\",\"name\":\"put\",\"input\":{}" \
+    "{\"type\":\"text\",\"text\":\"ok\"},{\"type\":\"tool_use\",\"id\":\"c1\",\"caller\":{"        \
+    "\"type\":\"direct\"},\"name\":\"get\","                                                       \
+    "\"input\":{\"a\":1}},{\"type\":\"tool_use\",\"id\":\"toolu_X\",\"caller\":{\"type\":"         \
+    "\"direct\"},\"name\":\"put\",\"input\":{}"                                                    \
     "}"
     CHECK(false, thoughts, 100, events,
           WHOLE("{\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":\"" LOCAL_SIGNATURE
@@ -523,7 +532,8 @@ static void thoughts_and_calls(void **state)
     /* Nobody asked for them. */
     CHECK(false, no_thoughts, 100, events, WHOLE(CALLS, "tool_use", "null"));
     char *s = run(true, no_thoughts, 100, events, sizeof events / sizeof *events);
-    assert_null(strstr(s, "thinking"));
+    assert_null(strstr(s, "\"type\":\"thinking"));
+    assert_null(strstr(s, "\"thinking\":"));
     free(s);
 }
 
@@ -548,8 +558,9 @@ static void a_call_that_was_cut_off_has_no_input(void **state)
     const struct gen_event events[] = {started(), tool("c1", "get", "{\"a\":"),
                                        end_of(FINISH_LENGTH, NULL), done()};
     CHECK(false, no_thoughts, 6, events,
-          WHOLE("{\"type\":\"tool_use\",\"id\":\"c1\",\"name\":\"get\",\"input\":{}}", "max_tokens",
-                "null"));
+          WHOLE("{\"type\":\"tool_use\",\"id\":\"c1\",\"caller\":{\"type\":\"direct\"},\"name\":"
+                "\"get\",\"input\":{}}",
+                "max_tokens", "null"));
 }
 
 static void nothing_at_all_is_a_message_too(void **state)

@@ -244,10 +244,11 @@ static void logprobs_of_a_split_character(void **state)
 
     struct call call = make_call(1, 1, true);
     char *s = run(chat_writer_new(&call), events, 4);
-    assert_string_equal(s, HEAD("chat.completion") "{\"index\":0,\"message\":{\"role\":"
-                                                   "\"assistant\",\"content\":\"\xC3\xA9\"},"
-                                                   "\"logprobs\":" LOGPROBS
-                                                   ",\"finish_reason\":\"stop\"}]," USAGE "}");
+    assert_string_equal(
+        s, HEAD("chat.completion") "{\"index\":0,\"message\":{\"role\":"
+                                   "\"assistant\",\"content\":\"\xC3\xA9\",\"refusal\":null},"
+                                   "\"logprobs\":" LOGPROBS ",\"finish_reason\":\"stop\"}]," USAGE
+                                   "}");
     free(s);
     call_free(&call);
 }
@@ -264,9 +265,11 @@ static void whole_answer(void **state)
     char *s = run(chat_writer_new(&call), events, 9);
     assert_string_equal(
         s, HEAD("chat.completion") "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":"
-                                   "\"Hello\",\"reasoning_content\":\"ab\"},\"logprobs\":null,"
+                                   "\"Hello\",\"refusal\":null,\"reasoning_content\":\"ab\"},"
+                                   "\"logprobs\":null,"
                                    "\"finish_reason\":\"stop\"},{\"index\":1,\"message\":{\"role\":"
-                                   "\"assistant\",\"content\":\"x\"},\"logprobs\":null,"
+                                   "\"assistant\",\"content\":\"x\",\"refusal\":null},\"logprobs\":"
+                                   "null,"
                                    "\"finish_reason\":\"length\"}]," USAGE "," TIMINGS "}");
     free(s);
     call_free(&call);
@@ -285,7 +288,8 @@ static void whole_tool_calls(void **state)
     char *s = run(chat_writer_new(&call), events, 6);
     assert_string_equal(
         s, HEAD("chat.completion") "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":"
-                                   "null,\"tool_calls\":[{\"id\":\"call_Y\",\"type\":\"function\","
+                                   "null,\"refusal\":null,\"tool_calls\":[{\"id\":\"call_Y\","
+                                   "\"type\":\"function\","
                                    "\"function\":{\"name\":\"get\",\"arguments\":\"{\\\"a\\\":1}\"}"
                                    "},{\"id\":\"c2\",\"type\":\"function\",\"function\":{\"name\":"
                                    "\"put\",\"arguments\":\"{}\"}}]},\"logprobs\":null,"
@@ -300,7 +304,7 @@ static void an_empty_answer_is_an_empty_string(void **state)
     const struct gen_event events[] = {started(), end_of(0, FINISH_STOP), done()};
     struct call call = make_call(1, 1, false);
     char *s = run(chat_writer_new(&call), events, 3);
-    assert_non_null(strstr(s, "\"content\":\"\"}"));
+    assert_non_null(strstr(s, "\"content\":\"\",\"refusal\":null}"));
     free(s);
     call_free(&call);
 }
