@@ -245,6 +245,9 @@ struct sched_model *names_loaded(struct local *l, const char *name, enum use use
 /* The model that names_resolve told of, if it is in memory under that id. With a reference. NULL:
  * it must be loaded, also because what was made anew under its name has another file. */
 struct sched_model *names_find(struct local *l, const char *load_id, const struct model_info *info);
+/* Of the chat models in memory the one that was used last, with a reference; NULL: there is none.
+ */
+struct sched_model *names_any_chat(struct local *l);
 /* The scheduler's name: that of the model, or for embeddings of a generating model one beside it,
  * since these are a context of their own. */
 void names_load_id(char *dst, size_t size, const char *id, enum use use, bool generates);

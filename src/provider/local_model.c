@@ -168,6 +168,17 @@ static enum err resolve(struct job *job, struct model_info *info, struct error *
     return OK;
 }
 
+/* job->model is there, or nothing is loaded for it. */
+static enum err take_loaded(struct job *job, struct error *error)
+{
+    if (!job->model && !*job->gen->model) job->model = names_any_chat(job->l);
+    if (!job->model)
+        return err_set_param(error, ERR_NO_MODEL, "/model", "%s is in memory",
+                             *job->gen->model ? "no model of that name" : "no model");
+    str_copy(job->model_id, sizeof job->model_id, sched_model_id(job->model));
+    return OK;
+}
+
 enum err job_find_model(struct job *job, bool *waits, struct error *error)
 {
     struct model_info info;
@@ -175,6 +186,7 @@ enum err job_find_model(struct job *job, bool *waits, struct error *error)
     *waits = false;
     bool found = find_loaded(job);
     if (!found) e = resolve(job, &info, error);
+    if (job->kind == JOB_GENERATE && job->gen->loaded_only) e = take_loaded(job, error);
     if (!e && job->kind == JOB_GENERATE) e = adapter_choose(job, job->model_id, error);
     if (e || job->model) return e;
     *waits = true;

@@ -118,6 +118,21 @@ struct sched_model *names_loaded(struct local *l, const char *name, enum use use
     return sched_find(l->sched, id);
 }
 
+struct sched_model *names_any_chat(struct local *l)
+{
+    enum { MODELS_MAX = 256 };
+    struct sched_model_status *st = try_calloc(MODELS_MAX, sizeof *st);
+    const struct sched_model_status *best = NULL;
+    size_t n = st ? sched_models(l->sched, st, MODELS_MAX) : 0;
+    for (size_t i = 0; i < n && i < MODELS_MAX; i++)
+        if (st[i].state == MODEL_READY && st[i].kind == MODEL_CHAT &&
+            (!best || st[i].idle_ms < best->idle_ms))
+            best = &st[i];
+    struct sched_model *m = best ? names_loaded(l, best->id, USE_GENERATE) : NULL;
+    free(st);
+    return m;
+}
+
 static const char *kind_words(enum model_kind kind)
 {
     switch (kind) {

@@ -190,6 +190,9 @@ struct gen_request {
     enum overflow overflow; /* what happens when the context is full */
     int64_t keep_alive_ms;  /* KEEP_ALIVE_...; how long the model stays after its last request */
     bool want_tokens;       /* GEN_EV_TOKENS are wanted */
+    /* Only a model that is in memory answers: the one named, else the default one, else the one
+     * that was used last. None is loaded for it: ERR_NO_MODEL. */
+    bool loaded_only;
 
     /* Who may answer (src/router). NULL and "" are the same. */
     const char *source; /* a provider's name: only that one; "" = whom the route says */

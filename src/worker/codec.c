@@ -169,6 +169,7 @@ static void visit_request(struct wire *w, struct gen_request *r)
     WIRE_ENUM(w, r->overflow, OVERFLOW_SHIFT);
     wire_i64(w, &r->keep_alive_ms);
     wire_bool(w, &r->want_tokens);
+    wire_bool(w, &r->loaded_only);
     visit_resumes(w, r);
 }
 

@@ -629,6 +629,57 @@ static void test_200_requests_from_4_threads(void **state)
     fixture_close(&f, 0);
 }
 
+/* ---- only what is in memory ------------------------------------------------------------------ */
+
+static struct client *ask_loaded(struct fixture *f, const char *model)
+{
+    struct gen_request *req = chat_request(model, "hello");
+    req->loaded_only = true;
+    return ask(f, req);
+}
+
+static size_t n_ready(struct fixture *f)
+{
+    struct sched_model_status st[8];
+    size_t n = sched_models(f->sched, st, 8), ready = 0;
+    assert_true(n <= 8);
+    for (size_t i = 0; i < n; i++) ready += st[i].state == MODEL_READY;
+    return ready;
+}
+
+static void test_nothing_is_loaded_for_it(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct engine *engine;
+    struct error error;
+    assert_int_equal(engine_open_fake(&engine, &error), OK);
+    fixture_open(&f, engine, "fake:ms=1", "fake:kind=embed", 2);
+    struct client *c = ask_loaded(&f, "");
+    assert_int_equal(c->error.code, ERR_NO_MODEL);
+    assert_string_equal(c->error.msg, "no model is in memory");
+    client_free(c);
+    c = ask_loaded(&f, "fake:ms=1");
+    assert_int_equal(c->error.code, ERR_NO_MODEL);
+    client_free(c);
+    assert_int_equal(n_ready(&f), 0);
+    client_free(ask(&f, chat_request("fake:ctx=100", "hi")));
+    c = ask_loaded(&f, ""); /* not the default one, but it is there */
+    assert_int_equal(c->error.code, OK);
+    assert_string_equal(c->model, "fake:ctx=100");
+    client_free(c);
+    c = ask_loaded(&f, "fake:ms=1");
+    assert_int_equal(c->error.code, ERR_NO_MODEL);
+    client_free(c);
+    client_free(ask(&f, chat_request("fake:ms=1", "hi")));
+    client_free(ask(&f, chat_request("fake:ctx=100", "hi")));
+    c = ask_loaded(&f, ""); /* the default one before the one used last */
+    assert_string_equal(c->model, "fake:ms=1");
+    client_free(c);
+    assert_int_equal(n_ready(&f), 2);
+    fixture_close(&f, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -657,6 +708,7 @@ int main(void)
         cmocka_unit_test(test_close_lets_running_requests_finish),
         cmocka_unit_test(test_close_ends_all_stages),
         cmocka_unit_test(test_200_requests_from_4_threads),
+        cmocka_unit_test(test_nothing_is_loaded_for_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
