@@ -147,6 +147,8 @@
     X(REQUEST_LOG_DAYS, "HEARTH_REQUEST_LOG_DAYS", INT, "90", 0, 36500, "days", "routing", "How long those rows are kept; 0 is for ever.") \
     X(COMPLEXITY_LOW, "HEARTH_COMPLEXITY_LOW", REAL, "0.3", 0, 1, "", "routing", "Requests whose complexity is below this get a small model.") \
     X(COMPLEXITY_HIGH, "HEARTH_COMPLEXITY_HIGH", REAL, "0.7", 0, 1, "", "routing", "Above this they get a large one, between the two a middle one.") \
+    X(CLASSIFY, "HEARTH_CLASSIFY", BOOL, "false", 0, 0, "", "routing", "Ask the local model that is in memory whether a request is for a small, middle or large model, where that decides who answers; without an answer in time the features' score decides.") \
+    X(CLASSIFY_TIMEOUT, "HEARTH_CLASSIFY_TIMEOUT", MS, "1s", 10, 60000, "ms", "routing", "How long that may take.") \
     X(CHUNK_SIZE, "CHUNK_SIZE", INT, "2000", 100, 1000000, "", "retrieval", "Longest piece that files are cut into for searching, in characters or as HEARTH_CHUNK_UNIT says.") \
     X(CHUNK_OVERLAP, "CHUNK_OVERLAP", INT, "400", 0, 500000, "", "retrieval", "How much neighbouring pieces may share; at most half of CHUNK_SIZE.") \
     X(CHUNK_UNIT, "HEARTH_CHUNK_UNIT", STRING, "characters", 0, 0, "", "retrieval", "What CHUNK_SIZE and CHUNK_OVERLAP count: characters, or tokens (estimated).") \

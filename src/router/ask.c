@@ -18,22 +18,31 @@
 
 enum { ATTEMPT_ARENA = 4096 };
 
+/* Whom it asks from now on; before the first attempt. */
+static void take_plan(struct ask *a, const struct plan *plan)
+{
+    free(a->steps);
+    a->steps = xmalloc(plan->n * sizeof *a->steps);
+    memcpy(a->steps, plan->steps, plan->n * sizeof *a->steps);
+    a->n = plan->n;
+    a->skipped = false;
+    for (size_t i = 0; i < plan->n_skips; i++) a->skipped |= plan->skips[i].why == SKIP_PINNED;
+    a->tier = plan->scored ? plan->tier : TIER_SMALL;
+    a->record.complexity = plan->scored ? plan->score : -1;
+    if (plan->scored) a->classified = plan->classified;
+}
+
 struct ask *ask_new(struct router *r, const struct plan *plan)
 {
     struct ask *a = xcalloc(1, sizeof *a);
     a->router = r;
-    a->steps = xmalloc(plan->n * sizeof *a->steps);
-    memcpy(a->steps, plan->steps, plan->n * sizeof *a->steps);
-    a->n = plan->n;
+    take_plan(a, plan);
     a->pinned = plan->pinned;
-    a->tier = plan->scored ? plan->complexity.tier : TIER_SMALL;
-    for (size_t i = 0; i < plan->n_skips; i++) a->skipped |= plan->skips[i].why == SKIP_PINNED;
     a->max_wait_ms = plan->route->max_wait_ms;
     a->refs = 2; /* the call's and the listener's */
     a->began_ns = clock_mono_ns();
     a->record.route = plan->route->name;
     a->record.goal = goal_name(plan->goal);
-    a->record.complexity = plan->scored ? plan->complexity.score : -1;
     a->record.started_wall_ms = clock_wall_ms();
     a->record.first_token_ms = -1;
     a->record.cost_micros = -1;
@@ -259,7 +268,38 @@ void ask_cancel(struct ask *a)
 {
     pthread_mutex_lock(&a->router->lock);
     a->cancelled = true;
+    struct classify *c = a->classify;
+    if (c) classify_ref(c);
     cancel_inner(a);
+    if (!c) return;
+    classify_cancel(c);
+    classify_unref(c);
+}
+
+/* ---- asking the local model how hard it is --------------------------------------------------- */
+
+/* The request's steps are those of the plan that knows the answer. Whatever comes of it, the
+ * listener hears of it. */
+static void on_classified(void *ctx, const struct classified *said)
+{
+    struct ask *a = ctx;
+    struct router *r = a->router;
+    struct plan plan;
+    struct error error;
+    pthread_mutex_lock(&r->lock);
+    a->classify = NULL;
+    a->refs++; /* as of a listener that starts the next attempt */
+    pthread_mutex_unlock(&r->lock);
+    enum err e = router_plan_again(r, a->gen, said, &plan, &error);
+    if (!e) take_plan(a, &plan);
+    if (!e) e = ask_start(a, &error);
+    if (e) ask_fail(a, &error, &(struct gen_event){.type = GEN_EV_ERROR});
+    ask_unref(a);
+}
+
+bool ask_classify(struct ask *a)
+{
+    return classify_start(a->router, a->gen, on_classified, a, &a->classify, &a->classified);
 }
 
 void ask_drop(struct ask *a)

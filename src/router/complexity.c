@@ -96,6 +96,13 @@ enum tier complexity_tier(const struct routing *r, double score)
     return score < r->low ? TIER_SMALL : score <= r->high ? TIER_MIDDLE : TIER_LARGE;
 }
 
+double complexity_of_tier(const struct routing *r, enum tier tier)
+{
+    double from = tier == TIER_SMALL ? 0 : tier == TIER_MIDDLE ? r->low : r->high;
+    double to = tier == TIER_SMALL ? r->low : tier == TIER_MIDDLE ? r->high : 1;
+    return (from + to) / 2;
+}
+
 void complexity_of(const struct routing *r, const struct gen_request *req, struct complexity *out)
 {
     const char *text = req->prompt ? req->prompt : "";

@@ -167,17 +167,30 @@ static void show_model(struct ask *a)
     str_printable(a->shown_model);
 }
 
+static void tier_reason(const struct ask *a, char *dst, size_t size)
+{
+    if (a->classified.known)
+        str_printf(dst, size, "%.48s says that it asks for a %s model", a->classified.model,
+                   tier_name(a->tier));
+    else
+        str_printf(dst, size, "complexity %.2f asks for a %s model", a->record.complexity,
+                   tier_name(a->tier));
+}
+
 static void make_route(struct ask *a)
 {
     const struct routing_provider *p = provider_of(a);
     struct router_record *rec = &a->record;
     char why[ROUTER_REASON_MAX];
     if (a->now.why == WHY_TIER)
-        str_printf(why, sizeof why, "complexity %.2f asks for a %s model", rec->complexity,
-                   tier_name(a->tier));
+        tier_reason(a, why, sizeof why);
     else
         str_copy(why, sizeof why, plan_why_words(a->now.why));
-    str_printf(rec->reason, sizeof rec->reason, "%s: %.80s%s%.100s", p->name, why,
+    if (*a->classified.why) {
+        size_t used = strlen(why);
+        str_printf(why + used, sizeof why - used, " (not classified: %.60s)", a->classified.why);
+    }
+    str_printf(rec->reason, sizeof rec->reason, "%s: %.120s%s%.100s", p->name, why,
                rec->tried[0] ? "; " : "", rec->tried);
     show_model(a);
     str_printable(rec->reason);
@@ -266,18 +279,22 @@ static void dropped_error(struct ask *a, struct error *error)
     err_set(error, ERR_BUSY, "it would have had to wait for %lld ms", (long long)a->drop_wait_ms);
 }
 
+void ask_fail(struct ask *a, struct error *error, const struct gen_event *last)
+{
+    struct gen_event ev = *last;
+    ev.error = error;
+    ask_settle_error(a, error);
+    if (a->record.attempts) announce(a);
+    ask_ended(a, error->code, &ev.usage);
+    a->fn(a->ctx, &ev);
+    forget(a);
+}
+
 static void on_error(struct ask *a, const struct gen_event *ev)
 {
     struct error error = *ev->error;
     dropped_error(a, &error);
-    if (go_on(a, &error)) return;
-    ask_settle_error(a, &error);
-    announce(a);
-    struct gen_event last = *ev;
-    last.error = &error;
-    ask_ended(a, error.code, &ev->usage);
-    a->fn(a->ctx, &last);
-    forget(a);
+    if (!go_on(a, &error)) ask_fail(a, &error, ev);
 }
 
 static void on_done(struct ask *a, const struct gen_event *ev)

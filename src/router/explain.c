@@ -96,6 +96,27 @@ static double rounded(double v)
     return round(v * 1000) / 1000;
 }
 
+/* What the local model says; null where it was not asked. */
+static void write_classified(const struct explain *x, struct jw *w)
+{
+    const struct classified *said = &x->plan.classified;
+    jw_key(w, "classification");
+    if (!said->known && !*said->why) {
+        jw_null(w);
+        return;
+    }
+    jw_obj(w);
+    if (said->known) {
+        jw_kstr(w, "tier", tier_name(said->tier));
+        jw_kdouble(w, "score", rounded(complexity_of_tier(x->router->routing, said->tier)));
+        jw_kstr(w, "model", said->model);
+    } else {
+        jw_kstr(w, "error", said->why);
+    }
+    jw_kint(w, "took_ms", said->took_ms);
+    jw_obj_end(w);
+}
+
 static void write_complexity(const struct explain *x, struct jw *w)
 {
     const struct routing *r = x->router->routing;
@@ -106,8 +127,9 @@ static void write_complexity(const struct explain *x, struct jw *w)
         return;
     }
     jw_obj(w);
-    jw_kdouble(w, "score", rounded(c->score));
-    jw_kstr(w, "tier", tier_name(c->tier));
+    jw_kdouble(w, "score", rounded(x->plan.score));
+    jw_kstr(w, "tier", tier_name(x->plan.tier));
+    jw_kstr(w, "by", x->plan.classified.known ? "model" : "features");
     jw_kdouble(w, "low", r->low);
     jw_kdouble(w, "high", r->high);
     jw_key(w, "features");
@@ -120,6 +142,9 @@ static void write_complexity(const struct explain *x, struct jw *w)
     for (int i = 0; i < FEATURE_COUNT; i++)
         jw_kdouble(w, feature_name((enum feature)i), r->weights[i]);
     jw_obj_end(w);
+    jw_kdouble(w, "features_score", rounded(c->score));
+    jw_kstr(w, "features_tier", tier_name(c->tier));
+    write_classified(x, w);
     jw_obj_end(w);
 }
 
@@ -333,6 +358,27 @@ static enum err ask_here(struct explain *x, const char *model, struct error *err
     return e;
 }
 
+/* The plan is made. On an error fn was not called. */
+static enum err explain_plan(struct explain *x, struct error *error)
+{
+    const struct plan_step *local = local_step(x);
+    if (local) return ask_here(x, local->model, error);
+    respond(x);
+    return OK;
+}
+
+/* With what the local model says the plan is made again. */
+static void on_classified(void *ctx, const struct classified *said)
+{
+    struct explain *x = ctx;
+    struct error error;
+    enum err e = router_plan_again(x->router, x->req, said, &x->plan, &error);
+    if (!e) e = explain_plan(x, &error);
+    if (!e) return;
+    x->fn(x->ctx, &error, NULL, 0);
+    explain_free(x);
+}
+
 enum err router_explain(struct router *r, struct gen_request *req, control_fn fn, void *ctx,
                         struct error *error)
 {
@@ -340,14 +386,10 @@ enum err router_explain(struct router *r, struct gen_request *req, control_fn fn
     *x = (struct explain){.router = r, .req = req, .fn = fn, .ctx = ctx};
     x->prompt_tokens = about_tokens(req);
     enum err e = router_plan_request(r, req, &x->plan, error);
-    const struct plan_step *local = e ? NULL : local_step(x);
-    if (!e && local) {
-        e = ask_here(x, local->model, error);
-        if (!e) return OK;
-    }
-    if (e)
-        explain_free(x);
-    else
-        respond(x);
+    if (!e && x->plan.may_classify &&
+        classify_start(r, req, on_classified, x, NULL, &x->plan.classified))
+        return OK;
+    if (!e) e = explain_plan(x, error);
+    if (e) explain_free(x);
     return e;
 }

@@ -115,7 +115,7 @@ static enum tier tier_wanted(const struct planner *pl)
 {
     if (pl->plan->goal == GOAL_QUALITY) return TIER_LARGE;
     if (pl->plan->goal == GOAL_COST || pl->plan->goal == GOAL_SPEED) return TIER_SMALL;
-    return pl->plan->scored ? pl->plan->complexity.tier : TIER_SMALL;
+    return pl->plan->scored ? pl->plan->tier : TIER_SMALL;
 }
 
 /* ---- order --------------------------------------------------------------------------------- */
@@ -151,8 +151,7 @@ static double rank_of(const struct planner *pl, const struct routing_provider *p
     case GOAL_QUALITY:
         if (pl->named) return 0;
         return p->tiers[TIER_LARGE] ? 0 : p->tiers[TIER_MIDDLE] ? 1 : 2;
-    case GOAL_BALANCED:
-        return pl->named || !pl->plan->scored || p->tiers[pl->plan->complexity.tier] ? 0 : 1;
+    case GOAL_BALANCED: return pl->named || !pl->plan->scored || p->tiers[pl->plan->tier] ? 0 : 1;
     default: return 0;
     }
 }
@@ -168,8 +167,7 @@ static enum plan_why why_of(const struct planner *pl, const struct routing_provi
     case GOAL_COST: return WHY_COST;
     case GOAL_SPEED: return WHY_SPEED;
     case GOAL_QUALITY: return p->tiers[TIER_LARGE] ? WHY_QUALITY : WHY_CHAIN;
-    case GOAL_BALANCED:
-        return pl->plan->scored && p->tiers[pl->plan->complexity.tier] ? WHY_TIER : WHY_CHAIN;
+    case GOAL_BALANCED: return pl->plan->scored && p->tiers[pl->plan->tier] ? WHY_TIER : WHY_CHAIN;
     default: return WHY_CHAIN;
     }
 }
@@ -326,6 +324,43 @@ static enum err find_entries(struct planner *pl, struct error *error)
     return OK;
 }
 
+/* How hard the request is, as far as that is of use. */
+static void measure(struct planner *pl)
+{
+    const struct plan_ask *ask = pl->ask;
+    struct plan *plan = pl->plan;
+    bool choice = pl->n_entries > 1 || (pl->by_source && !pl->named);
+    if (!choice || !ask->gen) return;
+    complexity_of(pl->r, ask->gen, &plan->complexity);
+    plan->scored = true;
+    plan->classified = ask->classified ? *ask->classified : (struct classified){0};
+    plan->tier = plan->complexity.tier;
+    plan->score = plan->complexity.score;
+    if (!plan->classified.known) return;
+    plan->tier = plan->classified.tier;
+    plan->score = complexity_of_tier(pl->r, plan->tier);
+}
+
+/* Whether another tier could make another plan. */
+static bool has_sizes(const struct planner *pl)
+{
+    const struct plan *plan = pl->plan;
+    int sizes = 0;
+    if (plan->n != 1) return plan->n > 1;
+    for (int t = 0; t < TIER_COUNT; t++)
+        sizes += pl->r->providers[plan->steps[0].provider].tiers[t] != NULL;
+    return sizes > 1;
+}
+
+static bool may_classify(const struct planner *pl)
+{
+    const struct plan *plan = pl->plan;
+    const struct plan_ask *ask = pl->ask;
+    bool told = pl->named || pl->by_source || (ask->route && *ask->route);
+    return pl->r->classify && plan->scored && plan->goal == GOAL_BALANCED && !plan->pinned &&
+           !told && !ask->classified && has_sizes(pl);
+}
+
 static enum err nobody(const struct planner *pl, struct error *error)
 {
     const struct plan *plan = pl->plan;
@@ -364,7 +399,7 @@ enum err plan_make(const struct routing *r, const struct plan_ask *ask,
     struct planner pl = {.r = r, .ask = ask, .world = world, .plan = out};
     const char *route = ask->route ? ask->route : "";
     out->n = out->n_skips = 0;
-    out->scored = false;
+    out->scored = out->may_classify = false;
     out->route = routing_route(r, route);
     if (!out->route)
         return err_set_param(error, ERR_INVALID, "/route", "there is no route \"%.64s\"", route);
@@ -374,11 +409,7 @@ enum err plan_make(const struct routing *r, const struct plan_ask *ask,
                   out->route->goal == GOAL_PRIVACY || r->goal == GOAL_PRIVACY;
     enum err e = find_entries(&pl, error);
     if (e) return e;
-    bool choice = pl.n_entries > 1 || (pl.by_source && !pl.named);
-    if (choice && ask->gen) {
-        complexity_of(r, ask->gen, &out->complexity);
-        out->scored = true;
-    }
+    measure(&pl);
     if (pl.named)
         gather_named(&pl);
     else if (ask->embeds)
@@ -387,5 +418,6 @@ enum err plan_make(const struct routing *r, const struct plan_ask *ask,
         gather_unnamed(&pl);
     sort(&pl);
     keep_able(&pl);
+    out->may_classify = may_classify(&pl);
     return out->n ? OK : nobody(&pl, error);
 }

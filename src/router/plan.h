@@ -3,6 +3,7 @@
 #ifndef HEARTH_ROUTER_PLAN_H
 #define HEARTH_ROUTER_PLAN_H
 
+#include "router/classify.h"
 #include "router/complexity.h"
 #include "router/prices.h"
 #include "router/routing.h"
@@ -62,8 +63,13 @@ struct plan {
     const struct routing_route *route;
     enum goal goal;
     bool pinned;
-    bool scored; /* complexity holds something */
-    struct complexity complexity;
+    bool scored;                  /* the next four hold something */
+    struct complexity complexity; /* by its features */
+    struct classified classified; /* what the local model says */
+    double score;                 /* what counts: the model's word, if there is one */
+    enum tier tier;
+    /* The local model may be asked: nothing that the request says would make its word vain. */
+    bool may_classify;
     struct plan_step steps[PLAN_STEPS_MAX];
     size_t n;
     struct plan_skip skips[PLAN_STEPS_MAX];
@@ -75,8 +81,9 @@ struct plan_ask {
     const char *model, *source, *route; /* NULL is "" */
     bool local_only, embeds, rerank;
     enum goal goal;
-    bool images, tools, adapter;   /* adapter: a LoRA adapter is named */
-    const struct gen_request *gen; /* for its complexity; NULL = it is not measured */
+    bool images, tools, adapter;         /* adapter: a LoRA adapter is named */
+    const struct gen_request *gen;       /* for its complexity; NULL = it is not measured */
+    const struct classified *classified; /* NULL = the local model was not asked */
 };
 
 /* What is known of the providers now. Borrowed; prices may be NULL. */

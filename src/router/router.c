@@ -54,8 +54,7 @@ static void look_around(struct router *r, const struct plan_ask *ask, const char
     pthread_mutex_unlock(&r->lock);
 }
 
-/* What stands between this and router_leave may call providers; false: they are being closed. */
-static bool router_enter(struct router *r)
+bool router_enter(struct router *r)
 {
     pthread_mutex_lock(&r->lock);
     bool open = !r->closed;
@@ -100,8 +99,8 @@ static bool wants_adapter(const struct gen_request *req)
            !str_ieq(req->adapter, "none");
 }
 
-enum err router_plan_request(struct router *r, const struct gen_request *req, struct plan *out,
-                             struct error *error)
+enum err router_plan_again(struct router *r, const struct gen_request *req,
+                           const struct classified *said, struct plan *out, struct error *error)
 {
     struct plan_ask ask = {.model = req->model,
                            .source = req->source,
@@ -111,8 +110,15 @@ enum err router_plan_request(struct router *r, const struct gen_request *req, st
                            .images = has_images(req),
                            .tools = req->n_tools > 0,
                            .adapter = wants_adapter(req),
-                           .gen = req};
+                           .gen = req,
+                           .classified = said};
     return make_plan(r, &ask, req->tenant, out, error);
+}
+
+enum err router_plan_request(struct router *r, const struct gen_request *req, struct plan *out,
+                             struct error *error)
+{
+    return router_plan_again(r, req, NULL, out, error);
 }
 
 /* ---- asking -------------------------------------------------------------------------------- */
@@ -173,6 +179,7 @@ static enum err router_generate(struct provider *p, struct gen_request *req, gen
     a->gen = req;
     a->deadline_ms = req->deadline_ms;
     submit(a);
+    if (plan.may_classify && ask_classify(a)) return submitted(a, OK, id, why);
     return submitted(a, ask_start(a, why), id, why);
 }
 
@@ -256,6 +263,7 @@ enum err router_open(const struct router_params *params, struct router **out, st
     struct router *r = xcalloc(1, sizeof *r);
     r->routing = params->routing;
     r->prices = params->prices;
+    r->timers = params->timers;
     r->hooks = params->hooks;
     r->remotes = params->remotes ? params->remotes : &over_http;
     r->alone = r->routing->routes[0].n == 1 &&

@@ -15,8 +15,8 @@
  *  4. With no other provider than the hub's own nothing goes out, no thread is started, and a
  *     token costs one more call of a function.
  *
- * Any thread. Locks: the router's own one, a leaf; it is never held while a provider or a listener
- * is called. */
+ * Any thread. Locks: the router's own one, a leaf but for the timers'; it is never held while a
+ * provider or a listener is called. */
 #ifndef HEARTH_ROUTER_ROUTER_H
 #define HEARTH_ROUTER_ROUTER_H
 

@@ -13,6 +13,7 @@ struct router {
     struct provider_ops ops; /* with the abilities of all providers together */
     struct routing *routing;
     struct prices *prices;
+    struct timers *timers;
     struct router_hooks hooks;
     const struct router_remotes *remotes;
     bool alone; /* the default route is this hub's own models, nobody else */
@@ -43,7 +44,8 @@ struct ask {
     char
         priced[ROUTER_NAME_MAX]; /* the model it was asked for, under the name that has the price */
     bool named, pinned, skipped; /* the plan's: somebody was left out because of the pin */
-    enum tier tier;              /* of its complexity, where that was measured */
+    enum tier tier;              /* that it asks for, where that was measured */
+    struct classified classified;
     int64_t deadline_ms, max_wait_ms;
     bool announced; /* ROUTED was told of this attempt */
     bool told;      /* something that can't be taken back was passed on */
@@ -59,6 +61,7 @@ struct ask {
     int64_t bytes;
     struct router_record record;
     /* Under the lock: */
+    struct classify *classify; /* the local model is being asked how hard the request is */
     int refs;
     bool cancelled;
     struct provider *inner; /* of the attempt; both once it was handed over */
@@ -67,10 +70,20 @@ struct ask {
     int32_t dropped; /* the attempt that is cancelled to go on with the next */
 };
 
+/* What stands between this and router_leave may call providers; false: they are being closed. */
+bool router_enter(struct router *r);
 void router_leave(struct router *r);
+/* As router_plan_request, with what the local model says of the request. */
+HT_MUST_CHECK enum err router_plan_again(struct router *r, const struct gen_request *req,
+                                         const struct classified *said, struct plan *out,
+                                         struct error *error);
 
 /* ask.c */
 struct ask *ask_new(struct router *r, const struct plan *plan);
+/* Asks the local model how hard the request is, and goes on when it has answered or is too slow:
+ * then the listener hears of everything, errors too. False: it can't be asked, ask_start is next.
+ */
+bool ask_classify(struct ask *a);
 void ask_unref(struct ask *a);
 /* Hands the request to the step it is at, or the next that takes it. */
 HT_MUST_CHECK enum err ask_start(struct ask *a, struct error *error);
@@ -83,6 +96,8 @@ void ask_listen(void *ctx, const struct gen_event *ev);
 void ask_listen_embed(void *ctx, const struct embed_result *result);
 /* An attempt came to nothing, which is written down: whether the next one may be made. */
 bool ask_may_go_on(struct ask *a, const struct error *error);
+/* No attempt is left: tells the listener, whose last event is made of `last`. */
+void ask_fail(struct ask *a, struct error *error, const struct gen_event *last);
 /* Ends as the error that says most of all attempts. */
 void ask_settle_error(struct ask *a, struct error *error);
 #endif

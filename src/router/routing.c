@@ -335,6 +335,8 @@ enum err routing_load(const struct config *config, struct routing **out, struct 
     r->arena = arena_new(ARENA_MAX);
     r->low = config_double(config, CONFIG_COMPLEXITY_LOW);
     r->high = config_double(config, CONFIG_COMPLEXITY_HIGH);
+    r->classify = config_bool(config, CONFIG_CLASSIFY);
+    r->classify_ms = config_int(config, CONFIG_CLASSIFY_TIMEOUT);
     memcpy(r->weights, feature_weights, sizeof r->weights);
     r->routes[0] = (struct routing_route){.name = "default", .substitute = true};
     r->n_routes = 1;

@@ -96,6 +96,8 @@ struct routing {
     enum goal goal;
     double low, high; /* thresholds of complexity */
     double weights[FEATURE_COUNT];
+    bool classify; /* the local model is asked, too (classify.h), at most for */
+    int64_t classify_ms;
 };
 
 /* Reads the settings and the file. ERR_CONFIG says what is wrong and where. free with

@@ -12,6 +12,7 @@
 #include "router/routing_int.h"
 
 enum { FILE_MAX = 1 << 20, KEY_MAX = 16 << 10, POINTER_MAX = 200, MS_MAX = 86400000 };
+enum { CLASSIFY_MS_MIN = 10, CLASSIFY_MS_MAX = 60000 }; /* as the setting's */
 
 struct reader {
     struct routing *r;
@@ -383,7 +384,8 @@ static enum err read_route(struct reader *rd, const char *name, const json_t *ob
 
 static enum err read_complexity(struct reader *rd, const json_t *obj)
 {
-    static const char *const known[] = {"low", "high", "weights", NULL};
+    static const char *const known[] = {"low", "high", "weights", "classify", "classify_timeout",
+                                        NULL};
     static const char *const features[] = {
 #define X(id, word, weight) word,
         FEATURES(X)
@@ -393,6 +395,10 @@ static enum err read_complexity(struct reader *rd, const json_t *obj)
     enum err e = check_names(rd, obj, "/complexity", known);
     if (!e) e = bad(rd, json_get_double(obj, "low", "/complexity", 0, 1, &rd->r->low, rd->error));
     if (!e) e = bad(rd, json_get_double(obj, "high", "/complexity", 0, 1, &rd->r->high, rd->error));
+    if (!e) e = get_bool(rd, obj, "classify", "/complexity", &rd->r->classify);
+    if (!e) e = get_ms(rd, obj, "classify_timeout", "/complexity", &rd->r->classify_ms);
+    if (!e && (rd->r->classify_ms < CLASSIFY_MS_MIN || rd->r->classify_ms > CLASSIFY_MS_MAX))
+        e = wrong(rd, "/complexity/classify_timeout", "must be from 10 ms to 60 s");
     if (!e) e = bad(rd, json_get_object(obj, "weights", "/complexity", &weights, rd->error));
     if (!e && weights) e = check_names(rd, weights, "/complexity/weights", features);
     for (int f = 0; !e && weights && f < FEATURE_COUNT; f++)

@@ -304,6 +304,72 @@ test('what leaves is written down and paid for, and a budget that is used up lea
   await openai.close();
 });
 
+test('the model in memory is asked how hard a request is, where that decides', async () => {
+  const dir = tempDir();
+  const file = join(dir, 'providers.json');
+  writeFileSync(file, JSON.stringify({
+    providers: {
+      box: { base_url: `${box.url}/v1`, middle: 'mid-model', retries: 0 },
+      cloud: { base_url: `${cloud.url}/v1`, large: 'huge-model', retries: 0 },
+    },
+    routes: { default: { chain: ['local', 'box', 'cloud'] }, mine: { chain: ['local', 'box'] } },
+    complexity: { classify: true, classify_timeout: '60s' },
+  }));
+  const other = await startHub({ dir, env: { HEARTH_PROVIDERS: file, HEARTH_PRELOAD: 'false' } });
+  const post = (path, body) => fetch(`${other.url}${path}`, {
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body),
+  });
+  const ask = async (body) => {
+    const r = await post('/v1/chat/completions', { max_tokens: 4, ...body });
+    assert.equal(r.status, 200);
+    await r.text();
+    return { by: r.headers.get('x-hearth-provider'), why: r.headers.get('x-hearth-route-reason') };
+  };
+  const loaded = async () => (await (await fetch(`${other.url}/v1/models`)).json()).data
+    .filter((m) => m.meta.state === 'ready');
+  const hard = [{ role: 'user', content: 'Prove the theorem and explain why; write python code, a class.' }];
+  const easy = [{ role: 'user', content: 'Good morning!' }];
+
+  // Nothing is loaded for it: the features decide, and the answer says why.
+  const without = await ask({ messages: hard });
+  assert.equal(without.by, 'cloud');
+  assert.match(without.why, /^cloud: complexity 0\.\d\d asks for a large model \(not classified: no model is in memory\)/);
+  assert.equal((await loaded()).length, 0);
+  const blind = (await (await post('/v1/route', { messages: hard })).json()).complexity;
+  assert.equal(blind.by, 'features');
+  assert.deepEqual(blind.classification.error, 'no model is in memory');
+  assert.equal(blind.score, blind.features_score);
+
+  // With one in memory its word counts; the others would have another one.
+  const load = await post('/v1/models/hearth-tiny/load', { wait: true });
+  assert.equal(load.status, 200, await load.text());
+  const sizes = { small: ['local', 0.15], middle: ['box', 0.5], large: ['cloud', 0.85] };
+  for (const messages of [easy, hard]) {
+    const { complexity, provider } = await (await post('/v1/route', { messages })).json();
+    assert.equal(complexity.by, 'model');
+    assert.equal(complexity.classification.model, 'hearth-tiny');
+    assert.equal(complexity.tier, complexity.classification.tier);
+    const [who, score] = sizes[complexity.tier];
+    assert.equal(provider, who);
+    assert.equal(complexity.score, score);
+    assert.equal(complexity.classification.score, score);
+    assert.equal(complexity.features_tier, messages === easy ? 'small' : 'large');
+    assert.ok(complexity.classification.took_ms >= 0);
+    const r = await ask({ messages });
+    assert.equal(r.by, who);
+    assert.match(r.why, new RegExp(`^${who}: hearth-tiny says that it asks for a ${complexity.tier} model`));
+  }
+  const { data: [row] } = await (await fetch(`${other.url}/v1/route/log`)).json();
+  assert.ok(Object.values(sizes).some(([, score]) => score === row.complexity));
+
+  // Who says himself who is to answer is not asked about.
+  for (const body of [{ model: 'hearth-tiny' }, { source: 'box' }, { route: 'mine' }, { local_only: true }]) {
+    const { why } = await ask({ messages: easy, ...body });
+    assert.doesNotMatch(why, /classified|says/);
+  }
+  await other.stop();
+});
+
 test('keys are told to nobody', async () => {
   const key = 'sk-this-is-secret-0123456789';
   const openai = await startUpstream();

@@ -417,9 +417,21 @@ static const struct field stored_messages_fields[] = {STORED_LIST("{\"type\":\"o
 
 #define OR_NULL(what) "{\"oneOf\":[" what ",{\"type\":\"null\"}]}"
 
+static const struct field route_class_fields[] = {
+    W("tier", STR, WORDS("\"small\",\"middle\",\"large\""), "What it says."),
+    W("score", NUM, NULL, "The middle of that tier's range."),
+    W("model", STR, NULL, "Who says it."),
+    W("error", STR, NULL, "Why there is no answer; instead of the three before."),
+    W("took_ms", INT, NULL, "How long it took."),
+    END};
+
 static const struct field route_complexity_fields[] = {
-    W("score", NUM, NULL, "0 to 1: the weighted sum of the features, at most 1."),
+    W("score", NUM, NULL, "0 to 1: what counts."),
     W("tier", STR, WORDS("\"small\",\"middle\",\"large\""), "The size of model that it asks for."),
+    W("by", STR, WORDS("\"features\",\"model\""), "Whose the two are."),
+    W("features_score", NUM, NULL, "The weighted sum of the features, at most 1."),
+    W("features_tier", STR, WORDS("\"small\",\"middle\",\"large\""), "What the features alone ask for."),
+    W("classification", OBJ, OR_NULL(REF("RouteClass")), "What the local model says (HEARTH_CLASSIFY); null where it was not asked."),
     W("low", NUM, NULL, "Below this a small one."),
     W("high", NUM, NULL, "Above this a large one."),
     W("features", OBJ, NULL, "length, code, maths, tools, turns, reasoning, format: 0 to 1 each."),
@@ -547,6 +559,7 @@ const struct schema openai_schemas[] = {
     {"ErrorDetail", "What went wrong.", error_fields, NULL},
     {"RouteAnswer", "What would become of a request.", route_answer_fields, NULL},
     {"RouteComplexity", "How hard a request looks.", route_complexity_fields, NULL},
+    {"RouteClass", "How hard the local model finds a request.", route_class_fields, NULL},
     {"RouteHere", "What this hub's own models say.", route_here_fields, NULL},
     {"RouteStep", "One provider of the plan.", route_step_fields, NULL},
     {"RoutePrice", "What a model costs.", route_price_fields, NULL},

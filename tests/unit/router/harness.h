@@ -18,6 +18,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "base/timer.h"
 #include "router/router_int.h"
 #include "router/routing_int.h"
 
@@ -33,7 +34,8 @@ struct hand {
         embed_listener_fn embed_fn;
         void *ctx;
         char model[64];
-        char text[64]; /* of the first message: read while the attempt is under way */
+        char text[64];   /* of the first message: read while the attempt is under way */
+        bool classifies; /* it is the router's own question: only of a model in memory */
         struct arena *arena;
     } calls[CALLS_MAX];
     int n;
@@ -64,6 +66,7 @@ static inline enum err hand_generate(struct provider *p, struct gen_request *req
     h->calls[call].arena = req->arena;
     str_copy(h->calls[call].model, sizeof h->calls->model, req->model);
     str_copy(h->calls[call].text, sizeof h->calls->text, req->messages[0].content);
+    h->calls[call].classifies = req->loaded_only;
     if (h->inside) h->inside(h, call);
     *id = (uint64_t)call + 1000;
     return OK;
@@ -208,6 +211,7 @@ static inline const char *types(const struct seen *s)
 /* ---- the router ---------------------------------------------------------------------------- */
 
 static struct router *router;
+static struct timers *timers;
 static struct router_record last_record;
 static int n_records;
 static bool broke; /* the month's budget is used up */
@@ -259,6 +263,8 @@ static inline void router_start(struct routing *routing)
                                    .remotes = &by_hand,
                                    .hooks = {may_spend, ended, NULL}};
     assert_int_equal(prices_load("", &params.prices, &error), OK);
+    assert_int_equal(timers_new(&timers, &error), OK);
+    params.timers = timers;
     assert_int_equal(router_open(&params, &router, &error), OK);
     n_records = 0;
     broke = false;
@@ -272,6 +278,7 @@ static inline void router_end(void)
     router_stop(router);
     router_close(router, 0);
     router_free(router);
+    timers_free(timers);
 }
 
 static inline struct gen_request *some_request(const char *model, const char *text)

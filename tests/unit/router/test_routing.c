@@ -151,7 +151,8 @@ static void test_a_whole_file(void **state)
         "   \"code\": {\"chain\": [\"box/coder\", \"local\"], \"goal\": \"speed\","
         "            \"substitute\": false, \"max_wait\": \"3s\"},"
         "   \"private\": {\"chain\": [\"local\", \"near\"], \"local_only\": true}},"
-        " \"complexity\": {\"low\": 0.2, \"high\": 0.9, \"weights\": {\"code\": 1}}}");
+        " \"complexity\": {\"low\": 0.2, \"high\": 0.9, \"weights\": {\"code\": 1},"
+        "  \"classify\": true, \"classify_timeout\": \"250ms\"}}");
     const struct routing_provider *box = routing_provider(r, "box");
     assert_string_equal(box->remote.key, "from-env");
     assert_string_equal(box->remote.headers[0], "X-Title: Hearth");
@@ -177,6 +178,7 @@ static void test_a_whole_file(void **state)
     assert_true(routing_route(r, "private")->local_only);
     assert_null(routing_route(r, "none"));
     assert_true(r->low == 0.2 && r->high == 0.9 && r->weights[FEATURE_CODE] == 1);
+    assert_true(r->classify && r->classify_ms == 250);
     routing_free(r);
     unsetenv("ROUTING_TEST_KEY");
 }
@@ -210,6 +212,9 @@ static void test_what_is_wrong_is_said(void **state)
         {"{\"routes\": {\"a\": {\"chain\": [\"local\"], \"localonly\": true}}}", "localonly"},
         {"{\"complexity\": {\"low\": 2}}", "low"},
         {"{\"complexity\": {\"weights\": {\"beauty\": 1}}}", "beauty"},
+        {"{\"complexity\": {\"classify\": 1}}", "classify"},
+        {"{\"complexity\": {\"classify_timeout\": 0}}", "classify_timeout"},
+        {"{\"complexity\": {\"classify_timeout\": \"2m\"}}", "classify_timeout"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct error error = {0};
