@@ -14,15 +14,9 @@
 #include "api/request.h"
 #include "base/str.h"
 #include "provider/prompt_json.h"
+#include "support/call_env.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static const struct call_env env = {.request_id = "fuzz",
-                                    .tenant = "",
-                                    .temperature = 0.7,
-                                    .top_p = 0.9,
-                                    .max_tokens = 2048,
-                                    .default_priority = 50};
 
 static void check_text(const char *s)
 {

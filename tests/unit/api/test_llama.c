@@ -13,15 +13,9 @@
 #include "api/error.h"
 #include "api/llama/llama_int.h"
 #include "api/request.h"
+#include "support/call_env.h"
 
 /* ---- bodies -------------------------------------------------------------------------------- */
-
-static const struct call_env env = {.request_id = "req-1",
-                                    .tenant = "",
-                                    .temperature = 0.7,
-                                    .top_p = 0.9,
-                                    .max_tokens = 2048,
-                                    .default_priority = 50};
 
 struct read {
     struct call call;

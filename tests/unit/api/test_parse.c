@@ -13,13 +13,7 @@
 
 #include "api/openai/openai_int.h"
 #include "api/request.h"
-
-static const struct call_env env = {.request_id = "req-1",
-                                    .tenant = "",
-                                    .temperature = 0.7,
-                                    .top_p = 0.9,
-                                    .max_tokens = 2048,
-                                    .default_priority = 50};
+#include "support/call_env.h"
 
 static enum err parse_with(const struct call_env *e, bool chat, const char *text, struct call *call,
                            struct error *error)
