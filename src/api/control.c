@@ -3,47 +3,21 @@
 #include "api/control.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "api/error.h"
 #include "api/fields.h"
-#include "base/mem.h"
+#include "api/responder.h"
 #include "base/str.h"
 
 /* ---- asking -------------------------------------------------------------------------------- */
 
-struct asked {
-    struct sink *sink;
-    char *request_id;
-};
-
-static void asked_free(struct asked *a)
-{
-    sink_unref(a->sink);
-    free(a->request_id);
-    free(a);
-}
-
-static void on_answer(void *ctx, const struct error *error, const char *answer, size_t len)
-{
-    struct asked *a = ctx;
-    if (error)
-        error_respond(a->sink, &error_openai, error, a->request_id);
-    else
-        (void)sink_respond(a->sink, 200, "application/json", NULL, 0, answer, len);
-    asked_free(a);
-}
-
 void control_respond(struct provider *provider, enum control what, const char *args,
                      struct sink *sink, const char *request_id)
 {
-    struct asked *a = xmalloc(sizeof *a);
+    struct responder *r = responder_new(sink, &error_openai, request_id);
     struct error error;
-    *a = (struct asked){sink, xstrdup(request_id)};
-    if (provider_control(provider, what, args, on_answer, a, &error) == OK) return;
-    error_respond(sink, &error_openai, &error, request_id);
-    asked_free(a);
+    if (provider_control(provider, what, args, responder_pass, r, &error))
+        responder_error(r, &error);
 }
 
 const char *control_state_word(const char *state)

@@ -40,6 +40,19 @@ enum err request_check_type(const struct http_request *req, struct error *error)
                    type ? type : "none");
 }
 
+enum err request_read(const struct http_request *req, const struct field *fields, void *out,
+                      json_t **body, struct error *error)
+{
+    *body = NULL;
+    enum err err = request_check_type(req, error);
+    if (!err) err = request_parse_object(req->body, req->body_len, body, error);
+    if (!err) err = fields_read(fields, *body, "", out, error);
+    if (!err) return OK;
+    json_decref(*body);
+    *body = NULL;
+    return err;
+}
+
 /* ---- pages --------------------------------------------------------------------------------- */
 
 enum { CURSOR_MAX = 160 };

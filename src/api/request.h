@@ -2,6 +2,7 @@
 #ifndef HEARTH_API_REQUEST_H
 #define HEARTH_API_REQUEST_H
 
+#include "api/fields.h"
 #include "api/http.h"
 #include "base/json.h"
 
@@ -18,6 +19,11 @@ HT_MUST_CHECK enum err request_parse_object(const char *text, size_t len, json_t
  * Origin must say that its body is JSON, because other types pass a browser's cross-site check
  * unseen. Without an Origin any type will do (curl -d sends a form's). */
 HT_MUST_CHECK enum err request_check_type(const struct http_request *req, struct error *error);
+
+/* The members of a JSON call's body, as fields_read stores them in `out`. On OK *body is the
+ * caller's, and `out` borrows from it; else it is NULL. */
+HT_MUST_CHECK enum err request_read(const struct http_request *req, const struct field *fields,
+                                    void *out, json_t **body, struct error *error);
 
 /* The query parameter `cursor`: where a page of a list by time ended, "<milliseconds>.<id>".
  * Without one *before_id stays as it is; else it points into the parameter. */

@@ -1,13 +1,11 @@
 /* POST /v1/messages and POST /v1/messages/count_tokens. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "api/answer.h"
 #include "api/anthropic/anthropic_int.h"
 #include "api/ask.h"
-#include "api/error.h"
+#include "api/responder.h"
 #include "api/route.h"
-#include "base/mem.h"
 #include "base/str.h"
 #include "hub/hub.h"
 #include "provider/prompt_json.h"
@@ -56,28 +54,19 @@ void anthropic_messages(struct hub *hub, const struct http_request *req, struct 
 
 /* ---- counting ------------------------------------------------------------------------------ */
 
-struct counting {
-    struct sink *sink;
-    char *request_id;
-};
-
 static void counted(void *ctx, const struct error *error, const json_t *answer)
 {
-    struct counting *c = ctx;
+    struct responder *r = ctx;
     struct error own;
     int64_t n = 0;
+    char body[64];
     if (!error && json_get_int(answer, "tokens", "", 0, INT32_MAX, &n, &own)) error = &own;
     if (error) {
-        error_respond(c->sink, &error_anthropic, error, c->request_id);
-    } else {
-        char body[64];
-        struct sink_header id = {error_anthropic.id_header, c->request_id};
-        str_printf(body, sizeof body, "{\"input_tokens\":%lld}", (long long)n);
-        (void)sink_respond(c->sink, 200, "application/json", &id, 1, body, strlen(body));
+        responder_error(r, error);
+        return;
     }
-    sink_unref(c->sink);
-    free(c->request_id);
-    free(c);
+    str_printf(body, sizeof body, "{\"input_tokens\":%lld}", (long long)n);
+    responder_text(r, RESPOND_JSON, body, strlen(body));
 }
 
 static enum err write_args(const struct gen_request *req, struct buf *args, struct error *error)
@@ -112,9 +101,8 @@ void anthropic_count_tokens(struct hub *hub, const struct http_request *req, str
         api_error(sink, req, &error);
         sink_unref(sink);
     } else {
-        struct counting *c = xmalloc(sizeof *c);
-        *c = (struct counting){sink, xstrdup(req->request_id)};
-        ask_provider(hub, CONTROL_TEMPLATE, buf_str(&args), counted, c);
+        struct responder *r = responder_new(sink, &error_anthropic, req->request_id);
+        ask_provider(hub, CONTROL_TEMPLATE, buf_str(&args), counted, r);
     }
     buf_free(&args);
 }

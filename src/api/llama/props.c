@@ -4,8 +4,8 @@
 
 #include "api/ask.h"
 #include "api/control.h"
-#include "api/error.h"
 #include "api/llama/llama_int.h"
+#include "api/responder.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "hub/hub.h"
@@ -14,33 +14,25 @@ enum { ANSWER_MAX = 16 << 20, ARGS_MAX = 8192, RECORDS_MAX = 4096 };
 
 struct asked {
     struct hub *hub;
-    struct sink *sink;
-    char *request_id;
+    struct responder *reply;
     bool fail_if_busy;
 };
 
 static struct asked *asked_new(struct hub *hub, const struct http_request *req, struct sink *sink)
 {
     struct asked *a = xcalloc(1, sizeof *a);
-    *a = (struct asked){.hub = hub, .sink = sink, .request_id = xstrdup(req->request_id)};
+    *a = (struct asked){.hub = hub, .reply = responder_new(sink, &error_llama, req->request_id)};
     return a;
 }
 
 /* Answers and frees everything. */
 static void respond(struct asked *a, const struct error *error, struct buf *body)
 {
-    struct error own;
-    if (!error && body->err) {
-        err_set(&own, body->err, "the answer is too long");
-        error = &own;
-    }
     if (error)
-        error_respond(a->sink, &error_llama, error, a->request_id);
+        responder_error(a->reply, error);
     else
-        (void)sink_respond(a->sink, 200, "application/json", NULL, 0, body->data, body->len);
+        responder_buf(a->reply, RESPOND_JSON, body);
     buf_free(body);
-    sink_unref(a->sink);
-    free(a->request_id);
     free(a);
 }
 

@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "api/ask.h"
-#include "api/error.h"
 #include "api/llama/llama_int.h"
 #include "api/openai/openai.h"
 #include "api/request.h"
+#include "api/responder.h"
 #include "api/route.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -15,33 +15,25 @@
 #include "provider/prompt_json.h"
 
 struct asked {
-    struct sink *sink;
-    char *request_id;
+    struct responder *reply;
     const char *member; /* of the answer, that is passed on */
 };
 
 static void answered(void *ctx, const struct error *error, const json_t *answer)
 {
     struct asked *a = ctx;
-    struct error own;
     struct buf body;
-    buf_init(&body, LLAMA_ARGS_MAX);
-    if (!error) {
-        buf_printf(&body, "{\"%s\":", a->member);
-        enum err e = json_dump(json_object_get(answer, a->member), &body);
-        if (!e) e = buf_putc(&body, '}');
-        if (e) {
-            err_set(&own, e, "the answer is too long");
-            error = &own;
-        }
+    if (error) {
+        responder_error(a->reply, error);
+        free(a);
+        return;
     }
-    if (error)
-        error_respond(a->sink, &error_llama, error, a->request_id);
-    else
-        (void)sink_respond(a->sink, 200, "application/json", NULL, 0, body.data, body.len);
+    buf_init(&body, LLAMA_ARGS_MAX);
+    buf_printf(&body, "{\"%s\":", a->member);
+    (void)json_dump(json_object_get(answer, a->member), &body); /* the buffer keeps the error */
+    buf_putc(&body, '}');
+    responder_buf(a->reply, RESPOND_JSON, &body);
     buf_free(&body);
-    sink_unref(a->sink);
-    free(a->request_id);
     free(a);
 }
 
@@ -61,21 +53,10 @@ static void ask(struct hub *hub, enum control what, struct buf *args, const char
         fail(req, sink, &error);
     } else {
         struct asked *a = xmalloc(sizeof *a);
-        *a = (struct asked){sink, xstrdup(req->request_id), member};
+        *a = (struct asked){responder_new(sink, &error_llama, req->request_id), member};
         ask_provider(hub, what, buf_str(args), answered, a);
     }
     buf_free(args);
-}
-
-static enum err read_body(const struct http_request *req, const struct field *fields, void *out,
-                          json_t **body, struct error *error)
-{
-    enum err e = request_check_type(req, error);
-    if (!e) e = request_parse_object(req->body, req->body_len, body, error);
-    if (e) return e;
-    e = fields_read(fields, *body, "", out, error);
-    if (e) json_decref(*body);
-    return e;
 }
 
 static void args_begin(struct buf *args, struct jw *w, const char *model)
@@ -100,7 +81,7 @@ void lserver_tokenize(struct hub *hub, const struct http_request *req, struct si
     struct buf args;
     struct jw w;
     json_t *body;
-    if (read_body(req, tokenize_fields, &f, &body, &error)) {
+    if (request_read(req, tokenize_fields, &f, &body, &error)) {
         fail(req, sink, &error);
         return;
     }
@@ -124,7 +105,7 @@ void lserver_detokenize(struct hub *hub, const struct http_request *req, struct 
     struct buf args;
     struct jw w;
     json_t *body;
-    if (read_body(req, detokenize_fields, &f, &body, &error)) {
+    if (request_read(req, detokenize_fields, &f, &body, &error)) {
         fail(req, sink, &error);
         return;
     }

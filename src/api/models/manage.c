@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/error.h"
 #include "api/models/models_int.h"
 #include "api/openai/openai.h"
+#include "api/responder.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -14,34 +14,30 @@
 enum { BODY_MAX = 16 << 20, ARGS_MAX = 2048 };
 
 struct asked {
-    struct sink *sink;
-    char *request_id, *id;
+    struct responder *reply;
+    char *id;
     const char *done; /* "loaded", "unloaded" */
 };
 
 static struct asked *asked_new(const struct http_request *req, struct sink *sink)
 {
     struct asked *a = xcalloc(1, sizeof *a);
-    a->sink = sink;
-    a->request_id = xstrdup(req->request_id);
+    a->reply = responder_new(sink, &error_models, req->request_id);
     return a;
 }
 
 static void asked_free(struct asked *a)
 {
-    sink_unref(a->sink);
-    free(a->request_id);
     free(a->id);
     free(a);
 }
 
-static void respond(struct asked *a, struct buf *body, enum err e, struct error *error)
+static void respond(struct asked *a, struct buf *body, enum err e, const struct error *error)
 {
-    if (!e && body->err) e = err_set(error, body->err, "the answer could not be written");
     if (e)
-        error_respond(a->sink, &error_models, error, a->request_id);
+        responder_error(a->reply, error);
     else
-        (void)sink_respond(a->sink, 200, "application/json", NULL, 0, buf_str(body), body->len);
+        responder_buf(a->reply, RESPOND_JSON, body);
     buf_free(body);
     asked_free(a);
 }
@@ -197,7 +193,7 @@ static void ask(struct hub *hub, enum control what, const char *done,
                      : provider_control(hub->provider, what, buf_str(&args), on_done, a, &error);
     buf_free(&args);
     if (!e) return;
-    error_respond(sink, &error_models, &error, req->request_id);
+    responder_error(a->reply, &error);
     asked_free(a);
 }
 

@@ -21,11 +21,8 @@ enum { LINES_MAX = 64 * 1024 };
 static enum err read_body(const struct http_request *req, const struct field *fields,
                           struct ollama_model_fields *f, json_t **root, struct error *error)
 {
-    *root = NULL;
     *f = (struct ollama_model_fields){.stream = true};
-    enum err err = request_check_type(req, error);
-    if (!err) err = request_parse_object(req->body, req->body_len, root, error);
-    if (!err) err = fields_read(fields, *root, "", f, error);
+    enum err err = request_read(req, fields, f, root, error);
     if (!err && (!f->model || !*f->model)) f->model = f->name;
     return err;
 }

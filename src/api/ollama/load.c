@@ -2,32 +2,26 @@
 #include <stdlib.h>
 
 #include "api/ollama/ollama_int.h"
+#include "api/responder.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "hub/hub.h"
 
 struct loading {
-    struct sink *sink;
-    char *request_id;
+    struct responder *reply;
     bool stream, unload, elsewhere;
     ollama_loaded_fn *write;
     char model[MODEL_ID_MAX];
     int64_t started_ns;
 };
 
-static void loading_free(struct loading *l)
-{
-    sink_unref(l->sink);
-    free(l->request_id);
-    free(l);
-}
-
 static void refuse(struct loading *l, const struct error *error)
 {
     struct error said = *error;
     if (said.code == ERR_NO_MODEL) ollama_no_model(&said, l->model);
-    error_respond(l->sink, &error_ollama, &said, l->request_id);
+    responder_error(l->reply, &said);
+    free(l);
 }
 
 static void on_loaded(void *ctx, const struct error *error, const char *answer, size_t len)
@@ -38,7 +32,6 @@ static void on_loaded(void *ctx, const struct error *error, const char *answer, 
     (void)answer, (void)len;
     if (error && !(error->code == ERR_NO_MODEL && l->elsewhere)) {
         refuse(l, error);
-        loading_free(l);
         return;
     }
     buf_init(&body, 4096);
@@ -47,10 +40,9 @@ static void on_loaded(void *ctx, const struct error *error, const char *answer, 
     l->write(&w, l->model, l->unload, l->started_ns);
     jw_obj_end(&w);
     if (l->stream) buf_putc(&body, '\n');
-    (void)sink_respond(l->sink, 200, l->stream ? NDJSON : "application/json", NULL, 0,
-                       buf_str(&body), body.len);
+    responder_buf(l->reply, l->stream ? NDJSON : RESPOND_JSON, &body);
     buf_free(&body);
-    loading_free(l);
+    free(l);
 }
 
 /* As the provider's verb has it: milliseconds, for ever, or what is configured. */
@@ -83,8 +75,7 @@ void ollama_load(struct hub *hub, const struct http_request *req, struct sink *s
     struct error error;
     struct buf args;
     struct jw w;
-    *l = (struct loading){.sink = sink,
-                          .request_id = xstrdup(req->request_id),
+    *l = (struct loading){.reply = responder_new(sink, &error_ollama, req->request_id),
                           .stream = wish->stream,
                           .unload = wish->unload,
                           .elsewhere = is_elsewhere(hub, &wish->who),
@@ -99,9 +90,7 @@ void ollama_load(struct hub *hub, const struct http_request *req, struct sink *s
     if (!l->unload) jw_kbool(&w, "wait", true);
     jw_obj_end(&w);
     if (provider_control(hub->provider, l->unload ? CONTROL_UNLOAD : CONTROL_LOAD, buf_str(&args),
-                         on_loaded, l, &error)) {
+                         on_loaded, l, &error))
         refuse(l, &error);
-        loading_free(l);
-    }
     buf_free(&args);
 }

@@ -5,6 +5,7 @@
 #include "api/control.h"
 #include "api/ollama/ollama_int.h"
 #include "api/request.h"
+#include "api/responder.h"
 #include "api/route.h"
 #include "base/clock.h"
 #include "base/hash.h"
@@ -114,17 +115,6 @@ static void write_tags(struct hub *hub, struct jw *w, const struct model_info *m
     jw_obj_end(w);
 }
 
-static void respond(struct sink *sink, const struct buf *body, const char *request_id)
-{
-    struct error error;
-    if (!body->err) {
-        (void)sink_respond(sink, 200, "application/json", NULL, 0, buf_str(body), body->len);
-        return;
-    }
-    err_set(&error, body->err, "the answer is too large");
-    error_respond(sink, &error_ollama, &error, request_id);
-}
-
 void ollama_tags(struct hub *hub, const struct http_request *req, struct sink *sink)
 {
     struct model_info *models;
@@ -132,33 +122,30 @@ void ollama_tags(struct hub *hub, const struct http_request *req, struct sink *s
     struct error error;
     struct buf body;
     struct jw w;
-    buf_init(&body, BODY_MAX);
+    struct responder *r = responder_new(sink, &error_ollama, req->request_id);
     if (models_list(hub->models, &models, &n, &error)) {
-        api_error(sink, req, &error);
-    } else {
-        jw_init(&w, &body);
-        write_tags(hub, &w, models, n);
-        free(models);
-        respond(sink, &body, req->request_id);
+        responder_error(r, &error);
+        return;
     }
+    buf_init(&body, BODY_MAX);
+    jw_init(&w, &body);
+    write_tags(hub, &w, models, n);
+    free(models);
+    responder_buf(r, RESPOND_JSON, &body);
     buf_free(&body);
-    sink_unref(sink);
 }
 
 /* ---- ps ------------------------------------------------------------------------------------- */
 
 struct asked {
     struct hub *hub;
-    struct sink *sink;
-    char *request_id;
+    struct responder *reply;
     struct model_info *models;
     size_t n;
 };
 
 static void asked_free(struct asked *a)
 {
-    sink_unref(a->sink);
-    free(a->request_id);
     free(a->models);
     free(a);
 }
@@ -207,7 +194,7 @@ static void on_models(void *ctx, const struct error *error, const char *answer, 
     struct buf body;
     struct jw w;
     if (error || json_parse(answer, len, &root, &why)) {
-        error_respond(a->sink, &error_ollama, error ? error : &why, a->request_id);
+        responder_error(a->reply, error ? error : &why);
         asked_free(a);
         return;
     }
@@ -222,7 +209,7 @@ static void on_models(void *ctx, const struct error *error, const char *answer, 
     jw_arr_end(&w);
     jw_obj_end(&w);
     json_decref(root);
-    respond(a->sink, &body, a->request_id);
+    responder_buf(a->reply, RESPOND_JSON, &body);
     buf_free(&body);
     asked_free(a);
 }
@@ -231,11 +218,11 @@ void ollama_ps(struct hub *hub, const struct http_request *req, struct sink *sin
 {
     struct asked *a = xcalloc(1, sizeof *a);
     struct error error;
-    *a = (struct asked){.hub = hub, .sink = sink, .request_id = xstrdup(req->request_id)};
+    *a = (struct asked){.hub = hub, .reply = responder_new(sink, &error_ollama, req->request_id)};
     enum err err = models_list(hub->models, &a->models, &a->n, &error);
     if (!err) err = provider_control(hub->provider, CONTROL_MODELS, "{}", on_models, a, &error);
     if (!err) return;
-    api_error(sink, req, &error);
+    responder_error(a->reply, &error);
     asked_free(a);
 }
 
@@ -358,22 +345,20 @@ void ollama_show(struct hub *hub, const struct http_request *req, struct sink *s
 {
     struct ollama_model_fields f = {0};
     struct model_info *m = xcalloc(1, sizeof *m);
-    json_t *root = NULL;
+    json_t *root;
     struct error error;
     struct buf body;
+    struct responder *r = responder_new(sink, &error_ollama, req->request_id);
     buf_init(&body, BODY_MAX);
-    enum err err = request_check_type(req, &error);
-    if (!err) err = request_parse_object(req->body, req->body_len, &root, &error);
-    if (!err) err = fields_read(ollama_show_fields, root, "", &f, &error);
+    enum err err = request_read(req, ollama_show_fields, &f, &root, &error);
     if (!err) err = show(hub, &f, m, &body, &error);
     if (err)
-        api_error(sink, req, &error);
+        responder_error(r, &error);
     else
-        respond(sink, &body, req->request_id);
+        responder_buf(r, RESPOND_JSON, &body);
     json_decref(root);
     buf_free(&body);
     free(m);
-    sink_unref(sink);
 }
 
 /* ---- version -------------------------------------------------------------------------------- */

@@ -132,11 +132,8 @@ static void on_done(void *ctx, const struct error *error, const struct model_inf
 static enum err read_call(const struct http_request *req, struct ollama_model_fields *f,
                           json_t **root, struct error *error)
 {
-    *root = NULL;
     *f = (struct ollama_model_fields){.stream = true};
-    enum err err = request_check_type(req, error);
-    if (!err) err = request_parse_object(req->body, req->body_len, root, error);
-    if (!err) err = fields_read(ollama_pull_fields, *root, "", f, error);
+    enum err err = request_read(req, ollama_pull_fields, f, root, error);
     if (err) return err;
     if (!f->model || !*f->model) f->model = f->name;
     if (!f->model || !*f->model)

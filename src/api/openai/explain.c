@@ -1,44 +1,20 @@
 /* POST /v1/route: what would become of a chat, and GET /v1/route/log: what became of the last ones.
  */
-#include <stdlib.h>
 
-#include "api/error.h"
+#include "router/explain.h"
 #include "api/openai/openai_int.h"
 #include "api/request.h"
+#include "api/responder.h"
 #include "api/route.h"
 #include "auth/auth.h"
 #include "base/clock.h"
-#include "base/mem.h"
 #include "base/str.h"
 #include "hub/hub.h"
-#include "router/explain.h"
 #include "store/store_request.h"
 
 enum { LIST_DEFAULT = 100, LIST_ARENA_MAX = 8 << 20, BODY_MAX = 16 << 20 };
 
 /* ---- the decision -------------------------------------------------------------------------- */
-
-struct asked {
-    struct sink *sink;
-    char *request_id;
-};
-
-static void asked_free(struct asked *a)
-{
-    sink_unref(a->sink);
-    free(a->request_id);
-    free(a);
-}
-
-static void on_explained(void *ctx, const struct error *error, const char *answer, size_t len)
-{
-    struct asked *a = ctx;
-    if (error)
-        error_respond(a->sink, &error_openai, error, a->request_id);
-    else
-        (void)sink_respond(a->sink, 200, "application/json", NULL, 0, answer, len);
-    asked_free(a);
-}
 
 /* The body is a chat's; a text under `prompt` is enough, too. */
 static enum err parse(const struct hub *hub, const struct http_request *req, struct call *call,
@@ -58,17 +34,14 @@ void openai_route(struct hub *hub, const struct http_request *req, struct sink *
 {
     struct call call;
     struct error error;
-    enum err e = parse(hub, req, &call, &error);
-    if (!e) {
-        struct asked *a = xmalloc(sizeof *a);
-        *a = (struct asked){sink, xstrdup(req->request_id)};
+    if (parse(hub, req, &call, &error) == OK) {
+        struct responder *r = responder_new(sink, &error_openai, req->request_id);
         struct gen_request *first = call.requests[0];
         call.requests[0] = NULL;
         call_free(&call);
-        e = router_explain(hub->router, first, on_explained, a, &error);
-        if (!e) return;
-        free(a->request_id);
-        free(a);
+        if (router_explain(hub->router, first, responder_pass, r, &error))
+            responder_error(r, &error);
+        return;
     }
     api_error(sink, req, &error);
     sink_unref(sink);
@@ -82,6 +55,15 @@ static void int_or_null(struct jw *w, const char *name, int64_t v)
         jw_knull(w, name);
     else
         jw_kint(w, name, v);
+}
+
+/* A share of `one`; below 0 is unknown. */
+static void share_or_null(struct jw *w, const char *name, int64_t v, double one)
+{
+    if (v < 0)
+        jw_knull(w, name);
+    else
+        jw_kdouble(w, name, (double)v / one);
 }
 
 static void write_left(struct jw *w, const struct store_request *r)
@@ -117,11 +99,7 @@ static void write_row(struct jw *w, const struct store_request *r)
     jw_kstr(w, "reason", r->reason);
     jw_kstr(w, "tried", r->tried);
     jw_kint(w, "attempts", r->attempts);
-    jw_key(w, "complexity");
-    if (r->complexity_permille < 0)
-        jw_null(w);
-    else
-        jw_double(w, (double)r->complexity_permille / 1000);
+    share_or_null(w, "complexity", r->complexity_permille, 1000);
     jw_kstr(w, "error", r->error);
     jw_kint(w, "prompt_tokens", r->prompt_tokens);
     jw_kint(w, "cached_tokens", r->cached_tokens);
@@ -129,11 +107,7 @@ static void write_row(struct jw *w, const struct store_request *r)
     jw_kint(w, "reasoning_tokens", r->reasoning_tokens);
     int_or_null(w, "first_token_ms", r->first_token_ms);
     jw_kint(w, "total_ms", r->total_ms);
-    jw_key(w, "cost");
-    if (r->cost_micros < 0)
-        jw_null(w);
-    else
-        jw_double(w, (double)r->cost_micros / 1e6);
+    share_or_null(w, "cost", r->cost_micros, 1e6);
     write_left(w, r);
     jw_obj_end(w);
 }

@@ -10,6 +10,7 @@
 #include "api/control.h"
 #include "api/error.h"
 #include "api/openai/openai_int.h"
+#include "api/responder.h"
 #include "api/route.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -336,23 +337,6 @@ static void make_list(void *hub, struct snapshot *snapshot)
     look_failed(l, &error);
 }
 
-struct asked {
-    struct sink *sink;
-    char *request_id;
-};
-
-static void on_list(void *ctx, const struct error *error, const char *text, size_t len)
-{
-    struct asked *a = ctx;
-    if (error)
-        error_respond(a->sink, &error_openai, error, a->request_id);
-    else
-        (void)sink_respond(a->sink, 200, "application/json", NULL, 0, text, len);
-    sink_unref(a->sink);
-    free(a->request_id);
-    free(a);
-}
-
 void openai_models_get(struct hub *hub, snapshot_fn fn, void *ctx)
 {
     snapshot_get(hub->models_view, make_list, hub, fn, ctx);
@@ -360,9 +344,7 @@ void openai_models_get(struct hub *hub, snapshot_fn fn, void *ctx)
 
 void openai_list_models(struct hub *hub, const struct http_request *req, struct sink *sink)
 {
-    struct asked *a = xmalloc(sizeof *a);
-    *a = (struct asked){sink, xstrdup(req->request_id)};
-    openai_models_get(hub, on_list, a);
+    openai_models_get(hub, responder_pass, responder_new(sink, &error_openai, req->request_id));
 }
 
 void openai_model(struct hub *hub, const struct http_request *req, struct sink *sink)
