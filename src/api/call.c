@@ -173,10 +173,28 @@ enum err call_embed_new(const struct call_env *env, size_t arena_max, struct emb
     return err;
 }
 
-bool call_tool_name_ok(const char *s)
+bool call_role(const char *word, enum role *out)
+{
+    static const struct {
+        const char *word;
+        enum role role;
+    } roles[] = {{"system", ROLE_SYSTEM},
+                 {"developer", ROLE_SYSTEM},
+                 {"user", ROLE_USER},
+                 {"assistant", ROLE_ASSISTANT},
+                 {"tool", ROLE_TOOL}};
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
+        if (str_eq(roles[i].word, word)) {
+            *out = roles[i].role;
+            return true;
+        }
+    return false;
+}
+
+bool call_tool_name_ok(const char *s, size_t max)
 {
     size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-");
-    return n >= 1 && n <= 64 && s[n] == '\0';
+    return n >= 1 && n <= max && s[n] == '\0';
 }
 
 enum err call_arguments(struct arena *a, const char *text, const char *ptr, const char **out,

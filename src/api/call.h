@@ -20,6 +20,7 @@ enum {
     METADATA_MAX = 16,
     METADATA_KEY_MAX = 64, /* letters */
     METADATA_VALUE_MAX = 512,
+    TOOL_NAME_MAX = 64,
 };
 
 /* Sampling of requests that say nothing, where the configuration has no setting: the values that
@@ -88,8 +89,10 @@ enum err request_too_large(struct error *error);
 HT_MUST_CHECK enum err call_priority(int64_t body, const struct call_env *env, int32_t *out,
                                      struct error *error);
 /* Whether a tool may have this name: what OpenAI allows (letters, digits, _ and -), and dots, which
- * servers of the Model Context Protocol use. */
-bool call_tool_name_ok(const char *s);
+ * servers of the Model Context Protocol use; at most `max` of them (TOOL_NAME_MAX at OpenAI). */
+bool call_tool_name_ok(const char *s, size_t max);
+/* "system" or "developer", "user", "assistant", "tool"; false for other words. */
+bool call_role(const char *word, enum role *out);
 /* A call's arguments: the JSON text of an object. Nothing at all (NULL, "") is {}: models write
  * that for tools without parameters, and clients send it back. ERR_INVALID at <ptr>/arguments. */
 HT_MUST_CHECK enum err call_arguments(struct arena *a, const char *text, const char *ptr,

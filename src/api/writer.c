@@ -96,8 +96,7 @@ void write_logprob(struct buf *out, float logprob)
         buf_puts(out, "-9999");
 }
 
-/* "token":..,"logprob":..,"bytes":[..] */
-static void write_alternative(struct buf *out, const struct logprob_alt *alt)
+void write_logprob_alt(struct buf *out, const struct logprob_alt *alt)
 {
     buf_puts(out, "\"token\":");
     write_json_string(out, alt->text, alt->len);
@@ -114,11 +113,11 @@ void write_logprobs(struct buf *out, const struct token_logprob *logprobs, size_
     for (size_t i = 0; i < n; i++) {
         if (out->len && out->data[out->len - 1] == '}') buf_putc(out, ',');
         buf_putc(out, '{');
-        write_alternative(out, &logprobs[i].chosen);
+        write_logprob_alt(out, &logprobs[i].chosen);
         buf_puts(out, ",\"top_logprobs\":[");
         for (size_t k = 0; k < logprobs[i].n_top; k++) {
             buf_puts(out, k ? ",{" : "{");
-            write_alternative(out, &logprobs[i].top[k]);
+            write_logprob_alt(out, &logprobs[i].top[k]);
             buf_putc(out, '}');
         }
         buf_puts(out, "]}");

@@ -65,6 +65,8 @@ void write_json_string(struct buf *out, const char *s, size_t len);
 /* Log probabilities as OpenAI's surfaces write them, appended to a list of objects: `out` ends with
  * its '[' or with one of them, or is empty. */
 void write_logprobs(struct buf *out, const struct token_logprob *logprobs, size_t n);
+/* "token":..,"logprob":..,"bytes":[..] */
+void write_logprob_alt(struct buf *out, const struct logprob_alt *alt);
 /* A log probability: shortest decimal of a float; what JSON can't hold becomes -9999. */
 void write_logprob(struct buf *out, float logprob);
 /* What was used as the Responses API and batches tell it: an object, as the next value. */

@@ -200,37 +200,38 @@ static const struct parameter {
     const char *name;
     enum kind kind;
     double min, max;
+    uint32_t said; /* SAID_...: where it goes; 0 = nowhere, or `stop` */
 } parameters[] = {
-    {"temperature", NUMBER, 0, 100},
-    {"top_k", WHOLE, -1, INT32_MAX},
-    {"top_p", NUMBER, 0, 1},
-    {"min_p", NUMBER, 0, 1},
-    {"repeat_penalty", NUMBER, 0, 100},
-    {"repeat_last_n", WHOLE, -1, INT32_MAX},
-    {"presence_penalty", NUMBER, -2, 2},
-    {"frequency_penalty", NUMBER, -2, 2},
-    {"seed", WHOLE, INT32_MIN, UINT32_MAX},
-    {"num_predict", WHOLE, -2, INT32_MAX},
-    {"stop", TEXTS, 0, 0},
-    {"num_ctx", WHOLE, 0, INT32_MAX},
-    {"num_keep", WHOLE, -1, INT32_MAX},
-    {"num_batch", WHOLE, 0, INT32_MAX},
-    {"num_gpu", WHOLE, -1, INT32_MAX},
-    {"main_gpu", WHOLE, -1, INT32_MAX},
-    {"num_thread", WHOLE, 0, INT32_MAX},
-    {"typical_p", NUMBER, 0, 1},
-    {"tfs_z", NUMBER, 0, 1000},
-    {"mirostat", WHOLE, 0, 2},
-    {"mirostat_tau", NUMBER, 0, 1000},
-    {"mirostat_eta", NUMBER, 0, 1000},
-    {"penalize_newline", FLAG, 0, 0},
-    {"use_mmap", FLAG, 0, 0},
-    {"use_mlock", FLAG, 0, 0},
-    {"low_vram", FLAG, 0, 0},
-    {"f16_kv", FLAG, 0, 0},
-    {"numa", FLAG, 0, 0},
-    {"logits_all", FLAG, 0, 0},
-    {"vocab_only", FLAG, 0, 0},
+    {"temperature", NUMBER, 0, 100, SAID_TEMPERATURE},
+    {"top_k", WHOLE, -1, INT32_MAX, SAID_TOP_K},
+    {"top_p", NUMBER, 0, 1, SAID_TOP_P},
+    {"min_p", NUMBER, 0, 1, SAID_MIN_P},
+    {"repeat_penalty", NUMBER, 0, 100, SAID_REPEAT_PENALTY},
+    {"repeat_last_n", WHOLE, -1, INT32_MAX, SAID_REPEAT_LAST_N},
+    {"presence_penalty", NUMBER, -2, 2, SAID_PRESENCE_PENALTY},
+    {"frequency_penalty", NUMBER, -2, 2, SAID_FREQUENCY_PENALTY},
+    {"seed", WHOLE, INT32_MIN, UINT32_MAX, SAID_SEED},
+    {"num_predict", WHOLE, -2, INT32_MAX, SAID_MAX_TOKENS},
+    {"stop", TEXTS, 0, 0, 0},
+    {"num_ctx", WHOLE, 0, INT32_MAX, 0},
+    {"num_keep", WHOLE, -1, INT32_MAX, 0},
+    {"num_batch", WHOLE, 0, INT32_MAX, 0},
+    {"num_gpu", WHOLE, -1, INT32_MAX, 0},
+    {"main_gpu", WHOLE, -1, INT32_MAX, 0},
+    {"num_thread", WHOLE, 0, INT32_MAX, 0},
+    {"typical_p", NUMBER, 0, 1, 0},
+    {"tfs_z", NUMBER, 0, 1000, 0},
+    {"mirostat", WHOLE, 0, 2, 0},
+    {"mirostat_tau", NUMBER, 0, 1000, 0},
+    {"mirostat_eta", NUMBER, 0, 1000, 0},
+    {"penalize_newline", FLAG, 0, 0, 0},
+    {"use_mmap", FLAG, 0, 0, 0},
+    {"use_mlock", FLAG, 0, 0, 0},
+    {"low_vram", FLAG, 0, 0, 0},
+    {"f16_kv", FLAG, 0, 0, 0},
+    {"numa", FLAG, 0, 0, 0},
+    {"logits_all", FLAG, 0, 0, 0},
+    {"vocab_only", FLAG, 0, 0, 0},
 };
 
 static const struct parameter *find_parameter(const char *name)
@@ -299,31 +300,45 @@ static enum err apply_stop(const json_t *stop, struct gen_request *req, struct e
     return OK;
 }
 
+/* What of it is special: below 0, top_k is off and a seed random; a penalty of 0 is none; any
+ * num_predict below 1 (-1: for ever, -2: until the context is full) is no limit. */
+static void set_number(struct gen_request *req, uint32_t said, double n)
+{
+    struct sampling *s = &req->sampling;
+    switch (said) {
+    case SAID_TEMPERATURE: s->temperature = (float)n; break;
+    case SAID_TOP_K: s->top_k = n < 0 ? 0 : (int32_t)n; break;
+    case SAID_TOP_P: s->top_p = (float)n; break;
+    case SAID_MIN_P: s->min_p = (float)n; break;
+    case SAID_REPEAT_PENALTY: s->repeat_penalty = n > 0 ? (float)n : 1; break;
+    case SAID_REPEAT_LAST_N: s->repeat_last_n = (int32_t)n; break;
+    case SAID_PRESENCE_PENALTY: s->presence_penalty = (float)n; break;
+    case SAID_FREQUENCY_PENALTY: s->frequency_penalty = (float)n; break;
+    case SAID_SEED: s->seed = n == -1 ? SEED_RANDOM : (uint32_t)(int64_t)n; break;
+    case SAID_MAX_TOKENS: req->max_tokens = n < 1 ? -1 : (int32_t)n; break;
+    default: break;
+    }
+}
+
+void derived_say(struct gen_request *req, const char *name, double value)
+{
+    const struct parameter *p = find_parameter(name);
+    if (!p || !p->said) return;
+    set_number(req, p->said, value);
+    req->said |= p->said;
+}
+
 static enum err apply_parameters(const struct derived *d, struct gen_request *req,
                                  struct error *error)
 {
-    struct sampling *s = &req->sampling;
-    const json_t *v;
-    double n;
-#define TAKE(word, flag, to, convert)                                                              \
-    v = json_object_get(d->parameters, word);                                                      \
-    if (v && !(req->said & (flag))) {                                                              \
-        n = json_number_value(v);                                                                  \
-        to = convert;                                                                              \
+    const char *name;
+    json_t *value;
+    json_object_foreach ((json_t *)d->parameters, name, value) {
+        const struct parameter *p = find_parameter(name);
+        if (p && !(req->said & p->said)) set_number(req, p->said, json_number_value(value));
     }
-    TAKE("temperature", SAID_TEMPERATURE, s->temperature, (float)n)
-    TAKE("top_k", SAID_TOP_K, s->top_k, n < 0 ? 0 : (int32_t)n)
-    TAKE("top_p", SAID_TOP_P, s->top_p, (float)n)
-    TAKE("min_p", SAID_MIN_P, s->min_p, (float)n)
-    TAKE("repeat_penalty", SAID_REPEAT_PENALTY, s->repeat_penalty, n > 0 ? (float)n : 1)
-    TAKE("repeat_last_n", SAID_REPEAT_LAST_N, s->repeat_last_n, (int32_t)n)
-    TAKE("presence_penalty", SAID_PRESENCE_PENALTY, s->presence_penalty, (float)n)
-    TAKE("frequency_penalty", SAID_FREQUENCY_PENALTY, s->frequency_penalty, (float)n)
-    TAKE("seed", SAID_SEED, s->seed, n == -1 ? SEED_RANDOM : (uint32_t)(int64_t)n)
-    TAKE("num_predict", SAID_MAX_TOKENS, req->max_tokens, n < 1 ? -1 : (int32_t)n)
-#undef TAKE
-    v = json_object_get(d->parameters, "stop");
-    return v && !(req->said & SAID_STOP) ? apply_stop(v, req, error) : OK;
+    value = json_object_get(d->parameters, "stop");
+    return value && !(req->said & SAID_STOP) ? apply_stop(value, req, error) : OK;
 }
 
 static enum err copy_message(struct message *to, const struct message *from, struct arena *a,

@@ -64,6 +64,10 @@ HT_MUST_CHECK enum err derived_name(const char *text, char name[MODEL_ID_MAX], s
 HT_MUST_CHECK enum err derived_check_parameter(const char *name, const json_t *value,
                                                struct error *error);
 
+/* Puts an option that is a number, and in the range that derived_check_parameter allows, into the
+ * request, as said by the client. Names without an effect are none. */
+void derived_say(struct gen_request *req, const char *name, double value);
+
 /* Puts what the request leaves open into it: parameters that the client did not say, template,
  * adapter, and in a chat the system prompt (if it begins with none) and the messages. The model is
  * left alone. The request holds copies. ERR_TOO_LARGE. */

@@ -28,12 +28,6 @@ static const struct {
      "\"path\"]}"},
 };
 
-static bool is_tool_name(const char *s)
-{
-    size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-");
-    return n >= 1 && n <= 128 && s[n] == '\0';
-}
-
 static enum err fill_client_tool(const char *type, const char *ptr, struct tool *tool,
                                  struct error *error)
 {
@@ -60,7 +54,7 @@ static enum err parse_tool(const json_t *obj, const char *ptr, struct arena *are
                              json_kind(obj));
     enum err e = fields_read(anthropic_tool_fields, obj, ptr, &f, error);
     if (e) return e;
-    if (!is_tool_name(f.name))
+    if (!call_tool_name_ok(f.name, 128))
         return field_error(error, ptr, "name",
                            "must be 1 to 128 letters, digits, _, . or -, got \"%.80s\"", f.name);
     tool->strict = f.strict;

@@ -1,6 +1,7 @@
 /* Messages, tools and images of a chat. Pure functions; any thread. */
 #include <string.h>
 
+#include "api/image.h"
 #include "api/ollama/ollama_int.h"
 #include "base/str.h"
 
@@ -8,34 +9,17 @@ enum { TOOLS_MAX = 512, IMAGES_MAX = 64, CALL_ID_MAX = 32 };
 
 /* ---- images -------------------------------------------------------------------------------- */
 
-/* By the first bytes of the picture, as base64 shows them. */
-static const char *media_type(const char *base64)
-{
-    static const struct {
-        const char *start, *type;
-    } known[] = {{"iVBORw0KGgo", "image/png"},
-                 {"/9j/", "image/jpeg"},
-                 {"R0lGOD", "image/gif"},
-                 {"UklGR", "image/webp"},
-                 {"Qk", "image/bmp"}};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (str_starts(base64, known[i].start)) return known[i].type;
-    return "image/png";
-}
-
 static enum err read_image(const json_t *v, const char *ptr, size_t i, struct arena *arena,
                            struct image *out, struct error *error)
 {
-    char name[32];
+    char at[ERROR_PARAM_MAX];
     const char *data = json_string_value(v), *comma;
-    str_printf(name, sizeof name, "images/%zu", i);
-    if (!data || !*data)
-        return field_error(error, ptr, name, "must be a picture in base64, got %s", json_kind(v));
+    str_printf(at, sizeof at, "%s/images/%zu", ptr, i);
+    if (!data)
+        return err_set_param(error, ERR_INVALID, at, "%s: must be a picture in base64, got %s", at,
+                             json_kind(v));
     if (str_starts(data, "data:") && (comma = strchr(data, ','))) data = comma + 1;
-    if (data[strspn(data, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")])
-        return field_error(error, ptr, name, "is not base64");
-    out->media_type = media_type(data);
-    return copy_text(arena, data, &out->data, error);
+    return image_from_base64(arena, NULL, data, at, out, error);
 }
 
 enum err ollama_images_parse(const json_t *array, const char *ptr, struct arena *arena,
@@ -186,19 +170,12 @@ static void pair(struct pairing *p, struct message *m)
 
 static enum err read_role(const char *word, const char *ptr, enum role *out, struct error *error)
 {
-    static const struct {
-        const char *word;
-        enum role role;
-    } roles[] = {{"system", ROLE_SYSTEM},
-                 {"developer", ROLE_SYSTEM},
-                 {"user", ROLE_USER},
-                 {"assistant", ROLE_ASSISTANT},
-                 {"tool", ROLE_TOOL}};
-    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
-        if (str_ieq(roles[i].word, word)) {
-            *out = roles[i].role;
-            return OK;
-        }
+    char lower[16]; /* the case makes no difference there */
+    if (str_copy(lower, sizeof lower, word)) {
+        for (char *s = lower; *s; s++)
+            if (*s >= 'A' && *s <= 'Z') *s = (char)(*s - 'A' + 'a');
+        if (call_role(lower, out)) return OK;
+    }
     return field_error(error, ptr, "role", "must be system, user, assistant or tool, got \"%.40s\"",
                        word);
 }

@@ -39,9 +39,7 @@ struct ollama_gen_fields {
     const json_t *images, *context;
     bool raw;
 };
-struct ollama_options {
-    double temperature, top_k, top_p, min_p, repeat_penalty, repeat_last_n, presence_penalty,
-        frequency_penalty, seed, num_predict;
+struct ollama_options { /* beside those that derived_say takes */
     const json_t *stop;
 };
 struct ollama_message_fields {

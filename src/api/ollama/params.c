@@ -1,11 +1,11 @@
 /* What /api/chat and /api/generate share: options, format, think, keep_alive. Pure functions; any
  * thread. */
-#include <math.h>
 #include <string.h>
 
 #include "api/control.h"
 #include "api/ollama/ollama_int.h"
 #include "base/str.h"
+#include "models/derived.h"
 
 void ollama_gen_fields_init(struct ollama_gen_fields *f)
 {
@@ -50,31 +50,18 @@ static enum err read_stop(const json_t *stop, struct gen_request *req, struct er
     return OK;
 }
 
-/* One of the numbers: it goes into *out if it was said. */
-#define TAKE(member, flag, out, convert)                                                           \
-    if (!isnan(o.member)) {                                                                        \
-        double v = o.member;                                                                       \
-        out = convert;                                                                             \
-        req->said |= flag;                                                                         \
-    }
-
 static enum err read_options(const json_t *options, struct gen_request *req, struct error *error)
 {
-    struct ollama_options o = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NULL};
-    enum err err = fields_read(ollama_option_fields, options, "/options", &o, error);
+    struct ollama_options o = {0};
+    const json_t *v;
+    const struct field *f = ollama_option_fields;
+    enum err err = fields_read(f, options, "/options", &o, error);
     if (err) return err;
-    struct sampling *s = &req->sampling;
-    TAKE(temperature, SAID_TEMPERATURE, s->temperature, (float)v)
-    TAKE(top_k, SAID_TOP_K, s->top_k, v < 0 ? 0 : (int32_t)v)
-    TAKE(top_p, SAID_TOP_P, s->top_p, (float)v)
-    TAKE(min_p, SAID_MIN_P, s->min_p, (float)v)
-    TAKE(repeat_penalty, SAID_REPEAT_PENALTY, s->repeat_penalty, v > 0 ? (float)v : 1)
-    TAKE(repeat_last_n, SAID_REPEAT_LAST_N, s->repeat_last_n, (int32_t)v)
-    TAKE(presence_penalty, SAID_PRESENCE_PENALTY, s->presence_penalty, (float)v)
-    TAKE(frequency_penalty, SAID_FREQUENCY_PENALTY, s->frequency_penalty, (float)v)
-    TAKE(seed, SAID_SEED, s->seed, call_seed((int64_t)v))
-    /* -1 is for ever, -2 until the context is full; 0 is no limit either. */
-    TAKE(num_predict, SAID_MAX_TOKENS, req->max_tokens, v < 1 ? -1 : (int32_t)v)
+    for (; f->name; f++)
+        if (f->type == FIELD_NUM && json_is_number(v = json_object_get(options, f->name)))
+            derived_say(req, f->name, json_number_value(v));
+    v = json_object_get(options, "seed"); /* more bits of it count than a Modelfile's has */
+    if (json_is_number(v)) req->sampling.seed = call_seed((int64_t)json_number_value(v));
     return read_stop(o.stop, req, error);
 }
 

@@ -45,17 +45,18 @@ const struct field ollama_generate_fields[] = {
 #undef S
 
 #define S ollama_options
+#define OPTION(json, min, max, help) {json, FIELD_NUM, 0, min, max, NULL, help, FIELD_NOWHERE}
 const struct field ollama_option_fields[] = {
-    R("temperature", NUM, 0, 0, 100, NULL, temperature, "Randomness; 0 always takes the likeliest token. Absent: the model's, else DEFAULT_TEMPERATURE."),
-    R("top_k", NUM, 0, -1, TOKENS_MAX, NULL, top_k, "Choose among this many of the likeliest tokens; 0 is off."),
-    R("top_p", NUM, 0, 0, 1, NULL, top_p, "Choose among the likeliest tokens that together have this probability."),
-    R("min_p", NUM, 0, 0, 1, NULL, min_p, "Leave out tokens less likely than this share of the likeliest one."),
-    R("repeat_penalty", NUM, 0, 0, 100, NULL, repeat_penalty, "Divides the logits of tokens that were there before."),
-    R("repeat_last_n", NUM, 0, -1, TOKENS_MAX, NULL, repeat_last_n, "Tokens that the penalties look back; -1 is the whole context."),
-    R("presence_penalty", NUM, 0, -2, 2, NULL, presence_penalty, "Lowers the logit of a token that was used at all."),
-    R("frequency_penalty", NUM, 0, -2, 2, NULL, frequency_penalty, "Lowers the logit of a token each time it was used."),
-    R("seed", NUM, 0, -SEED_MAX, SEED_MAX, NULL, seed, "The same seed and request give the same answer; -1 is a random one."),
-    R("num_predict", NUM, 0, -2, TOKENS_MAX, NULL, num_predict, "Most tokens of the answer; -1 and -2: as many as fit."),
+    OPTION("temperature", 0, 100, "Randomness; 0 always takes the likeliest token. Absent: the model's, else DEFAULT_TEMPERATURE."),
+    OPTION("top_k", -1, TOKENS_MAX, "Choose among this many of the likeliest tokens; 0 is off."),
+    OPTION("top_p", 0, 1, "Choose among the likeliest tokens that together have this probability."),
+    OPTION("min_p", 0, 1, "Leave out tokens less likely than this share of the likeliest one."),
+    OPTION("repeat_penalty", 0, 100, "Divides the logits of tokens that were there before."),
+    OPTION("repeat_last_n", -1, TOKENS_MAX, "Tokens that the penalties look back; -1 is the whole context."),
+    OPTION("presence_penalty", -2, 2, "Lowers the logit of a token that was used at all."),
+    OPTION("frequency_penalty", -2, 2, "Lowers the logit of a token each time it was used."),
+    OPTION("seed", -SEED_MAX, SEED_MAX, "The same seed and request give the same answer; -1 is a random one."),
+    OPTION("num_predict", -2, TOKENS_MAX, "Most tokens of the answer; -1 and -2: as many as fit."),
     R("stop", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"string\"}," LIST("{\"type\":\"string\"}") "]}", stop, "Texts before which the answer ends, at most 16."),
     IGNORED("num_ctx", "Accepted, no effect: the context is the hub's (LLAMA_CPP_N_CTX)."),
     IGNORED("num_batch", "Accepted, no effect."),

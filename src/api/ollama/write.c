@@ -2,7 +2,6 @@
  *
  * A tool call goes out in one piece, when its arguments are complete; one that was cut off half-way
  * (max_tokens) is left out, since half an object is none. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,37 +87,20 @@ static void close_line(struct jw *jw, struct buf *out, bool stream)
 
 /* ---- log probabilities --------------------------------------------------------------------- */
 
-static void write_probability(struct jw *w, const struct logprob_alt *alt)
-{
-    jw_key(w, "token");
-    jw_strn(w, alt->text, alt->len);
-    jw_kdouble(w, "logprob", isfinite(alt->logprob) ? (double)alt->logprob : -9999);
-    jw_key(w, "bytes");
-    jw_arr(w);
-    for (size_t i = 0; i < alt->len; i++) jw_int(w, (unsigned char)alt->text[i]);
-    jw_arr_end(w);
-}
-
+/* As OpenAI's (write_logprobs), but that nothing says that there are no others. */
 static void add_probabilities(struct buf *out, const struct gen_event *ev)
 {
     for (size_t i = 0; i < ev->n_logprobs; i++) {
         const struct token_logprob *p = &ev->logprobs[i];
-        struct jw w;
-        if (out->len) buf_putc(out, ',');
-        jw_init(&w, out);
-        jw_obj(&w);
-        write_probability(&w, &p->chosen);
-        if (p->n_top) {
-            jw_key(&w, "top_logprobs");
-            jw_arr(&w);
-            for (size_t k = 0; k < p->n_top; k++) {
-                jw_obj(&w);
-                write_probability(&w, &p->top[k]);
-                jw_obj_end(&w);
-            }
-            jw_arr_end(&w);
+        buf_puts(out, out->len ? ",{" : "{");
+        write_logprob_alt(out, &p->chosen);
+        if (p->n_top) buf_puts(out, ",\"top_logprobs\":[");
+        for (size_t k = 0; k < p->n_top; k++) {
+            buf_puts(out, k ? ",{" : "{");
+            write_logprob_alt(out, &p->top[k]);
+            buf_putc(out, '}');
         }
-        jw_obj_end(&w);
+        buf_puts(out, p->n_top ? "]}" : "}");
     }
 }
 

@@ -128,20 +128,7 @@ static enum err parse_content(const json_t *content, const char *ptr, struct are
 
 static enum err parse_role(const char *role, const char *ptr, enum role *out, struct error *error)
 {
-    static const struct {
-        const char *word;
-        enum role role;
-    } roles[] = {{"system", ROLE_SYSTEM},
-                 {"developer", ROLE_SYSTEM},
-                 {"user", ROLE_USER},
-                 {"assistant", ROLE_ASSISTANT},
-                 {"tool", ROLE_TOOL}};
-    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
-        if (strcmp(roles[i].word, role) == 0) {
-            *out = roles[i].role;
-            return OK;
-        }
-    }
+    if (call_role(role, out)) return OK;
     return field_error(error, ptr, "role",
                        "must be system, developer, user, assistant or tool, got \"%.40s\"", role);
 }

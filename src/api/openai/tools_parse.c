@@ -19,7 +19,7 @@ static enum err parse_function(const json_t *obj, const char *ptr, struct arena 
     struct function_fields f = {0};
     enum err err = fields_read(function_fields, obj, ptr, &f, error);
     if (err) return err;
-    if (!call_tool_name_ok(f.name))
+    if (!call_tool_name_ok(f.name, TOOL_NAME_MAX))
         return field_error(error, ptr, "name",
                            "must be 1 to 64 letters, digits, _, . or -, got \"%.80s\"", f.name);
     tool->strict = f.strict;

@@ -33,7 +33,7 @@ static enum err read_tool(const json_t *given, const char *ptr, struct arena *a,
                              "%s: there are no tools of type \"%.40s\" here; send functions", ptr,
                              f.type);
     if (!f.name) return field_error(error, ptr, "name", "is required (a string)");
-    if (!call_tool_name_ok(f.name))
+    if (!call_tool_name_ok(f.name, TOOL_NAME_MAX))
         return field_error(error, ptr, "name",
                            "must be 1 to 64 letters, digits, _, . or -, got \"%.80s\"", f.name);
     tool->strict = !json_is_false(f.strict); /* as at OpenAI, where it is strict unless told */
