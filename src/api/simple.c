@@ -1,8 +1,6 @@
 /* Calls that read and change what is kept; see simple.h. */
 #include "api/simple.h"
 
-#include <string.h>
-
 #include "api/request.h"
 #include "api/route.h"
 #include "auth/auth.h"
@@ -71,6 +69,20 @@ enum err simple_read_page(struct simple *c, int64_t limit, int64_t most, bool ol
     return OK;
 }
 
+struct simple_slice simple_slice(const struct simple_page *page, size_t n, size_t after)
+{
+    struct simple_slice s = {.n = n, .oldest_first = page->oldest_first};
+    if (page->after) s.from = page->oldest_first ? after + 1 : n - after;
+    s.more = n - s.from > (size_t)page->limit;
+    s.count = s.more ? (size_t)page->limit : n - s.from;
+    return s;
+}
+
+size_t simple_slice_at(const struct simple_slice *s, size_t k)
+{
+    return s->oldest_first ? s->from + k : s->n - 1 - s->from - k;
+}
+
 void simple_list_begin(struct simple *c)
 {
     jw_obj(&c->w);
@@ -103,10 +115,4 @@ void simple_put_time(struct jw *w, const char *key, int64_t ms)
         jw_kint(w, key, ms / 1000);
     else
         jw_knull(w, key);
-}
-
-void simple_put_json(struct jw *w, const char *key, const char *json)
-{
-    jw_key(w, key);
-    jw_raw(w, json, strlen(json));
 }

@@ -56,6 +56,17 @@ struct simple_page {
 /* The query parameters limit, after and order. */
 HT_MUST_CHECK enum err simple_read_page(struct simple *c, int64_t limit, int64_t most,
                                         bool oldest_first, struct simple_page *out);
+/* The part that a page has of an array, which is kept oldest first. */
+struct simple_slice {
+    size_t count; /* the k-th of them is at simple_slice_at */
+    bool more;    /* there are more behind it */
+    size_t n, from;
+    bool oldest_first;
+};
+/* Of an array of n; after: the place of page->after in it. */
+struct simple_slice simple_slice(const struct simple_page *page, size_t n, size_t after);
+size_t simple_slice_at(const struct simple_slice *s, size_t k);
+
 /* {"object":"list","data":[ and what follows the objects, which the caller writes in between. */
 void simple_list_begin(struct simple *c);
 void simple_list_end(struct simple *c, const char *first_id, const char *last_id, bool has_more);
@@ -64,7 +75,5 @@ void simple_list_end(struct simple *c, const char *first_id, const char *last_id
 void simple_put_deleted(struct simple *c, const char *id, const char *object);
 /* Unix seconds; 0 = null. */
 void simple_put_time(struct jw *w, const char *key, int64_t ms);
-/* JSON text as a member. */
-void simple_put_json(struct jw *w, const char *key, const char *json);
 
 #endif

@@ -68,6 +68,7 @@ void jw_double(struct jw *w, double v); /* shortest that reads back; NaN and inf
 void jw_bool(struct jw *w, bool v);
 void jw_null(struct jw *w);
 void jw_raw(struct jw *w, const char *json, size_t len); /* already JSON */
+void jw_json(struct jw *w, const json_t *v);             /* NULL writes null */
 
 /* key + value in one call */
 void jw_kstr(struct jw *w, const char *name, const char *s);
@@ -75,5 +76,8 @@ void jw_kint(struct jw *w, const char *name, int64_t v);
 void jw_kdouble(struct jw *w, const char *name, double v);
 void jw_kbool(struct jw *w, const char *name, bool v);
 void jw_knull(struct jw *w, const char *name);
+/* JSON text that is known to be valid (a schema, arguments, what is kept); "" and NULL write {}. */
+void jw_kraw(struct jw *w, const char *name, const char *json);
+void jw_kjson(struct jw *w, const char *name, const json_t *v);
 
 #endif

@@ -214,6 +214,15 @@ void jw_raw(struct jw *w, const char *json, size_t len)
     buf_append(w->out, json, len);
 }
 
+void jw_json(struct jw *w, const json_t *v)
+{
+    begin_value(w);
+    if (v)
+        (void)json_dump(v, w->out); /* the buffer keeps the error */
+    else
+        buf_puts(w->out, "null");
+}
+
 void jw_kstr(struct jw *w, const char *name, const char *s)
 {
     jw_key(w, name);
@@ -242,4 +251,17 @@ void jw_knull(struct jw *w, const char *name)
 {
     jw_key(w, name);
     jw_null(w);
+}
+
+void jw_kraw(struct jw *w, const char *name, const char *json)
+{
+    const char *text = json && *json ? json : "{}";
+    jw_key(w, name);
+    jw_raw(w, text, strlen(text));
+}
+
+void jw_kjson(struct jw *w, const char *name, const json_t *v)
+{
+    jw_key(w, name);
+    jw_json(w, v);
 }

@@ -164,8 +164,7 @@ void turn_sources(struct turn *t, const char *json)
     struct buf data;
     struct jw w;
     begin_data(&data, &w);
-    jw_key(&w, "sources");
-    jw_raw(&w, json, strlen(json));
+    jw_kraw(&w, "sources", json);
     end_data(t, CHAT_SOURCES, &data, &w);
 }
 
@@ -235,10 +234,7 @@ static void write_meta(const struct turn *t, enum store_message_status status, s
         jw_kstr(&w, "provider", t->provider);
         jw_kstr(&w, "route_reason", t->reason);
     }
-    if (t->wish && t->wish->json) {
-        jw_key(&w, "sources");
-        jw_raw(&w, t->wish->json, strlen(t->wish->json));
-    }
+    if (t->wish && t->wish->json) jw_kraw(&w, "sources", t->wish->json);
     if (status == STORE_FAILED) {
         jw_key(&w, "error");
         jw_obj(&w);

@@ -114,6 +114,29 @@ enum err files_blob(const struct files *f, const char *sha256, char *dst, size_t
     return err_set(error, ERR_CONFIG, "the path of the files' folder is too long");
 }
 
+enum err files_open(const struct files *f, const char *sha256, int *fd, int64_t *size,
+                    struct error *error)
+{
+    char path[FS_PATH_MAX];
+    struct stat st;
+    *fd = -1;
+    *size = 0;
+    enum err e = files_blob(f, sha256, path, sizeof path, error);
+    if (e) return e;
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (*fd < 0 && errno == ENOENT)
+        return err_set(error, ERR_NOT_FOUND, "the file's bytes are gone from the hub");
+    if (*fd >= 0 && fstat(*fd, &st) == 0) {
+        *size = st.st_size;
+        /* So that the front thread, which sends it, need not wait for the disk. */
+        (void)!readahead(*fd, 0, (size_t)*size);
+        return OK;
+    }
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+    return err_set(error, ERR_IO, "the file can't be read at the hub");
+}
+
 static enum err spool_of(struct files *f, int64_t expected, int64_t most, struct spool **out,
                          struct error *error)
 {

@@ -107,6 +107,9 @@ HT_MUST_CHECK enum err files_reindex(struct files *f, struct store *s,
 /* The path of a content's bytes. */
 HT_MUST_CHECK enum err files_blob(const struct files *f, const char *sha256, char *dst, size_t size,
                                   struct error *error);
+/* Its bytes, to be sent: the caller closes *fd. ERR_NOT_FOUND: they are gone. */
+HT_MUST_CHECK enum err files_open(const struct files *f, const char *sha256, int *fd, int64_t *size,
+                                  struct error *error);
 HT_MUST_CHECK enum err files_delete(struct files *f, struct store *s, const struct store_asker *who,
                                     const char *id, struct error *error);
 /* With every file in it. */

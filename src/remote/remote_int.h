@@ -72,8 +72,6 @@ HT_MUST_CHECK enum err remote_body_end(struct remote_http *http, struct jw *w, s
 void jw_image_url(struct jw *w, const struct image *image);
 /* Key and a number with the digits that a float has: 0.7, not 0.699999988. */
 void jw_kfloat(struct jw *w, const char *name, float value);
-/* Key and JSON text that is known to be valid (a schema, arguments); "" and NULL write {}. */
-void jw_kraw(struct jw *w, const char *name, const char *json);
 
 /* ---- reading answers ----------------------------------------------------------------------- */
 

@@ -66,10 +66,3 @@ void jw_kfloat(struct jw *w, const char *name, float value)
 {
     jw_kdouble(w, name, round((double)value * 1e6) / 1e6);
 }
-
-void jw_kraw(struct jw *w, const char *name, const char *json)
-{
-    const char *text = json && *json ? json : "{}";
-    jw_key(w, name);
-    jw_raw(w, text, strlen(text));
-}

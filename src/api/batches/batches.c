@@ -49,7 +49,7 @@ static void put_errors(struct jw *w, const char *errors)
     }
     jw_obj(w);
     jw_kstr(w, "object", "list");
-    simple_put_json(w, "data", errors);
+    jw_kraw(w, "data", errors);
     jw_obj_end(w);
 }
 
@@ -99,10 +99,10 @@ static void put_batch(struct jw *w, const struct store_batch *b)
     jw_kint(w, "failed", b->failed);
     jw_obj_end(w);
     if (b->usage)
-        simple_put_json(w, "usage", b->usage);
+        jw_kraw(w, "usage", b->usage);
     else
         jw_knull(w, "usage");
-    simple_put_json(w, "metadata", b->metadata);
+    jw_kraw(w, "metadata", b->metadata);
     jw_obj_end(w);
 }
 

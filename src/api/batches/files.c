@@ -1,15 +1,10 @@
 /* /v1/files: what clients leave here for batches, and what batches leave for them. */
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "api/batches/batches_int.h"
 #include "api/simple.h"
 #include "api/upload.h"
 #include "base/clock.h"
-#include "base/fs.h"
 #include "base/id.h"
 #include "base/str.h"
 #include "files/files.h"
@@ -160,23 +155,6 @@ static void remove_one(struct hub *hub, const struct http_request *req, struct s
 
 /* ---- bytes --------------------------------------------------------------------------------- */
 
-static enum err open_bytes(struct simple *c, const struct store_api_file *f, int *fd, int64_t *size)
-{
-    char path[FS_PATH_MAX];
-    struct stat st;
-    enum err e = files_blob(c->hub->files, f->sha256, path, sizeof path, &c->error);
-    if (e) return e;
-    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (*fd < 0 && errno == ENOENT)
-        return err_set(&c->error, ERR_NOT_FOUND, "the file's bytes are gone from the hub");
-    if (*fd < 0 || fstat(*fd, &st) != 0)
-        return err_set(&c->error, ERR_IO, "the file can't be read at the hub");
-    *size = st.st_size;
-    /* So that the front thread, which sends it, need not wait for the disk. */
-    (void)!readahead(*fd, 0, (size_t)*size);
-    return OK;
-}
-
 /* Never as something that a browser would render. */
 static void content(struct hub *hub, const struct http_request *req, struct sink *sink)
 {
@@ -189,9 +167,8 @@ static void content(struct hub *hub, const struct http_request *req, struct sink
     int64_t size = 0;
     if (!simple_begin(&c, hub, req, sink, 0)) return;
     enum err e = get(&c, &f);
-    if (!e) e = open_bytes(&c, &f, &fd, &size);
+    if (!e) e = files_open(hub->files, f.sha256, &fd, &size, &c.error);
     if (e) {
-        if (fd >= 0) close(fd);
         simple_end(&c, 0, e);
         return;
     }

@@ -2,10 +2,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/batches/batches_int.h"
 #include "api/request.h"
-#include "base/fs.h"
 #include "base/map.h"
 #include "base/str.h"
 #include "hub/hub.h"
@@ -16,18 +16,20 @@ enum err batch_input_open(struct hub *hub, struct store *s, const struct store_b
                           struct batch_input *out, struct error *error)
 {
     struct store_api_file f;
-    char path[FS_PATH_MAX];
+    int fd = -1;
+    int64_t size;
     struct arena *a = arena_new(1 << 20);
     *out = (struct batch_input){0};
     enum err e = store_api_file_get(s, batch->user_id, batch->input_file_id, a, &f, error);
     if (e == ERR_NOT_FOUND)
         e = err_set(error, ERR_INVALID, "the input file %s is gone", batch->input_file_id);
-    if (!e) e = files_blob(hub->files, f.sha256, path, sizeof path, error);
-    if (!e && !(out->file = fopen(path, "re"))) {
+    if (!e) e = files_open(hub->files, f.sha256, &fd, &size, error);
+    if (e == ERR_NOT_FOUND) /* which would say that the batch is gone */
+        e = err_set(error, ERR_INVALID, "the bytes of the input file %s are gone from the hub",
+                    batch->input_file_id);
+    if (!e && !(out->file = fdopen(fd, "r"))) {
         e = err_set_errno(error, errno, "the input file can't be read");
-        if (e == ERR_NOT_FOUND) /* which would say that the batch is gone */
-            e = err_set(error, ERR_INVALID, "the bytes of the input file %s are gone from the hub",
-                        batch->input_file_id);
+        close(fd);
     }
     arena_free(a);
     return e;

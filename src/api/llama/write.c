@@ -149,8 +149,7 @@ static void write_result(const struct lserver_writer *w, size_t i, struct jw *jw
     jw_kstr(jw, "model", w->base.model);
     jw_kint(jw, "tokens_predicted", c->n_tokens);
     jw_kint(jw, "tokens_evaluated", p->usage.prompt_tokens);
-    jw_key(jw, "generation_settings");
-    jw_raw(jw, p->settings, strlen(p->settings));
+    jw_kraw(jw, "generation_settings", p->settings);
     jw_kstr(jw, "prompt", p->prompt);
     jw_kbool(jw, "has_new_line", c->has_newline);
     jw_kbool(jw, "truncated", false);
@@ -195,9 +194,7 @@ static enum err write_some(const struct lserver_writer *w, size_t i, struct buf 
         const char *path = json_string_value(json_array_get(w->wish.response_fields, k));
         const json_t *member = find_path(v, path);
         if (!member) continue;
-        jw_key(&jw, path);
-        jw_raw(&jw, "", 0);
-        (void)json_dump(member, out); /* the buffer keeps the error */
+        jw_kjson(&jw, path, member);
     }
     jw_obj_end(&jw);
     json_decref(v);

@@ -29,12 +29,8 @@ static void put_asked(const json_t *body, const struct gen_request *req, const c
     jw_init(&w, out);
     jw_obj(&w);
     jw_kstr(&w, "request_id", request_id);
-    for (size_t i = 0; i < sizeof as_asked / sizeof *as_asked; i++) {
-        const json_t *v = json_object_get(body, as_asked[i]);
-        jw_key(&w, as_asked[i]);
-        jw_raw(&w, v ? "" : "null", v ? 0 : 4);
-        if (v) json_dump(v, out);
-    }
+    for (size_t i = 0; i < sizeof as_asked / sizeof *as_asked; i++)
+        jw_kjson(&w, as_asked[i], json_object_get(body, as_asked[i]));
     const json_t *seed = json_object_get(body, "seed");
     jw_key(&w, "seed");
     if (json_is_integer(seed))
@@ -254,9 +250,7 @@ static void put_content(struct jw *w, const json_t *content)
     }
     if (text.err) w->out->err = text.err;
     jw_kstr(w, "content", parts ? buf_str(&text) : json_string_value(content));
-    jw_key(w, "content_parts");
-    jw_raw(w, parts ? "" : "null", parts ? 0 : 4);
-    if (parts) json_dump(content, w->out);
+    jw_kjson(w, "content_parts", parts ? content : NULL);
     buf_free(&text);
 }
 
@@ -268,9 +262,7 @@ static void put_message(struct jw *w, const char *id, const json_t *message)
     jw_kstr(w, "id", id);
     json_object_foreach ((json_t *)message, key, value) {
         if (str_eq(key, "content") || str_eq(key, "id")) continue;
-        jw_key(w, key);
-        jw_raw(w, "", 0);
-        json_dump(value, w->out);
+        jw_kjson(w, key, value);
     }
     if (!json_object_get(message, "name")) jw_knull(w, "name");
     put_content(w, json_object_get(message, "content"));
@@ -287,26 +279,23 @@ static enum err put_messages(struct simple *c, const struct store_answer *x, con
                              const struct simple_page *page)
 {
     char id[STORE_ID_MAX] = "", first[STORE_ID_MAX] = "";
-    size_t n = json_array_size(list), from = 0, sent = 0;
-    if (page->after) {
-        size_t i = 0;
-        for (; i < n; i++) {
-            message_id(id, x, i);
-            if (str_eq(id, page->after)) break;
-        }
-        if (i == n)
-            return err_set_param(&c->error, ERR_INVALID, "after", "there is no message %.60s",
-                                 page->after);
-        from = page->oldest_first ? i + 1 : n - i;
+    size_t n = json_array_size(list), after = 0;
+    for (; page->after && after < n; after++) {
+        message_id(id, x, after);
+        if (str_eq(id, page->after)) break;
     }
+    if (page->after && after == n)
+        return err_set_param(&c->error, ERR_INVALID, "after", "there is no message %.60s",
+                             page->after);
+    struct simple_slice slice = simple_slice(page, n, after);
     simple_list_begin(c);
-    for (; from + sent < n && sent < (size_t)page->limit; sent++) {
-        size_t i = page->oldest_first ? from + sent : n - 1 - from - sent;
+    for (size_t k = 0; k < slice.count; k++) {
+        size_t i = simple_slice_at(&slice, k);
         message_id(id, x, i);
-        if (!sent) str_copy(first, sizeof first, id);
+        if (!k) str_copy(first, sizeof first, id);
         put_message(&c->w, id, json_array_get(list, i));
     }
-    simple_list_end(c, sent ? first : NULL, sent ? id : NULL, from + sent < n);
+    simple_list_end(c, slice.count ? first : NULL, slice.count ? id : NULL, slice.more);
     return OK;
 }
 

@@ -274,9 +274,7 @@ static enum err write_request(const struct call_env *env, const json_t *body, st
     jw_kstr(&w, "source", env->routing.source);
     jw_kstr(&w, "route", env->routing.route);
     jw_kint(&w, "goal", env->routing.goal);
-    jw_key(&w, "body");
-    jw_raw(&w, "", 0);
-    json_dump(body, out);
+    jw_kjson(&w, "body", body);
     jw_obj_end(&w);
     return out->err ? request_too_large(error) : OK;
 }
@@ -329,7 +327,7 @@ static void stream_from_start(struct hub *hub, struct sink *sink, const struct r
     buf_init(&out, ANSWER_BYTES_MAX);
     for (size_t i = 0; i < 2; i++) {
         event_open(&w, &out, types[i], &sequence);
-        simple_put_json(&w, "response", text);
+        jw_kraw(&w, "response", text);
         event_close(&w);
     }
     begin_stream(sink);

@@ -98,25 +98,20 @@ static size_t index_of(const json_t *items, const char *id)
 
 static enum err put_items(struct simple *c, const json_t *items, const struct simple_page *page)
 {
-    size_t n = json_array_size(items), from = 0, sent = 0;
+    size_t n = json_array_size(items), after = page->after ? index_of(items, page->after) : 0;
     const json_t *last = NULL, *first = NULL;
-    if (page->after) {
-        size_t at = index_of(items, page->after);
-        if (at == n)
-            return err_set_param(&c->error, ERR_INVALID, "after", "there is no item %.60s",
-                                 page->after);
-        from = page->oldest_first ? at + 1 : n - at;
-    }
+    if (page->after && after == n)
+        return err_set_param(&c->error, ERR_INVALID, "after", "there is no item %.60s",
+                             page->after);
+    struct simple_slice slice = simple_slice(page, n, after);
     simple_list_begin(c);
-    for (; from + sent < n && sent < (size_t)page->limit; sent++) {
-        size_t i = from + sent;
-        last = json_array_get(items, page->oldest_first ? i : n - 1 - i);
+    for (size_t k = 0; k < slice.count; k++) {
+        last = json_array_get(items, simple_slice_at(&slice, k));
         if (!first) first = last;
-        jw_raw(&c->w, "", 0);
-        json_dump(last, &c->out); /* jw_raw has put the comma */
+        jw_json(&c->w, last);
     }
     simple_list_end(c, json_string_value(json_object_get(first, "id")),
-                    json_string_value(json_object_get(last, "id")), from + sent < n);
+                    json_string_value(json_object_get(last, "id")), slice.more);
     return OK;
 }
 

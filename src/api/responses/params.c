@@ -137,21 +137,12 @@ static enum err fill_request(const struct response_fields *f, const struct call_
 /* ---- what the response repeats ----------------------------------------------------------------
  */
 
-static void put_json(struct jw *w, const char *name, const json_t *v)
-{
-    jw_key(w, name);
-    jw_raw(w, "", 0);
-    json_dump(v, w->out);
-}
-
 static void put_json_or(struct jw *w, const char *name, const json_t *v, const char *otherwise)
 {
-    if (v) {
-        put_json(w, name, v);
-        return;
-    }
-    jw_key(w, name);
-    jw_raw(w, otherwise, strlen(otherwise));
+    if (v)
+        jw_kjson(w, name, v);
+    else
+        jw_kraw(w, name, otherwise);
 }
 
 static void put_number(struct jw *w, const char *name, int64_t v)
@@ -171,7 +162,7 @@ static void put_tools(struct jw *w, const struct response_fields *f)
         const char *key;
         json_t *value;
         jw_obj(w);
-        json_object_foreach ((json_t *)tool, key, value) put_json(w, key, value);
+        json_object_foreach ((json_t *)tool, key, value) jw_kjson(w, key, value);
         bool function = str_eq(json_string_value(json_object_get(tool, "type")), "function");
         if (function && !json_object_get(tool, "strict")) jw_kbool(w, "strict", true);
         if (function && !json_object_get(tool, "description")) jw_knull(w, "description");
@@ -233,8 +224,7 @@ static enum err write_echo(const struct response_fields *f, const char *metadata
     jw_kdouble(&w, "top_p", f->top_p);
     jw_kstr(&w, "truncation", f->truncation ? f->truncation : "disabled");
     jw_kstr(&w, "user", f->user);
-    jw_key(&w, "metadata");
-    jw_raw(&w, metadata, strlen(metadata));
+    jw_kraw(&w, "metadata", metadata);
     if (b.err) {
         buf_free(&b);
         return request_too_large(error);

@@ -25,9 +25,7 @@ static void write_state(const char *type, const json_t *body, int64_t *sequence,
 {
     struct jw w;
     event_open(&w, out, type, sequence);
-    jw_key(&w, "response");
-    jw_raw(&w, "", 0);
-    json_dump(body, out);
+    jw_kjson(&w, "response", body);
     event_close(&w);
 }
 

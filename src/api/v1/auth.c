@@ -81,7 +81,7 @@ static enum err put_user(struct v1_call *c, const char *id)
     jw_kstr(&c->w, "email", u.email);
     jw_kstr(&c->w, "role", u.admin ? "admin" : "user");
     jw_kbool(&c->w, "local_only", u.local_only);
-    v1_put_json(&c->w, "settings", u.settings);
+    jw_kraw(&c->w, "settings", u.settings);
     v1_put_time(&c->w, "created_at", u.created_ms);
     v1_put_time(&c->w, "last_login_at", u.last_login_ms);
     jw_obj_end(&c->w);

@@ -108,9 +108,3 @@ void v1_put_time(struct jw *w, const char *key, int64_t ms)
     if (ms) clock_format_utc(text, sizeof text, ms);
     jw_kstr(w, key, ms ? text : NULL);
 }
-
-void v1_put_json(struct jw *w, const char *key, const char *json)
-{
-    jw_key(w, key);
-    jw_raw(w, json, strlen(json));
-}

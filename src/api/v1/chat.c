@@ -276,7 +276,7 @@ static void put_kept_sources(struct replay *r, const struct store_message *m)
     char *text = sources ? json_dumps(sources, JSON_COMPACT) : NULL;
     if (text) {
         begin_event(r, "sources", 0);
-        v1_put_json(&r->w, "sources", text);
+        jw_kraw(&r->w, "sources", text);
         end_event(r);
     }
     free(text);
@@ -448,12 +448,12 @@ static void put_answer(const struct waiting *w, struct buf *out)
     jw_kstr(&j, "response", buf_str(&w->content));
     jw_kstr(&j, "model", json_string_value(json_object_get(w->usage, "model")));
     jw_kstr(&j, "finish_reason", json_string_value(json_object_get(w->done, "finish_reason")));
-    v1_put_json(&j, "usage", usage ? usage : "{}");
+    jw_kraw(&j, "usage", usage ? usage : "{}");
     jw_kstr(&j, "provider", routed(w, "provider"));
     jw_kstr(&j, "route_reason", routed(w, "reason"));
     char *sources =
         w->sources ? json_dumps(json_object_get(w->sources, "sources"), JSON_COMPACT) : NULL;
-    if (sources) v1_put_json(&j, "sources", sources);
+    if (sources) jw_kraw(&j, "sources", sources);
     jw_obj_end(&j);
     free(sources);
     free(usage);

@@ -78,7 +78,7 @@ static void put_conversation(struct jw *w, const struct store_conversation *c)
     jw_kbool(w, "local_only", c->local_only);
     jw_kstr(w, "leaf_id", c->leaf_id);
     jw_kint(w, "messages", c->n_messages);
-    v1_put_json(w, "meta", c->meta);
+    jw_kraw(w, "meta", c->meta);
     v1_put_time(w, "created_at", c->created_ms);
     v1_put_time(w, "updated_at", c->updated_ms);
     if (c->snippet) jw_kstr(w, "snippet", c->snippet);
@@ -106,7 +106,7 @@ static void put_message(struct jw *w, const struct store_message *m)
     jw_kstr(w, "reasoning", m->reasoning);
     jw_kstr(w, "status", status_word(m->status));
     jw_kstr(w, "model", m->model);
-    v1_put_json(w, "meta", m->meta);
+    jw_kraw(w, "meta", m->meta);
     v1_put_time(w, "created_at", m->created_ms);
     jw_obj_end(w);
 }

@@ -1,17 +1,12 @@
 /* /api/v1/files: upload, list, state, bytes, deletion. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "api/call_route.h"
 #include "api/request.h"
 #include "api/tables.h"
 #include "api/upload.h"
 #include "api/v1/v1_int.h"
-#include "base/fs.h"
 #include "base/str.h"
 #include "files/files.h"
 #include "hub/hub.h"
@@ -51,7 +46,7 @@ static void put_members(struct jw *w, const struct store_file *f)
     jw_kbool(w, "watched", f->source != NULL);
     jw_kbool(w, "local_only", f->local_only);
     put_state(w, f);
-    v1_put_json(w, "meta", f->meta);
+    jw_kraw(w, "meta", f->meta);
     v1_put_time(w, "created_at", f->created_ms);
     v1_put_time(w, "updated_at", f->updated_ms);
 }
@@ -275,23 +270,6 @@ static void disposition(const char *name, char *dst, size_t size)
     ht_assert(!b.err);
 }
 
-static enum err open_bytes(struct v1_call *c, const struct store_file *f, int *fd, int64_t *size)
-{
-    char path[FS_PATH_MAX];
-    struct stat st;
-    enum err e = files_blob(c->hub->files, f->sha256, path, sizeof path, &c->error);
-    if (e) return e;
-    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (*fd < 0 && errno == ENOENT)
-        return err_set(&c->error, ERR_NOT_FOUND, "the file's bytes are gone from the hub");
-    if (*fd < 0 || fstat(*fd, &st) != 0)
-        return err_set(&c->error, ERR_IO, "the file can't be read at the hub");
-    *size = st.st_size;
-    /* So that the front thread, which sends it, need not wait for the disk. */
-    (void)!readahead(*fd, 0, (size_t)*size);
-    return OK;
-}
-
 static void content(struct hub *hub, const struct http_request *req, struct sink *sink)
 {
     struct v1_call c;
@@ -301,9 +279,8 @@ static void content(struct hub *hub, const struct http_request *req, struct sink
     int64_t size = 0;
     if (!v1_begin(&c, hub, req, sink, V1_USER)) return;
     enum err e = get(&c, &f);
-    if (!e) e = open_bytes(&c, &f, &fd, &size);
+    if (!e) e = files_open(hub->files, f.sha256, &fd, &size, &c.error);
     if (e) {
-        if (fd >= 0) close(fd);
         v1_end(&c, 0, e);
         return;
     }

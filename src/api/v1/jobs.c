@@ -11,7 +11,7 @@ static void put_job(struct jw *w, const struct store_job *j)
     jw_kstr(w, "id", j->id);
     jw_kstr(w, "kind", j->kind);
     jw_kstr(w, "state", store_job_state_name(j->state));
-    v1_put_json(w, "progress", j->progress);
+    jw_kraw(w, "progress", j->progress);
     jw_kstr(w, "error", j->error);
     jw_kint(w, "priority", j->priority);
     jw_kint(w, "attempts", j->attempts);

@@ -217,7 +217,7 @@ static void read_audit(struct hub *hub, const struct http_request *req, struct s
         jw_kstr(&c.w, "event", list[i].event);
         jw_kstr(&c.w, "user_id", list[i].user_id);
         jw_kstr(&c.w, "address", list[i].address);
-        v1_put_json(&c.w, "details", list[i].details);
+        jw_kraw(&c.w, "details", list[i].details);
         v1_put_time(&c.w, "at", list[i].at_ms);
         jw_kint(&c.w, "at_ms", list[i].at_ms);
         jw_obj_end(&c.w);

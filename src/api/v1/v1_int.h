@@ -55,6 +55,5 @@ HT_MUST_CHECK enum err v1_query_int(struct v1_call *c, const char *name, int64_t
 HT_MUST_CHECK enum err v1_strings(struct v1_call *c, const json_t *array, const char *ptr,
                                   size_t max, const char *const **out, size_t *n);
 void v1_put_time(struct jw *w, const char *key, int64_t ms); /* RFC 3339; 0 = null */
-void v1_put_json(struct jw *w, const char *key, const char *json);
 
 #endif

@@ -51,6 +51,34 @@ static void test_commas_and_nesting(void **state)
     buf_free(&out);
 }
 
+static void test_values_and_texts(void **state)
+{
+    (void)state;
+    struct buf out;
+    struct jw w;
+    json_t *v;
+    assert_int_equal(json_parse("{\"x\":[1,\"y\"]}", 13, &v, NULL), OK);
+    buf_init(&out, 1000);
+    jw_init(&w, &out);
+    jw_obj(&w);
+    jw_kjson(&w, "v", v);
+    jw_kjson(&w, "none", NULL);
+    jw_kraw(&w, "t", "[0]");
+    jw_kraw(&w, "empty", "");
+    jw_kraw(&w, "absent", NULL);
+    jw_key(&w, "a");
+    jw_arr(&w);
+    jw_json(&w, json_object_get(v, "x"));
+    jw_json(&w, NULL);
+    jw_arr_end(&w);
+    jw_obj_end(&w);
+    assert_string_equal(buf_str(&out),
+                        "{\"v\":{\"x\":[1,\"y\"]},\"none\":null,\"t\":[0],\"empty\":{},"
+                        "\"absent\":{},\"a\":[[1,\"y\"],null]}");
+    buf_free(&out);
+    json_decref(v);
+}
+
 static void assert_string(const char *s, size_t len, const char *want)
 {
     struct buf out;
@@ -284,6 +312,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_commas_and_nesting),
+        cmocka_unit_test(test_values_and_texts),
         cmocka_unit_test(test_strings),
         cmocka_unit_test(test_any_bytes_give_valid_json),
         cmocka_unit_test(test_doubles_are_short_and_read_back),
