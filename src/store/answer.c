@@ -112,21 +112,6 @@ enum err store_answer_by_id(struct store *s, const char *id, struct arena *a,
 static const char newest_first[] = PAGE("<", "DESC");
 static const char oldest_first[] = PAGE(">", "ASC");
 
-/* Where a page goes on: behind the answer `after`. */
-static enum err start_of(struct db *db, const char *user_id, const struct store_answer_page *page,
-                         int64_t *ms, struct error *error)
-{
-    struct db_rows *rows;
-    *ms = page->oldest_first ? -1 : INT64_MAX;
-    if (!page->after) return OK;
-    enum err e = db_one(db, "SELECT created_ms FROM answers WHERE " OWN " AND id = $2",
-                        DB_ARGS(db_text(user_id), db_text(page->after)), "answer", &rows, error);
-    if (e) return e;
-    *ms = db_get_int(rows, 0);
-    db_rows_free(rows);
-    return OK;
-}
-
 enum err store_answer_list(struct store *s, const char *user_id, enum store_answer_kind kind,
                            const struct store_answer_page *page, struct arena *a,
                            struct store_answer **out, size_t *n, struct error *error)
@@ -135,13 +120,15 @@ enum err store_answer_list(struct store *s, const char *user_id, enum store_answ
     struct db_rows *rows = NULL;
     bool has = true;
     int64_t ms;
+    struct store_page_start start = {page->after, page->oldest_first, "answer"};
     ht_assert(page->limit >= 1 && page->limit <= STORE_ANSWER_PAGE_MAX + 1);
     *n = 0;
     *out = arena_calloc(a, (size_t)page->limit, sizeof **out);
     if (!*out) return err_set(error, ERR_NOMEM, "no memory for %d answers", page->limit);
     enum err e = store_acquire(s, STORE_READ, &db, error);
     if (e) return e;
-    e = start_of(db, user_id, page, &ms, error);
+    e = store_page_ms(db, "SELECT created_ms FROM answers WHERE " OWN " AND id = $2", user_id,
+                      &start, &ms, error);
     if (!e)
         e = db_query(db, page->oldest_first ? oldest_first : newest_first,
                      DB_ARGS(db_text(user_id), db_text(kinds[kind]),
@@ -242,17 +229,10 @@ enum err store_answer_delete(struct store *s, const char *user_id, enum store_an
 
 #define UNFINISHED "state IN ('queued', 'in_progress')"
 
-/* Why an unfinished answer of this id was not there. */
 static enum err over(struct store *s, enum err e, const char *id, struct error *error)
 {
-    struct store_answer x;
-    if (e != ERR_NOT_FOUND) return e;
-    struct arena *a = arena_new(64 << 20);
-    e = one(s, "SELECT " ANSWER_HEAD " FROM answers WHERE id = $1", DB_ARGS(db_text(id)), false, a,
-            &x, error);
-    if (!e) e = err_set(error, ERR_CONFLICT, "the answer is %s already", states[x.state]);
-    arena_free(a);
-    return e;
+    return store_other_state(s, e, "SELECT state FROM answers WHERE id = $1", id, "answer",
+                             " already", error);
 }
 
 enum err store_answer_begin(struct store *s, const char *id, const char *body, struct error *error)

@@ -80,16 +80,17 @@ enum err store_api_file_list(struct store *s, const char *user_id, const char *p
     struct db_rows *rows = NULL;
     bool has = true;
     int64_t ms;
+    struct store_page_start start = {page->after, page->oldest_first, "page to go on"};
     ht_assert(page->limit >= 1 && page->limit <= STORE_BATCH_PAGE_MAX + 1);
     *n = 0;
     *out = arena_calloc(a, (size_t)page->limit, sizeof **out);
     if (!*out) return err_set(error, ERR_NOMEM, "no memory for %d files", page->limit);
     enum err e = store_acquire(s, STORE_READ, &db, error);
     if (e) return e;
-    e = batch_page_start(db,
-                         "SELECT created_ms FROM api_files WHERE COALESCE(user_id, '') = $1"
-                         " AND id = $2",
-                         user_id, page, &ms, error);
+    e = store_page_ms(db,
+                      "SELECT created_ms FROM api_files WHERE COALESCE(user_id, '') = $1"
+                      " AND id = $2",
+                      user_id, &start, &ms, error);
     if (!e)
         e = db_query(db, page->oldest_first ? oldest_first : newest_first,
                      DB_ARGS(db_text(user_id), db_int(clock_wall_ms()),

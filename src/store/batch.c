@@ -101,20 +101,6 @@ enum err store_batch_by_id(struct store *s, const char *id, struct arena *a,
                out, error);
 }
 
-enum err batch_page_start(struct db *db, const char *sql, const char *user_id,
-                          const struct store_batch_page *page, int64_t *ms, struct error *error)
-{
-    struct db_rows *rows;
-    *ms = page->oldest_first ? -1 : INT64_MAX;
-    if (!page->after) return OK;
-    enum err e = db_one(db, sql, DB_ARGS(db_text(user_id), db_text(page->after)), "page to go on",
-                        &rows, error);
-    if (e) return e;
-    *ms = db_get_int(rows, 0);
-    db_rows_free(rows);
-    return OK;
-}
-
 #define PAGE(than, order)                                                                          \
     "SELECT " BATCH_COLUMNS " FROM batches WHERE " OWN " AND (created_ms " than                    \
     " $2 OR (created_ms = $2 AND id " than " $3))"                                                 \
@@ -130,14 +116,15 @@ enum err store_batch_list(struct store *s, const char *user_id, const struct sto
     struct db_rows *rows = NULL;
     bool has = true;
     int64_t ms;
+    struct store_page_start start = {page->after, page->oldest_first, "page to go on"};
     ht_assert(page->limit >= 1 && page->limit <= STORE_BATCH_PAGE_MAX + 1);
     *n = 0;
     *out = arena_calloc(a, (size_t)page->limit, sizeof **out);
     if (!*out) return err_set(error, ERR_NOMEM, "no memory for %d batches", page->limit);
     enum err e = store_acquire(s, STORE_READ, &db, error);
     if (e) return e;
-    e = batch_page_start(db, "SELECT created_ms FROM batches WHERE " OWN " AND id = $2", user_id,
-                         page, &ms, error);
+    e = store_page_ms(db, "SELECT created_ms FROM batches WHERE " OWN " AND id = $2", user_id,
+                      &start, &ms, error);
     if (!e)
         e = db_query(db, page->oldest_first ? oldest_first : newest_first,
                      DB_ARGS(db_text(user_id), db_int(ms), db_text(page->after ? page->after : ""),
@@ -188,16 +175,10 @@ enum err store_batch_add(struct store *s, const struct store_batch *b, const str
     return e;
 }
 
-/* A statement that found no batch in the state that it wants. */
 static enum err elsewhere(struct store *s, enum err e, const char *id, struct error *error)
 {
-    struct store_batch b;
-    if (e != ERR_NOT_FOUND) return e;
-    struct arena *a = arena_new(16 << 20);
-    e = store_batch_by_id(s, id, a, &b, error);
-    if (!e) e = err_set(error, ERR_CONFLICT, "the batch is %s", states[b.state]);
-    arena_free(a);
-    return e;
+    return store_other_state(s, e, "SELECT state FROM batches WHERE id = $1", id, "batch", "",
+                             error);
 }
 
 enum err store_batch_cancel(struct store *s, const char *user_id, const char *id,

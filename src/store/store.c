@@ -196,6 +196,34 @@ enum err store_write(struct store *s, const char *sql, const struct db_value *ar
     return e;
 }
 
+enum err store_other_state(struct store *s, enum err e, const char *sql, const char *id,
+                           const char *what, const char *tail, struct error *error)
+{
+    struct db *db;
+    struct db_rows *rows;
+    if (e != ERR_NOT_FOUND) return e;
+    e = store_acquire(s, STORE_READ, &db, error);
+    if (e) return e;
+    e = db_one(db, sql, DB_ARGS(db_text(id)), what, &rows, error);
+    if (!e) e = err_set(error, ERR_CONFLICT, "the %s is %s%s", what, db_get_text(rows, 0), tail);
+    db_rows_free(rows);
+    store_release(s, db);
+    return e;
+}
+
+enum err store_page_ms(struct db *db, const char *sql, const char *user_id,
+                       const struct store_page_start *page, int64_t *ms, struct error *error)
+{
+    struct db_rows *rows;
+    *ms = page->oldest_first ? -1 : INT64_MAX;
+    if (!page->after) return OK;
+    enum err e =
+        db_one(db, sql, DB_ARGS(db_text(user_id), db_text(page->after)), page->what, &rows, error);
+    if (!e) *ms = db_get_int(rows, 0);
+    db_rows_free(rows);
+    return e;
+}
+
 const char *store_vec_extension(const struct store *s)
 {
     return s->extension;

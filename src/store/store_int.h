@@ -28,6 +28,23 @@ const char *store_text(struct store *s, const char *fmt, ...) HT_PRINTF(2, 3);
 HT_MUST_CHECK enum err store_write(struct store *s, const char *sql, const struct db_value *args,
                                    size_t n_args, const char *what, struct error *error);
 
+/* Why such a statement found no `what` of this id in the state that it wants; sql gives the state
+ * of $1. ERR_CONFLICT: "the <what> is <state><tail>". Any e but ERR_NOT_FOUND stays as it is. */
+HT_MUST_CHECK enum err store_other_state(struct store *s, enum err e, const char *sql,
+                                         const char *id, const char *what, const char *tail,
+                                         struct error *error);
+
+/* A page of a list by time. */
+struct store_page_start {
+    const char *after; /* the id of the row behind which it goes on; NULL = from the beginning */
+    bool oldest_first;
+    const char *what; /* it is called when there is none of that id */
+};
+/* The time from which it goes on. sql: gives created_ms of the user's ($1) row of that id ($2). */
+HT_MUST_CHECK enum err store_page_ms(struct db *db, const char *sql, const char *user_id,
+                                     const struct store_page_start *page, int64_t *ms,
+                                     struct error *error);
+
 /* job.c: in a transaction of the caller's; *added 0 = an unfinished job has the key. */
 struct store_job;
 HT_MUST_CHECK enum err job_insert(struct db *db, const struct store_job *job, int64_t *added,

@@ -71,6 +71,10 @@ HT_MUST_CHECK enum err batch_input_check(struct hub *hub, struct store *s,
                                          const struct store_batch *batch, int64_t *total,
                                          char **errors, struct error *error);
 
+/* One of a batch's errors. param NULL: the whole line; line 0: the whole batch. */
+void batch_write_error(struct jw *w, const char *code, const char *message, const char *param,
+                       int64_t line);
+
 /* ---- output --------------------------------------------------------------------------------- */
 
 /* output.c: the end in that state, with what was answered in its files. errors: JSON array, of one

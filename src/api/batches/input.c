@@ -135,19 +135,25 @@ struct check {
     int64_t n_errors, total;
 };
 
+void batch_write_error(struct jw *w, const char *code, const char *message, const char *param,
+                       int64_t line)
+{
+    jw_obj(w);
+    jw_kstr(w, "code", code);
+    jw_kstr(w, "message", message);
+    jw_kstr(w, "param", param);
+    jw_key(w, "line");
+    if (line)
+        jw_int(w, line);
+    else
+        jw_null(w);
+    jw_obj_end(w);
+}
+
 static void add_error(struct check *c, const struct batch_fault *fault, int64_t line)
 {
     if (c->n_errors++ >= BATCH_ERRORS_MAX) return;
-    jw_obj(&c->w);
-    jw_kstr(&c->w, "code", fault->code);
-    jw_kstr(&c->w, "message", fault->message);
-    jw_kstr(&c->w, "param", fault->param);
-    jw_key(&c->w, "line");
-    if (line)
-        jw_int(&c->w, line);
-    else
-        jw_null(&c->w);
-    jw_obj_end(&c->w);
+    batch_write_error(&c->w, fault->code, fault->message, fault->param, line);
 }
 
 static void check_line(struct check *c, const struct batch_input *in, const char *endpoint)

@@ -159,12 +159,7 @@ enum err batch_fail(struct hub *hub, struct store *s, const struct store_batch *
     buf_init_fixed(&errors, room, sizeof room);
     jw_init(&w, &errors);
     jw_arr(&w);
-    jw_obj(&w);
-    jw_kstr(&w, "code", err_api_code(why->code));
-    jw_kstr(&w, "message", why->msg);
-    jw_knull(&w, "param");
-    jw_knull(&w, "line");
-    jw_obj_end(&w);
+    batch_write_error(&w, err_api_code(why->code), why->msg, NULL, 0);
     jw_arr_end(&w);
     return batch_end(hub, s, batch, STORE_BATCH_FAILED, room, error);
 }

@@ -56,6 +56,27 @@ static char *body_in_state(const char *body, const char *status, const struct er
     return NULL;
 }
 
+static enum err end_cancelled(struct store *s, const struct store_answer *x, struct error *error)
+{
+    char *body = body_in_state(x->body, "cancelled", NULL);
+    enum err e = store_answer_cancel(s, x->user_id, x->id, body ? body : x->body, error);
+    free(body);
+    return e;
+}
+
+static enum err end_failed(struct store *s, const struct store_answer *x, const struct error *why,
+                           struct error *error)
+{
+    char *body = body_in_state(x->body, "failed", why);
+    struct store_answer end = {.id = x->id,
+                               .state = STORE_ANSWER_FAILED,
+                               .model = x->model,
+                               .body = body ? body : x->body};
+    enum err e = store_answer_end(s, &end, error);
+    free(body);
+    return e;
+}
+
 /* ---- following ------------------------------------------------------------------------------- */
 
 /* Somebody who follows. Where the answer is written here the feed tells him all; whether it ended
@@ -372,9 +393,7 @@ void response_cancel(struct hub *hub, const struct http_request *req, struct sin
         e = err_set(&c.error, ERR_INVALID,
                     "only a response that was asked for with \"background\" can be cancelled");
     if (!e && !is_over(x.state)) {
-        char *body = body_in_state(x.body, "cancelled", NULL);
-        e = store_answer_cancel(c.store, c.user_id, id, body ? body : x.body, &c.error);
-        free(body);
+        e = end_cancelled(c.store, &x, &c.error);
         response_ended_outside(hub, id);
         if (!e) e = store_answer_look(c.store, c.user_id, id, c.arena, &x, &c.error);
     }
@@ -505,17 +524,11 @@ bool response_settle(struct store *s, const struct store_answer *x)
     bool cancelled = !e && job.state == STORE_JOB_CANCELLED;
     bool failed = !e && job.state == STORE_JOB_FAILED;
     err_set(&why, ERR_INTERNAL, "%s", failed && job.error ? job.error : "it failed");
-    char *body = body_in_state(x->body, cancelled ? "cancelled" : "failed", failed ? &why : NULL);
-    struct store_answer end = {.id = x->id,
-                               .state = STORE_ANSWER_FAILED,
-                               .model = x->model,
-                               .body = body ? body : x->body};
     if (cancelled)
-        e = store_answer_cancel(s, x->user_id, x->id, end.body, &error);
+        e = end_cancelled(s, x, &error);
     else if (failed)
-        e = store_answer_end(s, &end, &error);
+        e = end_failed(s, x, &why, &error);
     if (e) log_warn(api, "the response %s: %s", x->id, error.msg);
-    free(body);
     arena_free(a);
     return !e && (cancelled || failed);
 }
@@ -573,13 +586,7 @@ static void response_failed(struct store *s, const struct store_job *job, void *
     const char *id = json_string_value(json_object_get(payload, "response_id"));
     if (!e && id) e = store_answer_by_id(s, id, a, &x, &error);
     if (!e && id) {
-        char *body = body_in_state(x.body, "failed", why);
-        struct store_answer end = {.id = x.id,
-                                   .state = STORE_ANSWER_FAILED,
-                                   .model = x.model,
-                                   .body = body ? body : x.body};
-        e = store_answer_end(s, &end, &error);
-        free(body);
+        e = end_failed(s, &x, why, &error);
         feed_abandon(hub->feeds, id);
     }
     if (e && e != ERR_NOT_FOUND && e != ERR_CONFLICT)
