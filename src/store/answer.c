@@ -235,13 +235,16 @@ static enum err over(struct store *s, enum err e, const char *id, struct error *
                              " already", error);
 }
 
-enum err store_answer_begin(struct store *s, const char *id, const char *body, struct error *error)
+enum err store_answer_begin(struct store *s, const char *id, const char *body, bool local_only,
+                            struct error *error)
 {
-    enum err e =
-        store_write(s,
-                    "UPDATE answers SET state = 'in_progress', body = $2, updated_ms = $3"
-                    " WHERE id = $1 AND " UNFINISHED,
-                    DB_ARGS(db_text(id), db_text(body), db_int(clock_wall_ms())), "answer", error);
+    enum err e = store_write(
+        s,
+        "UPDATE answers SET state = 'in_progress', body = $2, updated_ms = $3,"
+        " local_only = CASE WHEN $4 <> 0 THEN 1 ELSE local_only END"
+        " WHERE id = $1 AND " UNFINISHED,
+        DB_ARGS(db_text(id), db_text(body), db_int(clock_wall_ms()), db_int(local_only)), "answer",
+        error);
     return over(s, e, id, error);
 }
 

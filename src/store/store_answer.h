@@ -96,9 +96,10 @@ HT_MUST_CHECK enum err store_answer_delete(struct store *s, const char *user_id,
 
 /* ---- in the background ---------------------------------------------------------------------- */
 
-/* It is being answered (also again, after a crash). ERR_CONFLICT: it is over. */
+/* It is being answered (also again, after a crash). local_only: it is pinned now, and stays so; one
+ * that was pinned before is in any case. ERR_CONFLICT: it is over. */
 HT_MUST_CHECK enum err store_answer_begin(struct store *s, const char *id, const char *body,
-                                          struct error *error);
+                                          bool local_only, struct error *error);
 /* Its end: state, model, body and events of `answer` are used; the request goes. ERR_CONFLICT: it
  * is over already; ERR_NOT_FOUND: it was deleted. */
 HT_MUST_CHECK enum err store_answer_end(struct store *s, const struct store_answer *answer,

@@ -153,7 +153,7 @@ static void replay(struct sink *sink, const struct store_answer *x, int64_t skip
 static void end_if_over(struct follow *f)
 {
     struct store *s;
-    struct store_answer x;
+    struct store_answer x = {0};
     struct error error;
     if (feed_is_written(f->hub->feeds, f->id)) return;
     struct arena *a = arena_new(RESPONSE_RECORD_MAX);
@@ -496,8 +496,9 @@ static enum err mark_begun(struct store *s, const struct response_info *info, st
     struct buf text;
     buf_init(&text, ANSWER_BYTES_MAX);
     response_write_empty(info, info->model, "in_progress", NULL, &text);
-    enum err e = text.err ? request_too_large(error)
-                          : store_answer_begin(s, info->id, buf_str(&text), error);
+    enum err e = text.err
+                     ? request_too_large(error)
+                     : store_answer_begin(s, info->id, buf_str(&text), info->local_only, error);
     buf_free(&text);
     return e;
 }

@@ -362,20 +362,40 @@ static enum store_answer_state state_of(const char *user, const char *id)
     return x.state;
 }
 
+/* Asks for one in the background; its id lives until the next call. */
+static const char *ask_for(const char *user)
+{
+    static char id[64];
+    json_t *v =
+        ask_json(HTTP_POST, "/v1/responses", "{\"background\":true,\"input\":\"hi\"}", user);
+    str_copy(id, sizeof id, str_of(v, "id"));
+    json_decref(v);
+    return id;
+}
+
 static void a_user_who_was_disabled_is_not_answered(void **state)
 {
     (void)state;
-    const char *ada = add_user("ada");
-    json_t *v = ask_json(HTTP_POST, "/v1/responses", "{\"background\":true,\"input\":\"hi\"}", ada);
-    char id[64];
+    const char *ada = add_user("ada"), *id = ask_for(ada);
     struct store_answer x;
-    str_copy(id, sizeof id, str_of(v, "id"));
-    json_decref(v);
     assert_ok(store_user_set_disabled(store, ada, true, &why));
     assert_ok(hub_start(hub, &why));
     until(state_of(ada, id) == STORE_ANSWER_FAILED);
     assert_ok(store_answer_look(store, ada, id, arena, &x, &why));
     assert_non_null(strstr(x.body, "the account is disabled"));
+}
+
+/* So does what goes on from the answer. */
+static void an_answer_to_a_user_who_was_pinned_stays_here(void **state)
+{
+    (void)state;
+    const char *ada = add_user("ada"), *id = ask_for(ada);
+    struct store_answer x;
+    assert_ok(store_user_set_local_only(store, ada, true, &why));
+    assert_ok(hub_start(hub, &why));
+    until(state_of(ada, id) == STORE_ANSWER_COMPLETED);
+    assert_ok(store_answer_look(store, ada, id, arena, &x, &why));
+    assert_true(x.local_only);
 }
 
 /* ---- batches --------------------------------------------------------------------------------- */
@@ -619,6 +639,7 @@ int main(void)
         TEST(too_late_for_a_stream_that_is_too_long),
         TEST(a_client_leaves_what_nobody_writes),
         TEST(a_user_who_was_disabled_is_not_answered),
+        TEST(an_answer_to_a_user_who_was_pinned_stays_here),
         TEST(a_batch_whose_user_is_disabled),
         TEST(a_batch_whose_user_is_deleted),
         TEST(a_batch_whose_input_is_gone),

@@ -157,10 +157,13 @@ static void test_in_the_background(void **state)
     (void)state;
     add_queued("resp_1");
     assert_int_equal(job_state("resp_1"), STORE_JOB_QUEUED);
-    assert_ok(store_answer_begin(store, "resp_1", "{\"status\":\"in_progress\"}", &why));
+    assert_ok(store_answer_begin(store, "resp_1", "{\"status\":\"in_progress\"}", false, &why));
+    assert_false(get("", "resp_1").local_only);
     assert_int_equal(get("", "resp_1").state, STORE_ANSWER_IN_PROGRESS);
     assert_non_null(get("", "resp_1").request);
-    assert_ok(store_answer_begin(store, "resp_1", "{}", &why)); /* after a crash */
+    assert_ok(store_answer_begin(store, "resp_1", "{}", true, &why));  /* after a crash, pinned */
+    assert_ok(store_answer_begin(store, "resp_1", "{}", false, &why)); /* that stays */
+    assert_true(get("", "resp_1").local_only);
     assert_ok(end("resp_1", STORE_ANSWER_COMPLETED));
     struct store_answer x = get("", "resp_1");
     assert_int_equal(x.state, STORE_ANSWER_COMPLETED);
@@ -169,7 +172,7 @@ static void test_in_the_background(void **state)
     assert_string_equal(x.model, "m");
     assert_null(x.request);
     assert_int_equal(end("resp_1", STORE_ANSWER_FAILED), ERR_CONFLICT);
-    assert_int_equal(store_answer_begin(store, "resp_1", "{}", &why), ERR_CONFLICT);
+    assert_int_equal(store_answer_begin(store, "resp_1", "{}", false, &why), ERR_CONFLICT);
     assert_ok(store_answer_cancel(store, "", "resp_1", "{\"c\":1}", &why)); /* stays as it was */
     assert_int_equal(get("", "resp_1").state, STORE_ANSWER_COMPLETED);
     assert_int_equal(end("none", STORE_ANSWER_FAILED), ERR_NOT_FOUND);
