@@ -238,6 +238,24 @@ test('a tool that takes plain text', async () => {
   });
 });
 
+test('tools in a namespace, as Codex sends them', async () => {
+  const tools = [{
+    type: 'namespace', name: 'agents', description: 'Helpers.',
+    tools: [{ type: 'function', name: 'close', description: 'Ends one.', strict: false, parameters: { type: 'object', properties: { id: { type: 'integer' } }, required: ['id'], additionalProperties: false } }],
+  }];
+  const ask = { ...SAY, tools, tool_choice: 'required', max_output_tokens: 400, temperature: 1, top_k: 20, seed: 3 };
+  const r = await client.responses.stream({ ...ask, input: 'Close helper 3.' }).finalResponse();
+  const call = r.output.find((i) => i.type === 'function_call');
+  assert.ok(call, JSON.stringify(r.output));
+  assert.deepEqual([call.namespace, call.name], ['agents', 'close']);
+  assert.equal(typeof JSON.parse(call.arguments).id, 'number');
+  const kept = await client.responses.retrieve(r.id);
+  assert.equal(kept.output.find((i) => i.type === 'function_call').namespace, 'agents');
+  await client.responses.create({
+    ...SAY, tools, input: [{ role: 'user', content: 'Close helper 3.' }, call, { type: 'function_call_output', call_id: call.call_id, output: 'closed' }],
+  });
+});
+
 test('JSON that matches a schema', async () => {
   const schema = { type: 'object', properties: { age: { type: 'integer', minimum: 1, maximum: 9 } }, required: ['age'], additionalProperties: false };
   const r = await client.responses.parse({

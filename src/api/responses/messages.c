@@ -192,14 +192,15 @@ static enum err wrap_input(struct arena *a, const char *text, const char **out, 
 static enum err read_call(struct builder *b, const json_t *item, bool custom, const char *ptr,
                           struct error *error)
 {
-    const char *id = NULL, *name = NULL, *text = NULL;
+    const char *id = NULL, *name = NULL, *space = NULL, *text = NULL;
     struct tool_call *call = &b->calls[b->n_calls];
     struct arena *a = b->req->arena;
     enum err err = need(item, ptr, "call_id", &id, error);
     if (!err) err = need(item, ptr, "name", &name, error);
+    if (!err) err = json_get_string(item, "namespace", ptr, &space, error);
     if (!err) err = json_get_string(item, custom ? "input" : "arguments", ptr, &text, error);
     if (!err) err = copy_text(a, id, &call->id, error);
-    if (!err) err = copy_text(a, name, &call->name, error);
+    if (!err) err = response_tool_name(a, space, name, &call->name, error);
     if (!err)
         err = custom ? wrap_input(a, text ? text : "", &call->arguments, error)
                      : call_arguments(a, text, ptr, &call->arguments, error);

@@ -102,6 +102,7 @@ static void write_call(const struct item *item, bool empty, struct jw *w)
 {
     jw_kstr(w, "call_id", item->call_id);
     jw_kstr(w, "name", buf_str(&item->name));
+    if (item->space) jw_kstr(w, "namespace", item->space);
     if (item->kind == ITEM_CALL) {
         jw_key(w, "arguments");
         jw_strn(w, empty ? "" : buf_str(&item->text), empty ? 0 : item->text.len);

@@ -347,8 +347,11 @@ enum err response_parse(const struct response_source *source, const json_t *body
 
 void response_info_free(struct response_info *info)
 {
-    for (char **name = info->custom; name && *name; name++) free(*name);
-    free(info->custom);
+    for (struct response_tool *tool = info->tools; tool && tool->name; tool++) {
+        free(tool->name);
+        free(tool->space);
+    }
+    free(info->tools);
     free(info->model);
     free(info->previous_id);
     free(info->echo);

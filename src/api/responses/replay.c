@@ -64,6 +64,7 @@ static void read_item(const json_t *object, struct item *item, struct response_i
     str_copy(item->id, sizeof item->id, text_of(object, "id"));
     str_copy(item->call_id, sizeof item->call_id, text_of(object, "call_id"));
     buf_puts(&item->name, text_of(object, "name"));
+    item->space = json_string_value(json_object_get(object, "namespace"));
     bool cut = str_eq(text_of(object, "status"), "incomplete");
     item->status = cut ? "incomplete" : "completed";
     const json_t *summary = json_object_get(object, "summary");

@@ -67,11 +67,23 @@ struct response_tool_fields {
     const char *type, *name, *description;
     const json_t *parameters;
     const json_t *strict;
+    const json_t *tools; /* of a namespace */
 };
 
 /* schemas.c */
 extern const struct field response_fields[], response_text_fields[], response_format_fields[],
     response_reasoning_fields[], response_tool_fields[];
+
+/* A tool as the model knows it, and as its client does. */
+struct response_tool {
+    char *name;      /* the model's; NULL = the end */
+    char *space;     /* the namespace it is in, or NULL */
+    const char *own; /* its name there, inside `name` */
+    bool custom;     /* takes plain text */
+};
+/* The model's name of a tool in a namespace (may be NULL), into the arena; ERR_TOO_LARGE. */
+HT_MUST_CHECK enum err response_tool_name(struct arena *a, const char *space, const char *name,
+                                          const char **out, struct error *error);
 
 /* How a reasoning model's thoughts are told. */
 enum response_thoughts {
@@ -93,7 +105,7 @@ struct response_info {
     char *echo;        /* members of the response that repeat the request, JSON without braces */
     char *metadata;    /* JSON object */
     char *input;       /* JSON array: its own input items */
-    char **custom;     /* names of the tools that take plain text; NULL-ended, or NULL */
+    struct response_tool *tools; /* that the client knows otherwise than the model; NULL-ended */
 };
 void response_info_free(struct response_info *info);
 

@@ -79,11 +79,12 @@ const struct field response_reasoning_fields[] = {
 
 #define S response_tool_fields
 const struct field response_tool_fields[] = {
-    R("type", STR, REQ, 0, 0, WORDS("\"function\",\"custom\""), type, "function, or custom: one that takes plain text. Others are refused (unsupported)."),
+    R("type", STR, REQ, 0, 0, WORDS("\"function\",\"custom\",\"namespace\""), type, "function; custom: one that takes plain text; namespace: several under one name. Others are refused (unsupported)."),
     R("name", STR, 0, 0, 0, "{\"type\":\"string\",\"pattern\":\"^[a-zA-Z0-9_.-]{1,64}$\"}", name, "Unique among the tools."),
     R("description", STR, 0, 0, 0, NULL, description, "Tells the model when and how to call it."),
     R("parameters", OBJ, 0, 0, 0, "{\"type\":\"object\",\"additionalProperties\":true}", parameters, "JSON schema of its arguments."),
     R("strict", JSON, 0, 0, 0, NULLABLE("boolean"), strict, "The arguments must match the schema exactly. Absent: true."),
+    R("tools", ARR, 0, 0, 0, LIST("{\"type\":\"object\"}"), tools, "Of a namespace: its functions and custom tools. The model knows them as `namespace__name`, their calls have both apart."),
     IGNORED("format", "Of a custom tool; accepted, no effect."),
     END};
 #undef S
@@ -100,6 +101,7 @@ static const struct field item_fields[] = {
     W_OPT("encrypted_content", STR, NULL, "Of reasoning: what is to be sent back with it."),
     W_OPT("call_id", STR, NULL, "Of a call and its output: names the call."),
     W_OPT("name", STR, NULL, "Of a call: the tool's name."),
+    W_OPT("namespace", STR, NULL, "Of a call: the namespace of its tool, if it is in one."),
     W_OPT("arguments", STR, NULL, "Of a function_call: JSON text of an object."),
     W_OPT("input", STR, NULL, "Of a custom_tool_call: its text."),
     W_OPT("output", JSON, "{\"oneOf\":[{\"type\":\"string\"}," LIST("{\"type\":\"object\"}") "]}", "Of a call's output: what the tool said."),

@@ -74,11 +74,12 @@ static void end_item(struct response_writer *w, bool cut, struct buf *out)
     if (w->base.stream) events_item_end(last_item(w), &w->info, w->n_items - 1, &w->sequence, out);
 }
 
-static bool is_custom(const struct response_writer *w, const char *name)
+/* NULL: the client knows it as the model does. */
+static const struct response_tool *tool_of(const struct response_writer *w, const char *name)
 {
-    for (char **custom = w->info.custom; custom && *custom; custom++)
-        if (str_eq(*custom, name)) return true;
-    return false;
+    for (const struct response_tool *tool = w->info.tools; tool && tool->name; tool++)
+        if (str_eq(tool->name, name)) return tool;
+    return NULL;
 }
 
 static enum err add_item(struct response_writer *w, enum item_kind kind, struct buf *out)
@@ -105,13 +106,15 @@ static enum err add_item(struct response_writer *w, enum item_kind kind, struct 
 
 static enum err begin_call(struct response_writer *w, const struct gen_event *ev, struct buf *out)
 {
-    enum err err = add_item(w, is_custom(w, ev->tool.name) ? ITEM_CUSTOM_CALL : ITEM_CALL, out);
+    const struct response_tool *tool = tool_of(w, ev->tool.name);
+    enum err err = add_item(w, tool && tool->custom ? ITEM_CUSTOM_CALL : ITEM_CALL, out);
     if (err) return err;
     struct item *item = last_item(w);
     const char *id = ev->tool.id;
     if (!id || !*id || !str_copy(item->call_id, sizeof item->call_id, id))
         id_make(item->call_id, sizeof item->call_id, "call_");
-    return buf_puts(&item->name, ev->tool.name);
+    item->space = tool ? tool->space : NULL;
+    return buf_puts(&item->name, tool ? tool->own : ev->tool.name);
 }
 
 /* The item that an event belongs to; one begins where it must. */

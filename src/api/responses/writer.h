@@ -14,6 +14,7 @@ struct item {
     char id[RESPONSE_ITEM_ID_MAX];
     char call_id[CALL_ID_MAX];
     struct buf name, text; /* text: or a call's arguments */
+    const char *space;     /* the namespace of a call's tool, borrowed; NULL = none */
     struct buf logprobs;   /* JSON objects, comma-separated */
     struct buf sealed;     /* what the provider of the thoughts wants back with them */
     const char *status;    /* "in_progress", "completed", "incomplete" */

@@ -194,6 +194,54 @@ static void a_turn_is_one_message(void **state)
     response_call_free(&c);
 }
 
+#define SPACE(TOOLS)                                                                               \
+    "\"tools\":[{\"type\":\"function\",\"name\":\"find\"},{\"type\":\"namespace\",\"name\":"       \
+    "\"crm\","                                                                                     \
+    "\"description\":\"Customers.\",\"tools\":" TOOLS "}]"
+
+static void tools_in_a_namespace(void **state)
+{
+    (void)state;
+    struct response_call c;
+    struct error error;
+    assert_int_equal(
+        parse("{\"input\":[{\"role\":\"user\",\"content\":\"a\"},{\"type\":\"function_call\","
+              "\"call_id\":\"c1\",\"namespace\":\"crm\",\"name\":\"find\",\"arguments\":\"\"},"
+              "{\"type\":\"function_call_output\",\"call_id\":\"c1\",\"output\":\"one\"}],"
+              "\"tool_choice\":{\"type\":\"function\",\"namespace\":\"crm\",\"name\":\"find\"}"
+              "," SPACE("[{\"type\":\"function\",\"name\":\"find\",\"description\":\"One.\"},"
+                        "{\"type\":\"custom\",\"name\":\"note\"}]") "}",
+              &c, &error),
+        OK);
+    const struct gen_request *r = c.call.requests[0];
+    assert_int_equal(r->n_tools, 3);
+    assert_string_equal(r->tools[0].name, "find");
+    assert_string_equal(r->tools[1].name, "crm__find");
+    assert_string_equal(r->tools[1].description, "Customers.\nOne.");
+    assert_string_equal(r->tools[2].name, "crm__note");
+    assert_string_equal(r->tool_choice_name, "crm__find");
+    assert_string_equal(r->messages[1].tool_calls[0].name, "crm__find");
+    assert_string_equal(c.info.tools[0].own, "find");
+    assert_string_equal(c.info.tools[1].space, "crm");
+    assert_true(c.info.tools[1].custom);
+    assert_null(c.info.tools[2].name);
+    response_call_free(&c);
+    assert_int_equal(
+        parse("{\"input\":\"a\"," SPACE("[{\"type\":\"web_search\"}]") "}", &c, &error),
+        ERR_UNSUPPORTED);
+    assert_string_equal(error.param, "/tools/1/tools/0");
+    assert_int_equal(
+        parse("{\"input\":\"a\"," SPACE("[{\"type\":\"function\",\"name\":\"find\"},"
+                                        "{\"type\":\"custom\",\"name\":\"find\"}]") "}",
+              &c, &error),
+        ERR_INVALID);
+    assert_string_equal(error.param, "/tools/1/tools/1/name");
+    assert_int_equal(
+        parse("{\"input\":\"a\",\"tools\":[{\"type\":\"namespace\",\"name\":\"x\"}]}", &c, &error),
+        ERR_INVALID);
+    assert_string_equal(error.param, "/tools/0/tools");
+}
+
 static void who_may_answer_is_passed_on(void **state)
 {
     (void)state;
@@ -287,6 +335,7 @@ int main(void)
         cmocka_unit_test(a_failure_before_is_a_status),
         cmocka_unit_test(a_whole_response),
         cmocka_unit_test(a_turn_is_one_message),
+        cmocka_unit_test(tools_in_a_namespace),
         cmocka_unit_test(who_may_answer_is_passed_on),
         cmocka_unit_test(an_answer_is_gathered),
         cmocka_unit_test(what_is_too_large_is_not_gathered),
