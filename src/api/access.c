@@ -105,12 +105,26 @@ static bool asks_for_user(const struct hub *hub, const struct route *route)
     return hub->guarded || str_starts(route->path, "/api/v1/");
 }
 
-/* NULL: nothing of it. A proxy's own password ("Basic ...") may stand beside an API key. */
-static const char *shown(const struct http_request *req)
+/* NULL: nothing of it. A proxy's own password ("Basic ...") may stand beside an API key. *header is
+ * the name of the one that has it. */
+static const char *shown(const struct http_request *req, const char **header)
 {
     const char *bearer = req->header(req, "Authorization");
     const char *key = req->header(req, "X-Api-Key");
-    return key && *key && (!bearer || strncasecmp(bearer, "Bearer ", 7) != 0) ? key : bearer;
+    bool by_key = key && *key && (!bearer || strncasecmp(bearer, "Bearer ", 7) != 0);
+    *header = by_key ? "X-Api-Key" : "Authorization";
+    return by_key ? key : bearer;
+}
+
+/* What is wrong with what was shown is said of its header. */
+static enum err identify(struct auth *auth, const struct http_request *req,
+                         struct auth_identity *who, struct error *error)
+{
+    const char *header;
+    const char *secret = shown(req, &header);
+    enum err e = auth_check(auth, secret, who, error);
+    if (e == ERR_AUTH && secret) (void)str_copy(error->param, sizeof error->param, header);
+    return e;
 }
 
 static enum err check_rights(const struct route *route, const struct auth_identity *who,
@@ -131,7 +145,7 @@ static enum err check_caller(struct hub *hub, const struct route *route,
     struct store *store;
     struct auth *auth;
     enum err e = accounts_open(hub->accounts, &store, &auth, error);
-    if (!e) e = auth_check(auth, shown(req), who, error);
+    if (!e) e = identify(auth, req, who, error);
     if (!e) e = check_rights(route, who, error);
     if (!e && charge)
         e = quota_charge(accounts_quota(hub->accounts), who, is_counted(route), error);
@@ -148,7 +162,8 @@ static bool is_quick(const struct hub *hub, const struct route *route)
 static bool shows_nothing(const struct hub *hub, const struct route *route,
                           const struct http_request *req)
 {
-    return asks_for_user(hub, route) && !shown(req);
+    const char *header;
+    return asks_for_user(hub, route) && !shown(req, &header);
 }
 
 /* A web page must not be able to send files unasked: it may, without the browser's check, only

@@ -72,6 +72,13 @@ static bool is_validation(const struct error *error)
     return error->code == ERR_INVALID || error->code == ERR_JSON;
 }
 
+/* Apps look for these words; what is wrong with a token that was shown stands in the details. */
+static const char *message_v1(const struct error *error)
+{
+    bool of_header = *error->param && *error->param != '/';
+    return error->code == ERR_AUTH && of_header ? "Not authenticated" : error->msg;
+}
+
 static void write_v1(struct buf *out, const struct error *error, const char *request_id)
 {
     struct jw w;
@@ -80,7 +87,7 @@ static void write_v1(struct buf *out, const struct error *error, const char *req
     jw_key(&w, "error");
     jw_obj(&w);
     jw_kstr(&w, "code", is_validation(error) ? "validation_error" : err_api_code(error->code));
-    jw_kstr(&w, "message", error->msg);
+    jw_kstr(&w, "message", message_v1(error));
     jw_key(&w, "details");
     jw_arr(&w);
     if (*error->param) {

@@ -110,7 +110,8 @@ function judge(shapes, example, r) {
 async function runExample(hub, shapes, given, saved) {
   const { save, until, ...rest } = given;
   const example = { ...filled({ ...rest, events: undefined }, saved), events: filled(rest.events, saved) };
-  if (example.upstream) Object.assign(hub.upstream, { answer: example.upstream, faults: example.fault ? [example.fault] : [] });
+  if (example.upstream) hub.upstream.answer = example.upstream;
+  if (hub.upstream) hub.upstream.faults = example.fault ? [example.fault] : [];
   const end = performance.now() + UNTIL_MS;
   let r;
   for (;;) {
