@@ -129,23 +129,30 @@ static void undo_leaving(struct ask *a, const struct leaving *was)
 
 /* ---- an attempt ---------------------------------------------------------------------------- */
 
+/* A copy of a request that points into it, in an arena of its own; NULL: no memory. */
+static void *point_into(struct arena *of, const void *req, size_t size, struct arena **arena)
+{
+    *arena = arena_child(of, ATTEMPT_ARENA);
+    void *copy = arena_alloc(*arena, size);
+    if (copy)
+        memcpy(copy, req, size);
+    else
+        arena_free(*arena);
+    return copy;
+}
+
 /* The request for this attempt: the request itself when no other can follow, else one that points
  * into it. NULL: no memory. */
 static struct gen_request *request_of(struct ask *a, const char *model)
 {
     struct gen_request *req = a->gen;
-    if (a->at + 1 == a->n) {
+    struct arena *arena = req->arena;
+    if (a->at + 1 == a->n)
         a->gen = NULL;
-    } else {
-        struct arena *arena = arena_child(a->gen->arena, ATTEMPT_ARENA);
-        req = arena_alloc(arena, sizeof *req);
-        if (!req) {
-            arena_free(arena);
-            return NULL;
-        }
-        *req = *a->gen;
-        req->arena = arena;
-    }
+    else
+        req = point_into(arena, req, sizeof *req, &arena);
+    if (!req) return NULL;
+    req->arena = arena;
     req->model = model;
     return req;
 }
@@ -153,18 +160,13 @@ static struct gen_request *request_of(struct ask *a, const char *model)
 static struct embed_request *embed_request_of(struct ask *a, const char *model)
 {
     struct embed_request *req = a->embed;
-    if (a->at + 1 == a->n) {
+    struct arena *arena = req->arena;
+    if (a->at + 1 == a->n)
         a->embed = NULL;
-    } else {
-        struct arena *arena = arena_child(a->embed->arena, ATTEMPT_ARENA);
-        req = arena_alloc(arena, sizeof *req);
-        if (!req) {
-            arena_free(arena);
-            return NULL;
-        }
-        *req = *a->embed;
-        req->arena = arena;
-    }
+    else
+        req = point_into(arena, req, sizeof *req, &arena);
+    if (!req) return NULL;
+    req->arena = arena;
     req->model = model;
     return req;
 }
