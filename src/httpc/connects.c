@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/loopback.h"
 #include "base/metrics.h"
 #include "base/str.h"
 #include "httpc/httpc_int.h"
@@ -47,17 +48,14 @@ static bool describe(const struct curl_sockaddr *address, char dst[ADDRESS_MAX])
         const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)&address->addr;
         inet_ntop(AF_INET, &in->sin_addr, text, sizeof text);
         str_printf(dst, ADDRESS_MAX, "%s:%u", text, ntohs(in->sin_port));
-        return ntohl(in->sin_addr.s_addr) >> 24 == 127;
-    }
-    if (address->family == AF_INET6) {
+    } else if (address->family == AF_INET6) {
         const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)(const void *)&address->addr;
         inet_ntop(AF_INET6, &in->sin6_addr, text, sizeof text);
         str_printf(dst, ADDRESS_MAX, "[%s]:%u", text, ntohs(in->sin6_port));
-        return IN6_IS_ADDR_LOOPBACK(&in->sin6_addr) ||
-               (IN6_IS_ADDR_V4MAPPED(&in->sin6_addr) && in->sin6_addr.s6_addr[12] == 127);
+    } else {
+        str_copy(dst, ADDRESS_MAX, address->family == AF_UNIX ? "unix" : "?");
     }
-    str_copy(dst, ADDRESS_MAX, address->family == AF_UNIX ? "unix" : "?");
-    return address->family == AF_UNIX;
+    return address->family == AF_UNIX || loopback_address(&address->addr);
 }
 
 static void write_line(const char *address, bool local)

@@ -1,13 +1,14 @@
 /* The hub's database; see accounts.h. */
 #include "hub/accounts.h"
 
-#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/loopback.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "store/store_conversation.h"
@@ -32,11 +33,7 @@ struct accounts {
 /* The server takes addresses and "localhost" alone, so nothing else can mean this machine. */
 static bool is_loopback(const char *host)
 {
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (str_ieq(host, "localhost")) return true;
-    if (inet_pton(AF_INET, host, &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
-    return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+    return loopback_name(host, strlen(host));
 }
 
 bool accounts_asked_for(const struct config *config)

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "base/json.h"
+#include "base/loopback.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "models/pull_int.h"
@@ -38,18 +39,6 @@ static size_t authority(const char *url, const char **begin)
     return strcspn(*begin, "/?#");
 }
 
-static bool is_loopback(const char *url)
-{
-    const char *a;
-    size_t len = authority(url, &a);
-    static const char *const hosts[] = {"localhost", "127.0.0.1", "[::1]"};
-    for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
-        size_t n = strlen(hosts[i]);
-        if (len >= n && strncasecmp(a, hosts[i], n) == 0 && (len == n || a[n] == ':')) return true;
-    }
-    return false;
-}
-
 static bool same_authority(const char *a, const char *b)
 {
     const char *x, *y;
@@ -71,7 +60,7 @@ static enum err check_url(const char *url, struct error *error)
     if (memchr(a, '@', len))
         return err_set(error, ERR_INVALID, "URLs with a user name are not supported");
     if (strncasecmp(url, "https://", 8) == 0) return OK;
-    if (strncasecmp(url, "http://", 7) == 0 && is_loopback(url)) return OK;
+    if (strncasecmp(url, "http://", 7) == 0 && loopback_url(url)) return OK;
     return err_set(error, ERR_INVALID,
                    "%.200s is not https; use https:// (http only from this "
                    "machine)",
@@ -87,7 +76,7 @@ static enum err set_endpoint(struct pull *p, struct error *error)
     if (len == 0 ||
         !str_printf(p->plan.endpoint, sizeof(p->plan.endpoint), "%.*s", (int)len, given))
         return err_set(error, ERR_CONFIG, "HF_ENDPOINT is not an URL: %.100s", given);
-    if (strncasecmp(given, "https://", 8) == 0 || is_loopback(given)) return OK;
+    if (strncasecmp(given, "https://", 8) == 0 || loopback_url(given)) return OK;
     if (strncasecmp(given, "http://", 7) != 0)
         return err_set(error, ERR_CONFIG, "HF_ENDPOINT must begin with https:// or http://: %.100s",
                        given);

@@ -7,6 +7,7 @@
 
 #include "base/fs.h"
 #include "base/log.h"
+#include "base/loopback.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "router/routing_int.h"
@@ -94,22 +95,6 @@ const struct routing_route *routing_route(const struct routing *r, const char *n
     for (size_t i = 0; i < r->n_routes; i++)
         if (str_ieq(r->routes[i].name, name)) return &r->routes[i];
     return NULL;
-}
-
-bool routing_is_here(const char *url)
-{
-    const char *host = strstr(url, "://");
-    host = host ? host + 3 : url;
-    const char *end = host + strcspn(host, "/?#");
-    for (const char *at; (at = memchr(host, '@', (size_t)(end - host)));) host = at + 1;
-    if (*host == '[') return str_starts(host, "[::1]");
-    size_t n = strcspn(host, ":/?#");
-    char name[64];
-    if (n == 0 || n >= sizeof name) return false;
-    memcpy(name, host, n);
-    name[n] = '\0';
-    if (str_ieq(name, "localhost")) return true;
-    return str_starts(name, "127.") && strspn(name, "0123456789.") == n;
 }
 
 /* ---- from the settings --------------------------------------------------------------------- */
@@ -282,7 +267,7 @@ static void drop_own_address(struct routing *r, const struct config *config)
     for (size_t i = 1; i < r->n_providers; i++) {
         struct routing_provider *p = &r->providers[i];
         const char *url = p->remote.base_url, *at = url ? strstr(url, port) : NULL;
-        if (!at || !routing_is_here(url) || (at[strlen(port)] && !strchr("/?#", at[strlen(port)])))
+        if (!at || !loopback_url(url) || (at[strlen(port)] && !strchr("/?#", at[strlen(port)])))
             continue;
         log_warn(hub, "the address of provider %s (%s) is this hub's own: it is left out", p->name,
                  url);
@@ -295,10 +280,10 @@ static void drop_own_address(struct routing *r, const struct config *config)
  * trusted like it, is asked directly unless the file names a proxy for it. */
 static void settle_place(struct routing_provider *p)
 {
-    bool here = p->remote.base_url && routing_is_here(p->remote.base_url);
+    bool here = p->remote.base_url && loopback_url(p->remote.base_url);
     if ((here || p->trusted) && !p->remote.proxy) p->remote.proxy = "";
     bool proxied = p->remote.proxy && *p->remote.proxy;
-    p->leaves = !p->local && (!here || (proxied && !routing_is_here(p->remote.proxy)));
+    p->leaves = !p->local && (!here || (proxied && !loopback_url(p->remote.proxy)));
 }
 
 static void settle(struct routing *r)

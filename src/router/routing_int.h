@@ -8,8 +8,6 @@
 const char *routing_text(struct routing *r, const char *s);
 /* The provider of that name, a new one if there is none; NULL when there are too many. */
 struct routing_provider *routing_add(struct routing *r, const char *name);
-/* Whether an address is one of this machine's own loopback. */
-bool routing_is_here(const char *url);
 
 /* routing_file.c: what the file adds and changes; `path` may be "" (nothing to read). */
 HT_MUST_CHECK enum err routing_read_file(struct routing *r, const char *path, bool must_exist,

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/loopback.h"
 #include "base/str.h"
 #include "server/server_int.h"
 
@@ -34,14 +35,6 @@ static enum err bind_error(struct error *error, const char *host, int port, cons
     default:
         return err_set(error, ERR_IO, "listening on %s port %d: %s", host, port, strerror(errnum));
     }
-}
-
-static bool is_loopback(const struct sockaddr *a)
-{
-    if (a->sa_family == AF_INET)
-        return ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24 == 127;
-    return a->sa_family == AF_INET6 &&
-           IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
 }
 
 static int open_listener(const struct addrinfo *a)
@@ -89,7 +82,7 @@ enum err listen_open(const char *host, int port_number, const char *option, int 
     for (const struct addrinfo *a = found; a && *fd < 0; a = a->ai_next) {
         *fd = open_listener(a);
         if (*fd < 0 && errnum == 0) errnum = errno;
-        *local_only = is_loopback(a->ai_addr);
+        *local_only = loopback_address(a->ai_addr);
     }
     freeaddrinfo(found);
     return *fd < 0 ? bind_error(error, host, port_number, option, errnum) : OK;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/loopback.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -72,27 +73,6 @@ static size_t host_length(const char *host)
     return host[n + 1 + strspn(host + n + 1, "0123456789")] == '\0' ? n : 0;
 }
 
-static bool is_loopback_v4(const char *s, size_t len)
-{
-    unsigned parts = 0;
-    for (size_t i = 0; i < len; parts++) {
-        unsigned value = 0;
-        size_t digits = 0;
-        for (; i < len && s[i] >= '0' && s[i] <= '9' && digits < 4; i++, digits++)
-            value = value * 10 + (unsigned)(s[i] - '0');
-        if (digits == 0 || digits > 3 || value > 255) return false;
-        if (parts == 0 && value != 127) return false;
-        if (i < len && s[i++] != '.') return false;
-        if (i == len && s[len - 1] == '.') return false;
-    }
-    return parts == 4;
-}
-
-static bool name_is(const char *s, size_t len, const char *name)
-{
-    return len == strlen(name) && strncasecmp(s, name, len) == 0;
-}
-
 static bool ends_with(const char *s, size_t len, const char *suffix)
 {
     size_t n = strlen(suffix);
@@ -104,9 +84,7 @@ bool policy_host(const struct policy *p, const char *host)
     if (!p->local_only) return true;
     size_t len = host_length(host);
     if (len == 0) return false;
-    if (name_is(host, len, "localhost") || ends_with(host, len, ".localhost") ||
-        name_is(host, len, "[::1]") || is_loopback_v4(host, len))
-        return true;
+    if (loopback_name(host, len) || ends_with(host, len, ".localhost")) return true;
     for (size_t i = 0; i < p->n; i++) {
         const char *name = strstr(p->origins[i], "://");
         if (!name) continue;

@@ -111,24 +111,6 @@ static void test_aihub(void **state)
     routing_free(r);
 }
 
-static void test_addresses_of_this_machine(void **state)
-{
-    (void)state;
-    static const char *const here[] = {"http://localhost:11434", "http://127.0.0.1/v1",
-                                       "http://127.9.9.9:1", "https://LOCALHOST/x",
-                                       "http://[::1]:8080/v1"};
-    static const char *const elsewhere[] = {"http://10.0.0.1",
-                                            "https://api.openai.com/v1",
-                                            "http://localhost.evil.example",
-                                            "http://127.0.0.1.evil.example",
-                                            "http://localhost@evil.example/",
-                                            "http://evil.example/?http://localhost",
-                                            ""};
-    for (size_t i = 0; i < sizeof here / sizeof *here; i++) assert_true(routing_is_here(here[i]));
-    for (size_t i = 0; i < sizeof elsewhere / sizeof *elsewhere; i++)
-        assert_false(routing_is_here(elsewhere[i]));
-}
-
 /* ---- the file ------------------------------------------------------------------------------ */
 
 static void test_a_whole_file(void **state)
@@ -428,7 +410,6 @@ int main(void)
         cmocka_unit_test(test_who_comes_first),
         cmocka_unit_test(test_its_own_address_is_left_out),
         cmocka_unit_test(test_aihub),
-        cmocka_unit_test(test_addresses_of_this_machine),
         cmocka_unit_test(test_a_whole_file),
         cmocka_unit_test(test_what_is_wrong_is_said),
         cmocka_unit_test(test_keys_must_be_for_their_owner_alone),
