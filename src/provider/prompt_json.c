@@ -7,10 +7,11 @@
 
 enum { REQUEST_BYTES_MAX = 1 << 30 };
 
-static const char *const roles[] = {[ROLE_SYSTEM] = "system",
-                                    [ROLE_USER] = "user",
-                                    [ROLE_ASSISTANT] = "assistant",
-                                    [ROLE_TOOL] = "tool"};
+static const char *const roles[] = {
+#define X(id, word) [ROLE_##id] = word,
+    MESSAGE_ROLES(X)
+#undef X
+};
 
 /* ---- writing ------------------------------------------------------------------------------- */
 

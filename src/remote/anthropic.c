@@ -33,7 +33,7 @@ static enum err headers(const struct remote_env *env, struct headers *out, struc
     return e ? e : headers_add(out, "anthropic-version", "", "2023-06-01", error);
 }
 
-/* ---- usage and errors ---------------------------------------------------------------------- */
+/* ---- usage --------------------------------------------------------------------------------- */
 
 static void keep_count(const json_t *usage, const char *name, int64_t *to)
 {
@@ -56,13 +56,6 @@ static void read_usage(struct decode *d, const json_t *usage)
                          .completion_tokens = (int32_t)output,
                          .reasoning_tokens = (int32_t)thoughts};
     decode_usage(d, &told);
-}
-
-static enum err read_error(struct decode *d, const json_t *event, struct error *error)
-{
-    struct remote_failure f = {0};
-    failure_read(event, &f);
-    return remote_fail(d->name, &f, error);
 }
 
 /* ---- blocks -------------------------------------------------------------------------------- */
@@ -230,21 +223,15 @@ static enum err one_event(struct decode *d, const json_t *event, struct error *e
         return stop_reason(d, json_object_get(event, "delta"), error);
     }
     if (str_eq(type, "message_stop")) return decode_done(d, error);
-    if (str_eq(type, "error")) return read_error(d, event, error);
+    if (str_eq(type, "error")) return decode_failure(d, event, error);
     return OK; /* ping, and what is invented later */
 }
 
-static enum err piece(struct decode *d, const struct piece *piece, struct error *error)
+static enum err piece(struct decode *d, const json_t *piece, bool whole, struct error *error)
 {
-    json_t *event;
-    enum err e = decode_object(d, piece->data, piece->len, &event, error);
-    if (e) return e;
-    if (piece->whole && !str_eq(member_word(event, "type"), "error"))
-        e = whole_message(d, event, error);
-    else
-        e = one_event(d, event, error);
-    json_decref(event);
-    return e;
+    if (whole && !str_eq(member_word(piece, "type"), "error"))
+        return whole_message(d, piece, error);
+    return one_event(d, piece, error);
 }
 
 /* ---- models -------------------------------------------------------------------------------- */
@@ -266,7 +253,7 @@ static enum err models(const json_t *body, struct model_list *list, struct error
                                  .images = true};
         if (clock_parse_utc(member_word(item, "created_at"), &created_ms))
             m.created_s = created_ms / 1000;
-        if (*m.id) list_add(list, &m);
+        list_add(list, &m);
     }
     return OK;
 }

@@ -464,12 +464,7 @@ static void write_settings(struct jw *w, const struct plan *p)
     jw_kint(w, "max_tokens", p->max_tokens);
     jw_kbool(w, "stream", true);
     if (p->can.sampling && !p->think) jw_kfloat(w, "temperature", temperature);
-    if (req->n_stop) {
-        jw_key(w, "stop_sequences");
-        jw_arr(w);
-        for (size_t i = 0; i < req->n_stop; i++) jw_str(w, req->stop[i]);
-        jw_arr_end(w);
-    }
+    body_stops(w, "stop_sequences", req);
     write_thinking(w, p);
     write_output_config(w, p);
     if (p->answer_tool) {

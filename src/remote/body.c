@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "remote/remote_int.h"
 
 bool body_has_tools(const struct gen_request *req)
 {
@@ -113,9 +114,14 @@ void body_answered_id(const struct gen_request *req, size_t m, char dst[BODY_ID_
 
 /* ---- values -------------------------------------------------------------------------------- */
 
+static const char *arguments_of(const struct tool_call *call)
+{
+    return call->arguments && *call->arguments ? call->arguments : "{}";
+}
+
 enum err body_arguments(struct jw *w, const struct tool_call *call, struct error *error)
 {
-    const char *text = call->arguments && *call->arguments ? call->arguments : "{}";
+    const char *text = arguments_of(call);
     struct error why;
     json_t *value;
     enum err e = json_parse(text, strlen(text), &value, &why);
@@ -132,4 +138,71 @@ void body_schema(struct jw *w, const char *schema)
     if (!schema || !*schema || str_eq(schema, "{}"))
         schema = "{\"type\":\"object\",\"properties\":{}}";
     jw_raw(w, schema, strlen(schema));
+}
+
+const char *body_role(enum role role)
+{
+    static const char *const words[] = {
+#define X(id, word) [ROLE_##id] = word,
+        MESSAGE_ROLES(X)
+#undef X
+    };
+    return words[role];
+}
+
+/* ---- members ------------------------------------------------------------------------------- */
+
+void body_parts(struct jw *w, const struct message *m)
+{
+    jw_key(w, "content");
+    jw_arr(w);
+    if (*m->content) {
+        jw_obj(w);
+        jw_kstr(w, "type", "text");
+        jw_kstr(w, "text", m->content);
+        jw_obj_end(w);
+    }
+    for (size_t i = 0; i < m->n_images; i++) {
+        jw_obj(w);
+        jw_kstr(w, "type", "image_url");
+        jw_key(w, "image_url");
+        jw_obj(w);
+        jw_key(w, "url");
+        jw_image_url(w, &m->images[i]);
+        jw_obj_end(w);
+        jw_obj_end(w);
+    }
+    jw_arr_end(w);
+}
+
+void body_stops(struct jw *w, const char *name, const struct gen_request *req)
+{
+    if (!req->n_stop) return;
+    jw_key(w, name);
+    jw_arr(w);
+    for (size_t i = 0; i < req->n_stop; i++) jw_str(w, req->stop[i]);
+    jw_arr_end(w);
+}
+
+void body_texts(struct jw *w, const char *name, const struct embed_request *req, size_t from,
+                size_t n)
+{
+    jw_key(w, name);
+    jw_arr(w);
+    for (size_t i = from; i < from + n; i++)
+        jw_strn(w, req->inputs[i].text, req->inputs[i].text_len);
+    jw_arr_end(w);
+}
+
+void body_call(struct jw *w, const char *id, const struct tool_call *call)
+{
+    jw_obj(w);
+    jw_kstr(w, "id", id);
+    jw_kstr(w, "type", "function");
+    jw_key(w, "function");
+    jw_obj(w);
+    jw_kstr(w, "name", call->name);
+    jw_kstr(w, "arguments", arguments_of(call));
+    jw_obj_end(w);
+    jw_obj_end(w);
 }

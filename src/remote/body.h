@@ -1,6 +1,6 @@
 /* What the request bodies of several protocols have in common: what a protocol can't say is
- * refused, calls of tools get the ids that it insists on. Pure functions of a gen_request; any
- * thread. */
+ * refused, calls of tools get the ids that it insists on, members that look the same. Pure
+ * functions of a request; any thread. */
 #ifndef HEARTH_REMOTE_BODY_H
 #define HEARTH_REMOTE_BODY_H
 
@@ -44,5 +44,19 @@ HT_MUST_CHECK enum err body_arguments(struct jw *w, const struct tool_call *call
                                       struct error *error);
 /* The schema as it is; "{}" gets the type that every API wants. */
 void body_schema(struct jw *w, const char *schema);
+/* What all but Anthropic's API call it. */
+const char *body_role(enum role role);
+
+/* ---- members: nothing is written where the request has nothing ----------------------------- */
+
+/* A message with pictures, as OpenAI and Cohere have it: "content" is a list of its parts. */
+void body_parts(struct jw *w, const struct message *m);
+/* The list of stop sequences, under that name. */
+void body_stops(struct jw *w, const char *name, const struct gen_request *req);
+/* The list of the texts [from, from + n), under that name. */
+void body_texts(struct jw *w, const char *name, const struct embed_request *req, size_t from,
+                size_t n);
+/* An element of "tool_calls" whose arguments are text. */
+void body_call(struct jw *w, const char *id, const struct tool_call *call);
 
 #endif

@@ -36,29 +36,6 @@ static enum err headers(const struct remote_env *env, struct headers *out, struc
 
 /* ---- request: messages --------------------------------------------------------------------- */
 
-static void write_images(struct jw *w, const struct message *m)
-{
-    jw_key(w, "content");
-    jw_arr(w);
-    if (*m->content) {
-        jw_obj(w);
-        jw_kstr(w, "type", "text");
-        jw_kstr(w, "text", m->content);
-        jw_obj_end(w);
-    }
-    for (size_t k = 0; k < m->n_images; k++) {
-        jw_obj(w);
-        jw_kstr(w, "type", "image_url");
-        jw_key(w, "image_url");
-        jw_obj(w);
-        jw_key(w, "url");
-        jw_image_url(w, &m->images[k]);
-        jw_obj_end(w);
-        jw_obj_end(w);
-    }
-    jw_arr_end(w);
-}
-
 static void write_calls(struct jw *w, const struct gen_request *req, size_t i)
 {
     const struct message *m = &req->messages[i];
@@ -66,38 +43,25 @@ static void write_calls(struct jw *w, const struct gen_request *req, size_t i)
     jw_key(w, "tool_calls");
     jw_arr(w);
     for (size_t k = 0; k < m->n_tool_calls; k++) {
-        const char *arguments = m->tool_calls[k].arguments;
         char id[BODY_ID_MAX];
         body_call_id(req, i, k, id);
-        jw_obj(w);
-        jw_kstr(w, "id", id);
-        jw_kstr(w, "type", "function");
-        jw_key(w, "function");
-        jw_obj(w);
-        jw_kstr(w, "name", m->tool_calls[k].name);
-        jw_kstr(w, "arguments", arguments && *arguments ? arguments : "{}");
-        jw_obj_end(w);
-        jw_obj_end(w);
+        body_call(w, id, &m->tool_calls[k]);
     }
     jw_arr_end(w);
 }
 
 static void write_message(struct jw *w, const struct gen_request *req, size_t i)
 {
-    static const char *const roles[] = {[ROLE_SYSTEM] = "system",
-                                        [ROLE_USER] = "user",
-                                        [ROLE_ASSISTANT] = "assistant",
-                                        [ROLE_TOOL] = "tool"};
     const struct message *m = &req->messages[i];
     jw_obj(w);
-    jw_kstr(w, "role", roles[m->role]);
+    jw_kstr(w, "role", body_role(m->role));
     if (m->role == ROLE_TOOL) {
         char id[BODY_ID_MAX];
         body_answered_id(req, i, id, NULL);
         jw_kstr(w, "tool_call_id", id);
     }
     if (m->n_images)
-        write_images(w, m);
+        body_parts(w, m);
     else if (!m->n_tool_calls || *m->content)
         jw_kstr(w, "content", m->content);
     if (m->n_tool_calls) write_calls(w, req, i);
@@ -183,11 +147,7 @@ static void write_sampling(struct jw *w, const struct gen_request *req)
         jw_kfloat(w, "presence_penalty", within(s->presence_penalty, 0, 1));
     if (s->seed != SEED_RANDOM) jw_kint(w, "seed", (int64_t)s->seed);
     if (req->max_tokens > 0) jw_kint(w, "max_tokens", req->max_tokens);
-    if (!req->n_stop) return;
-    jw_key(w, "stop_sequences");
-    jw_arr(w);
-    for (size_t i = 0; i < req->n_stop; i++) jw_str(w, req->stop[i]);
-    jw_arr_end(w);
+    body_stops(w, "stop_sequences", req);
 }
 
 static enum err generate(const struct remote_env *env, const struct gen_request *req,
@@ -319,14 +279,9 @@ static enum err one_event(struct decode *d, const json_t *event, struct error *e
     return OK; /* message-start, content-end, tool-call-end, citations, debug */
 }
 
-static enum err piece(struct decode *d, const struct piece *piece, struct error *error)
+static enum err piece(struct decode *d, const json_t *piece, bool whole, struct error *error)
 {
-    json_t *event;
-    enum err e = decode_object(d, piece->data, piece->len, &event, error);
-    if (e) return e;
-    e = piece->whole ? whole_message(d, event, error) : one_event(d, event, error);
-    json_decref(event);
-    return e;
+    return whole ? whole_message(d, piece, error) : one_event(d, piece, error);
 }
 
 /* ---- embeddings and reranks ---------------------------------------------------------------- */
@@ -344,11 +299,7 @@ static enum err embed(const struct remote_env *env, const struct embed_request *
     jw_kstr(&w, "input_type", "search_document");
     jw_kraw(&w, "embedding_types", "[\"float\"]");
     jw_kstr(&w, "truncate", "NONE");
-    jw_key(&w, "texts");
-    jw_arr(&w);
-    for (size_t i = from; i < from + n; i++)
-        jw_strn(&w, req->inputs[i].text, req->inputs[i].text_len);
-    jw_arr_end(&w);
+    body_texts(&w, "texts", req, from, n);
     return remote_body_end(out, &w, error);
 }
 
@@ -375,11 +326,7 @@ static enum err rerank(const struct remote_env *env, const struct embed_request 
     jw_kstr(&w, "model", model);
     jw_kstr(&w, "query", req->query);
     jw_kint(&w, "top_n", (int64_t)n);
-    jw_key(&w, "documents");
-    jw_arr(&w);
-    for (size_t i = from; i < from + n; i++)
-        jw_strn(&w, req->inputs[i].text, req->inputs[i].text_len);
-    jw_arr_end(&w);
+    body_texts(&w, "documents", req, from, n);
     return remote_body_end(out, &w, error);
 }
 
@@ -428,7 +375,7 @@ static enum err models(const json_t *body, struct model_list *list, struct error
                  : member_listed(item, "endpoints", "embed")  ? "embedding"
                  : member_listed(item, "endpoints", "rerank") ? "rerank"
                                                               : "completion";
-        if (*m.id) list_add(list, &m);
+        list_add(list, &m);
     }
     return OK;
 }

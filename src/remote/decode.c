@@ -185,6 +185,18 @@ enum err decode_arguments(struct decode *d, int64_t choice, int64_t index, const
     return OK;
 }
 
+enum err decode_arguments_object(struct decode *d, int64_t choice, int64_t index,
+                                 const json_t *object, struct error *error)
+{
+    struct buf text;
+    buf_init(&text, REMOTE_PIECE_MAX);
+    enum err e = json_dump(object, &text);
+    e = e ? err_set(error, e, "%s sent arguments that are too long", d->name)
+          : decode_arguments(d, choice, index, buf_str(&text), text.len, error);
+    buf_free(&text);
+    return e;
+}
+
 enum err decode_finish(struct decode *d, int64_t choice, enum finish_reason reason,
                        struct error *error)
 {
@@ -218,8 +230,17 @@ enum err decode_done(struct decode *d, struct error *error)
     return OK;
 }
 
-enum err decode_object(struct decode *d, const char *data, size_t len, json_t **out,
-                       struct error *error)
+enum err decode_failure(struct decode *d, const json_t *body, struct error *error)
+{
+    struct remote_failure f = {0};
+    failure_read(body, &f);
+    return remote_fail(d->name, &f, error);
+}
+
+/* ---- pieces -------------------------------------------------------------------------------- */
+
+static enum err parse(const struct decode *d, const char *data, size_t len, json_t **out,
+                      struct error *error)
 {
     struct error why;
     json_t *v;
@@ -234,20 +255,23 @@ enum err decode_object(struct decode *d, const char *data, size_t len, json_t **
     return OK;
 }
 
-/* ---- pieces -------------------------------------------------------------------------------- */
-
-static enum err give(struct decode *d, const char *event, const char *data, size_t len)
+static enum err give(struct decode *d, const char *data, size_t len)
 {
     struct decode_int *in = d->in;
+    const struct protocol *p = in->protocol;
+    json_t *piece;
     if (in->done) return OK;
-    struct piece piece = {
-        .event = event, .data = data, .len = len, .whole = in->framing == FRAMING_WHOLE};
-    return in->protocol->piece(d, &piece, &in->failed);
+    if (p->last_word && str_eq(data, p->last_word)) return decode_done(d, &in->failed);
+    enum err e = parse(d, data, len, &piece, &in->failed);
+    if (e) return e;
+    e = p->piece(d, piece, in->framing == FRAMING_WHOLE, &in->failed);
+    json_decref(piece);
+    return e;
 }
 
 static bool on_event(void *ctx, const struct sse_event *ev)
 {
-    return give(ctx, ev->event, ev->data, ev->data_len) == OK;
+    return give(ctx, ev->data, ev->data_len) == OK;
 }
 
 static enum err give_line(struct decode *d)
@@ -255,7 +279,7 @@ static enum err give_line(struct decode *d)
     struct buf *b = &d->in->text;
     size_t len = b->len;
     while (len && (b->data[len - 1] == '\r' || b->data[len - 1] == ' ')) b->data[--len] = '\0';
-    enum err e = len ? give(d, "", buf_str(b), len) : OK;
+    enum err e = len ? give(d, buf_str(b), len) : OK;
     buf_clear(b);
     return e;
 }

@@ -11,10 +11,7 @@
 #include "remote/member.h"
 #include "remote/remote_int.h"
 
-enum {
-    EMBED_MAX = 256,
-    ARGUMENTS_MAX = 16 << 20,
-};
+enum { EMBED_MAX = 256 };
 
 struct state {
     int64_t tools; /* that were called */
@@ -55,12 +52,7 @@ static void write_options(struct jw *w, const struct gen_request *req)
     if (s->presence_penalty != 0) jw_kfloat(w, "presence_penalty", s->presence_penalty);
     if (s->seed != SEED_RANDOM) jw_kint(w, "seed", (int64_t)(s->seed & INT32_MAX));
     jw_kint(w, "num_predict", req->max_tokens);
-    if (req->n_stop) {
-        jw_key(w, "stop");
-        jw_arr(w);
-        for (size_t i = 0; i < req->n_stop; i++) jw_str(w, req->stop[i]);
-        jw_arr_end(w);
-    }
+    body_stops(w, "stop", req);
     jw_obj_end(w);
 }
 
@@ -153,13 +145,9 @@ static void write_answered(struct jw *w, const struct gen_request *req, size_t i
 static enum err write_message(struct jw *w, const struct gen_request *req, size_t i,
                               struct error *error)
 {
-    static const char *const roles[] = {[ROLE_SYSTEM] = "system",
-                                        [ROLE_USER] = "user",
-                                        [ROLE_ASSISTANT] = "assistant",
-                                        [ROLE_TOOL] = "tool"};
     const struct message *m = &req->messages[i];
     jw_obj(w);
-    jw_kstr(w, "role", roles[m->role]);
+    jw_kstr(w, "role", body_role(m->role));
     jw_kstr(w, "content", m->content);
     if (m->role == ROLE_ASSISTANT && m->reasoning && *m->reasoning)
         jw_kstr(w, "thinking", m->reasoning);
@@ -242,21 +230,13 @@ static enum err generate(const struct remote_env *env, const struct gen_request 
 static enum err call(struct decode *d, const json_t *item, struct error *error)
 {
     struct state *s = d->state;
-    struct buf text;
     const json_t *function = json_object_get(item, "function");
     const json_t *arguments = json_object_get(function, "arguments");
     int64_t index = s->tools++;
     enum err e =
         decode_tool(d, 0, index, member_word(item, "id"), member_word(function, "name"), error);
     if (e || !json_is_object(arguments)) return e;
-    buf_init(&text, ARGUMENTS_MAX);
-    e = json_dump(arguments, &text);
-    if (e)
-        err_set(error, e, "%s: arguments of a call are too long", d->name);
-    else
-        e = decode_arguments(d, 0, index, buf_str(&text), text.len, error);
-    buf_free(&text);
-    return e;
+    return decode_arguments_object(d, 0, index, arguments, error);
 }
 
 static enum err texts(struct decode *d, const json_t *line, const json_t *message,
@@ -282,15 +262,12 @@ static enum err last_line(struct decode *d, const json_t *line, struct error *er
     return e ? e : decode_done(d, error);
 }
 
-static enum err one_line(struct decode *d, const json_t *line, struct error *error)
+static enum err piece(struct decode *d, const json_t *line, bool whole, struct error *error)
 {
     const json_t *message = json_object_get(line, "message");
     const json_t *calls = json_object_get(message, "tool_calls");
-    if (json_object_get(line, "error")) {
-        struct remote_failure f = {0};
-        failure_read(line, &f);
-        return remote_fail(d->name, &f, error);
-    }
+    (void)whole;
+    if (json_object_get(line, "error")) return decode_failure(d, line, error);
     decode_model(d, member_word(line, "model"));
     enum err e = json_is_object(message) ? texts(d, line, message, "content", error)
                                          : texts(d, line, line, "response", error);
@@ -298,16 +275,6 @@ static enum err one_line(struct decode *d, const json_t *line, struct error *err
         e = call(d, json_array_get(calls, i), error);
     if (e || !json_is_true(json_object_get(line, "done"))) return e;
     return last_line(d, line, error);
-}
-
-static enum err piece(struct decode *d, const struct piece *piece, struct error *error)
-{
-    json_t *line;
-    enum err e = decode_object(d, piece->data, piece->len, &line, error);
-    if (e) return e;
-    e = one_line(d, line, error);
-    json_decref(line);
-    return e;
 }
 
 /* ---- embeddings ---------------------------------------------------------------------------- */
@@ -322,11 +289,7 @@ static enum err embed(const struct remote_env *env, const struct embed_request *
     jw_kstr(&w, "model", model);
     jw_kbool(&w, "truncate", false);
     write_keep_alive(&w, req->keep_alive_ms);
-    jw_key(&w, "input");
-    jw_arr(&w);
-    for (size_t i = from; i < from + n; i++)
-        jw_strn(&w, req->inputs[i].text, req->inputs[i].text_len);
-    jw_arr_end(&w);
+    body_texts(&w, "input", req, from, n);
     return remote_body_end(out, &w, error);
 }
 
@@ -366,7 +329,7 @@ static void add_model(struct model_list *list, const json_t *item)
                              .images = member_listed(item, "capabilities", "vision"),
                              .reasoning = member_listed(item, "capabilities", "thinking")};
     m.kind = is_embedding(item, m.id, m.family) ? "embedding" : "chat";
-    if (*m.id) list_add(list, &m);
+    list_add(list, &m);
 }
 
 static enum err models(const json_t *body, struct model_list *list, struct error *error)

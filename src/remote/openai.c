@@ -1,5 +1,7 @@
-/* OpenAI's API (chat completions, completions, embeddings, models) and everything that speaks it:
- * vLLM, llama-server, LM Studio, OpenRouter, ... The answers are read in openai_decode.c.
+/* Protocol "openai": OpenAI's API (chat completions, completions, embeddings, models) and
+ * everything that speaks it: vLLM, llama-server, LM Studio, OpenRouter, ... The answers are read in
+ * openai_decode.c. And "aihub": an AI Hub, which speaks the same behind a Keycloak server that
+ * signs in (token.h).
  *
  * api.openai.com refuses what it does not know, so it gets only its own fields; others also get
  * those that the local engines have in common (top_k, min_p, grammar, chat_template_kwargs), when
@@ -8,10 +10,11 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "remote/body.h"
 #include "remote/member.h"
 #include "remote/openai_int.h"
 
-enum { EMBED_INPUTS_MAX = 2048 };
+enum { OPENAI_EMBED_MAX = 2048, AIHUB_EMBED_MAX = 256 };
 
 /* What hearth's own surfaces fill in where a client says nothing (api/call.h): not sent. */
 #define USUAL_TOP_K 40
@@ -29,7 +32,7 @@ static bool is_thinker(const char *model)
            str_starts(model, "gpt-5");
 }
 
-enum err openai_headers(const struct remote_env *env, struct headers *out, struct error *error)
+static enum err headers(const struct remote_env *env, struct headers *out, struct error *error)
 {
     return headers_add(out, "Authorization", "Bearer ", env->key, error);
 }
@@ -38,32 +41,15 @@ enum err openai_headers(const struct remote_env *env, struct headers *out, struc
 
 static void write_content(struct jw *w, const struct message *m)
 {
-    jw_key(w, "content");
-    if (!m->n_images) {
-        if (m->role == ROLE_ASSISTANT && !*m->content && m->n_tool_calls)
-            jw_null(w);
-        else
-            jw_str(w, m->content);
+    if (m->n_images) {
+        body_parts(w, m);
         return;
     }
-    jw_arr(w);
-    if (*m->content) {
-        jw_obj(w);
-        jw_kstr(w, "type", "text");
-        jw_kstr(w, "text", m->content);
-        jw_obj_end(w);
-    }
-    for (size_t i = 0; i < m->n_images; i++) {
-        jw_obj(w);
-        jw_kstr(w, "type", "image_url");
-        jw_key(w, "image_url");
-        jw_obj(w);
-        jw_key(w, "url");
-        jw_image_url(w, &m->images[i]);
-        jw_obj_end(w);
-        jw_obj_end(w);
-    }
-    jw_arr_end(w);
+    jw_key(w, "content");
+    if (m->role == ROLE_ASSISTANT && !*m->content && m->n_tool_calls)
+        jw_null(w);
+    else
+        jw_str(w, m->content);
 }
 
 static void write_tool_calls(struct jw *w, const struct message *m)
@@ -71,32 +57,19 @@ static void write_tool_calls(struct jw *w, const struct message *m)
     if (!m->n_tool_calls) return;
     jw_key(w, "tool_calls");
     jw_arr(w);
-    for (size_t i = 0; i < m->n_tool_calls; i++) {
-        jw_obj(w);
-        jw_kstr(w, "id", m->tool_calls[i].id);
-        jw_kstr(w, "type", "function");
-        jw_key(w, "function");
-        jw_obj(w);
-        jw_kstr(w, "name", m->tool_calls[i].name);
-        jw_kstr(w, "arguments", m->tool_calls[i].arguments);
-        jw_obj_end(w);
-        jw_obj_end(w);
-    }
+    for (size_t i = 0; i < m->n_tool_calls; i++)
+        body_call(w, m->tool_calls[i].id, &m->tool_calls[i]);
     jw_arr_end(w);
 }
 
 static void write_messages(struct jw *w, const struct gen_request *req)
 {
-    static const char *const roles[] = {[ROLE_SYSTEM] = "system",
-                                        [ROLE_USER] = "user",
-                                        [ROLE_ASSISTANT] = "assistant",
-                                        [ROLE_TOOL] = "tool"};
     jw_key(w, "messages");
     jw_arr(w);
     for (size_t i = 0; i < req->n_messages; i++) {
         const struct message *m = &req->messages[i];
         jw_obj(w);
-        jw_kstr(w, "role", roles[m->role]);
+        jw_kstr(w, "role", body_role(m->role));
         write_content(w, m);
         if (m->name && *m->name && m->role != ROLE_TOOL) jw_kstr(w, "name", m->name);
         if (m->tool_call_id) jw_kstr(w, "tool_call_id", m->tool_call_id);
@@ -237,12 +210,7 @@ static void write_common(struct jw *w, const struct gen_request *req)
 {
     if (req->n > 1) jw_kint(w, "n", req->n);
     if (req->sampling.seed != SEED_RANDOM) jw_kint(w, "seed", req->sampling.seed);
-    if (req->n_stop) {
-        jw_key(w, "stop");
-        jw_arr(w);
-        for (size_t i = 0; i < req->n_stop; i++) jw_str(w, req->stop[i]);
-        jw_arr_end(w);
-    }
+    body_stops(w, "stop", req);
     jw_kbool(w, "stream", true);
     jw_key(w, "stream_options");
     jw_obj(w);
@@ -287,7 +255,7 @@ static void write_raw(struct jw *w, const struct remote_env *env, const struct g
     if (!is_openai(env)) write_engine_sampling(w, req);
 }
 
-enum err openai_generate(const struct remote_env *env, const struct gen_request *req,
+static enum err generate(const struct remote_env *env, const struct gen_request *req,
                          const char *model, struct remote_http *out, struct error *error)
 {
     struct jw w;
@@ -311,7 +279,7 @@ enum err openai_generate(const struct remote_env *env, const struct gen_request 
 
 /* ---- embeddings ---------------------------------------------------------------------------- */
 
-enum err openai_embed(const struct remote_env *env, const struct embed_request *req, size_t from,
+static enum err embed(const struct remote_env *env, const struct embed_request *req, size_t from,
                       size_t n, const char *model, struct remote_http *out, struct error *error)
 {
     struct jw w;
@@ -319,16 +287,12 @@ enum err openai_embed(const struct remote_env *env, const struct embed_request *
     str_copy(out->path, sizeof out->path, "/embeddings");
     remote_body(out, &w);
     jw_kstr(&w, "model", model);
-    jw_key(&w, "input");
-    jw_arr(&w);
-    for (size_t i = from; i < from + n; i++)
-        jw_strn(&w, req->inputs[i].text, req->inputs[i].text_len);
-    jw_arr_end(&w);
+    body_texts(&w, "input", req, from, n);
     jw_kstr(&w, "encoding_format", "float");
     return remote_body_end(out, &w, error);
 }
 
-enum err openai_embedded(const json_t *body, struct embed_rows *rows, struct error *error)
+static enum err embedded(const json_t *body, struct embed_rows *rows, struct error *error)
 {
     const json_t *data = json_object_get(body, "data"), *row;
     size_t i;
@@ -343,9 +307,7 @@ enum err openai_embedded(const json_t *body, struct embed_rows *rows, struct err
     return OK;
 }
 
-/* ---- models
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- models -------------------------------------------------------------------------------- */
 
 /* vLLM says max_model_len, OpenRouter context_length, llama-server meta.n_ctx_train. */
 static int64_t context_of(const json_t *model)
@@ -358,19 +320,19 @@ static int64_t context_of(const json_t *model)
     return json_integer_value(json_object_get(json_object_get(model, "meta"), "n_ctx_train"));
 }
 
-enum err openai_models(const json_t *body, struct model_list *list, struct error *error)
+static enum err models(const json_t *body, struct model_list *list, struct error *error)
 {
     const json_t *data = json_object_get(body, "data"), *model;
     size_t i;
     if (!json_is_array(data))
         return err_set(error, ERR_UPSTREAM, "the list of models has no \"data\"");
     json_array_foreach (data, i, model) {
-        const char *id = json_string_value(json_object_get(model, "id"));
+        const char *id = member_word(model, "id");
         struct remote_model m = {
             .id = id,
-            .name = json_string_value(json_object_get(model, "name")),
-            .owner = json_string_value(json_object_get(model, "owned_by")),
-            .kind = id && strstr(id, "embed") ? "embedding" : NULL,
+            .name = member_word(model, "name"),
+            .owner = member_word(model, "owned_by"),
+            .kind = strstr(id, "embed") ? "embedding" : NULL,
             .created_s = json_integer_value(json_object_get(model, "created")),
             .context = context_of(model),
         };
@@ -379,7 +341,7 @@ enum err openai_models(const json_t *body, struct model_list *list, struct error
     return OK;
 }
 
-const struct remote_hint openai_hints[] = {{"temperature", "temperature"},
+static const struct remote_hint hints[] = {{"temperature", "temperature"},
                                            {"top_p", "top_p"},
                                            {"reasoning_effort", "reasoning_effort"},
                                            {"reasoning_effort", "reasoning effort"},
@@ -387,19 +349,22 @@ const struct remote_hint openai_hints[] = {{"temperature", "temperature"},
                                            {"stream_options", "stream_options"},
                                            {NULL, NULL}};
 
+#define WHAT_BOTH_SPEAK                                                                            \
+    .caps = PROVIDER_GENERATE | PROVIDER_EMBED | PROVIDER_TOOLS | PROVIDER_IMAGES,                 \
+    .add_path = "/v1", .last_word = "[DONE]", .headers = headers, .generate = generate,            \
+    .hints = hints, .piece = openai_piece, .embed = embed, .embedded = embedded,                   \
+    .models_path = "/models", .models = models
+
 const struct protocol remote_openai = {
     .name = "openai",
-    .caps = PROVIDER_GENERATE | PROVIDER_EMBED | PROVIDER_TOOLS | PROVIDER_IMAGES,
     .base_url = "https://api.openai.com/v1",
-    .add_path = "/v1",
-    .state_size = OPENAI_STATE_SIZE,
-    .embed_max = EMBED_INPUTS_MAX,
-    .headers = openai_headers,
-    .generate = openai_generate,
-    .hints = openai_hints,
-    .piece = openai_piece,
-    .embed = openai_embed,
-    .embedded = openai_embedded,
-    .models_path = "/models",
-    .models = openai_models,
+    .embed_max = OPENAI_EMBED_MAX,
+    WHAT_BOTH_SPEAK,
+};
+
+const struct protocol remote_aihub = {
+    .name = "aihub",
+    .own_model = true,
+    .embed_max = AIHUB_EMBED_MAX,
+    WHAT_BOTH_SPEAK,
 };

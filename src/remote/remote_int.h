@@ -1,14 +1,16 @@
 /* Inside of remote: the plug of a protocol, and what the core gives it.
  *
- * A protocol is one `static const struct protocol` in a file of its own, listed in protocols[] of
- * remote.c. It is pure: it writes requests and reads answers, and knows nothing of connections,
- * time, locks or other requests. Its functions run on whichever thread asks (requests) and on the
- * net thread (answers), never two at a time for one answer.
+ * A protocol is one `static const struct protocol` in a file of its own (aihub's stands with
+ * openai's, whose words it speaks), listed in protocols[] of remote.c. It is pure: it writes
+ * requests and reads answers, and knows nothing of connections, time, locks or other requests. Its
+ * functions run on whichever thread asks (requests) and on the net thread (answers), never two at a
+ * time for one answer.
  *
  * A request is written once and may be sent several times. What a server sends comes in pieces: an
  * event of text/event-stream, a line of NDJSON, or one whole JSON document when the server does not
- * stream; each goes to ops->piece, which says what it means with the decode_ functions below. These
- * keep the promises of provider.h towards the listener, whatever a server says:
+ * stream; each is an object that goes to piece(), which says what it means with the decode_
+ * functions below. These keep the promises of provider.h towards the listener, whatever a server
+ * says:
  *  1. STARTED comes once, right before the first text, reasoning, tool call or end of a choice. (So
  *     until there is something to show the router may ask somebody else.)
  *  2. Each choice ends exactly once, nothing comes for it afterwards, and all have ended before
@@ -110,6 +112,9 @@ HT_MUST_CHECK enum err decode_tool(struct decode *d, int64_t choice, int64_t ind
 /* A fragment of the newest call's arguments. */
 HT_MUST_CHECK enum err decode_arguments(struct decode *d, int64_t choice, int64_t index,
                                         const char *text, size_t len, struct error *error);
+/* All of them, from servers that send an object instead of its text. */
+HT_MUST_CHECK enum err decode_arguments_object(struct decode *d, int64_t choice, int64_t index,
+                                               const json_t *object, struct error *error);
 /* FINISH_STOP becomes FINISH_TOOL_CALLS when the choice has called a tool. Twice is once. */
 HT_MUST_CHECK enum err decode_finish(struct decode *d, int64_t choice, enum finish_reason reason,
                                      struct error *error);
@@ -120,17 +125,8 @@ HT_MUST_CHECK enum err decode_finish_at(struct decode *d, int64_t choice, enum f
 /* The server has said that this was all. Choices that have not ended do so (FINISH_STOP). What
  * comes behind it is not read. */
 HT_MUST_CHECK enum err decode_done(struct decode *d, struct error *error);
-/* A piece's JSON object; the caller's to decref. ERR_UPSTREAM: it is none. */
-HT_MUST_CHECK enum err decode_object(struct decode *d, const char *data, size_t len, json_t **out,
-                                     struct error *error);
-
-/* One piece of an answer. Borrowed. */
-struct piece {
-    const char *event; /* of an event stream: its name, "message" if it has none; else "" */
-    const char *data;  /* '\0'-terminated */
-    size_t len;
-    bool whole; /* the server did not stream: this is the whole body */
-};
+/* The server has told an error in its stream, in one of the forms that failure_read knows. */
+HT_MUST_CHECK enum err decode_failure(struct decode *d, const json_t *body, struct error *error);
 
 /* ---- embeddings, lists, errors, tokens ----------------------------------------------------- */
 
@@ -186,6 +182,7 @@ struct protocol {
     const char *drop_path; /* taken from a base URL's end, because paths bring it, or NULL */
     bool lines;            /* streams NDJSON, not text/event-stream */
     bool own_model;        /* a request may name none (""): the server has its own default */
+    const char *last_word; /* the piece that is no JSON and ends an answer, or NULL */
     size_t state_size;     /* of decode.state */
     size_t embed_max;      /* inputs of one embed request; 0 = any number */
 
@@ -196,8 +193,9 @@ struct protocol {
     enum err (*generate)(const struct remote_env *env, const struct gen_request *req,
                          const char *model, struct remote_http *out, struct error *error);
     const struct remote_hint *hints; /* MAY: ends with {NULL} */
-    /* MUST */
-    enum err (*piece)(struct decode *d, const struct piece *piece, struct error *error);
+    /* MUST: an object of the answer (borrowed): an event's, a line's; `whole`: the server did not
+     * stream, and this is all of it. */
+    enum err (*piece)(struct decode *d, const json_t *piece, bool whole, struct error *error);
     /* MAY: the body has ended in good order, without decode_done. NULL: it was cut, unless all
      * choices have ended. */
     enum err (*end)(struct decode *d, struct error *error);

@@ -13,7 +13,18 @@
 
 /* ---- messages ---------------------------------------------------------------------------- */
 
-enum role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT, ROLE_TOOL };
+/* Their words in OpenAI's API, and in most others. */
+#define MESSAGE_ROLES(X)                                                                           \
+    X(SYSTEM, "system")                                                                            \
+    X(USER, "user")                                                                                \
+    X(ASSISTANT, "assistant")                                                                      \
+    X(TOOL, "tool")
+
+enum role {
+#define X(id, word) ROLE_##id,
+    MESSAGE_ROLES(X)
+#undef X
+};
 
 struct tool_call {
     const char *id; /* may be "" */

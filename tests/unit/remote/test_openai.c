@@ -216,6 +216,16 @@ static void relatives_say_it_in_other_ways(void **state)
                "data: {\"choices\":[{\"index\":0,\"delta\":{\"refusal\":\"I can't.\"}}]}\n\n"
                "data: [DONE]\n\n",
                "start(asked 0/0) text:I can't. end:stop done(101/0+2/0)");
+    /* a finish_reason that is empty until the end, or also there when the body is whole */
+    rig_expect(&remote_openai, SSE_TYPE,
+               "data: {\"choices\":[{\"delta\":{\"content\":\"One\"},\"finish_reason\":\"\"}]}\n\n"
+               "data: {\"choices\":[{\"delta\":{\"content\":\" two\"},\"finish_reason\":\"\"}]}\n\n"
+               "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}],"
+               "\"usage\":{\"prompt_tokens\":3.0,\"completion_tokens\":2.0}}\n\n",
+               "start(asked 0/0) text:One two end:length done(3/0+2/0)");
+    rig_expect(&remote_openai, "application/json",
+               "{\"choices\":[{\"message\":{\"content\":\"One\"},\"finish_reason\":\"\"}]}",
+               "start(asked 0/0) text:One end:stop done(101/0+1/0)");
 }
 
 static void whole_answers_are_read_too(void **state)
