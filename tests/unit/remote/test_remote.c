@@ -166,32 +166,43 @@ static bool hang_in_lines(struct script *s, struct script_request *req)
     return recv(req->fd, &byte, 1, 0) > 0;
 }
 
+/* Two requests where there is room for one; the first is in the middle of its answer. */
+struct pair {
+    struct world w;
+    struct heard running, waiting;
+    uint64_t first, second;
+};
+
+static void pair_start(struct pair *p)
+{
+    struct remote_params one = quick;
+    one.concurrency = 1;
+    world_open(&p->w, hang, NULL, one);
+    p->first = ask(&p->w, &p->running, chat_request("hi"));
+    p->second = ask(&p->w, &p->waiting, chat_request("hi"));
+    heard_wait_events(&p->running, 3);
+}
+
 static void cancelling_ends_it_in_every_state(void **state)
 {
     (void)state;
-    struct world w;
-    struct heard running, waiting;
-    struct remote_params one = quick;
-    one.concurrency = 1;
-    world_open(&w, hang, NULL, one);
-    uint64_t first = ask(&w, &running, chat_request("hi"));
-    uint64_t second = ask(&w, &waiting, chat_request("hi"));
-    heard_wait_events(&running, 3);
+    struct pair p;
     struct remote_state st;
-    remote_state(w.p, &st);
+    pair_start(&p);
+    remote_state(p.w.p, &st);
     assert_int_equal(st.running, 1);
     assert_int_equal(st.waiting, 1);
-    provider_cancel(w.p, second);
-    heard_wait(&waiting);
-    assert_int_equal(waiting.code, ERR_CANCELLED);
-    provider_cancel(w.p, first);
-    provider_cancel(w.p, first);
-    heard_wait(&running);
-    assert_int_equal(running.code, ERR_CANCELLED);
-    provider_cancel(w.p, first);
-    remote_state(w.p, &st);
+    provider_cancel(p.w.p, p.second);
+    heard_wait(&p.waiting);
+    assert_int_equal(p.waiting.code, ERR_CANCELLED);
+    provider_cancel(p.w.p, p.first);
+    provider_cancel(p.w.p, p.first);
+    heard_wait(&p.running);
+    assert_int_equal(p.running.code, ERR_CANCELLED);
+    provider_cancel(p.w.p, p.first);
+    remote_state(p.w.p, &st);
     assert_false(st.open);
-    world_close(&w);
+    world_close(&p.w);
 }
 
 /* A picture's bytes are no text: a server that never came to count it would have it cost a
@@ -230,18 +241,12 @@ static void a_picture_is_not_counted_as_text(void **state)
 static void close_ends_what_runs_and_what_waits(void **state)
 {
     (void)state;
-    struct world w;
-    struct heard running, waiting;
-    struct remote_params one = quick;
-    one.concurrency = 1;
-    world_open(&w, hang, NULL, one);
-    ask(&w, &running, chat_request("hi"));
-    ask(&w, &waiting, chat_request("hi"));
-    heard_wait_events(&running, 3);
-    world_close(&w);
-    assert_int_equal(running.ends, 1);
-    assert_int_equal(waiting.ends, 1);
-    assert_int_equal(waiting.code, ERR_STOPPING);
+    struct pair p;
+    pair_start(&p);
+    world_close(&p.w);
+    assert_int_equal(p.running.ends, 1);
+    assert_int_equal(p.waiting.ends, 1);
+    assert_int_equal(p.waiting.code, ERR_STOPPING);
 }
 
 static void those_that_wait_come_in_turn(void **state)

@@ -86,14 +86,25 @@ static void sso_start(struct sso *o)
     o->keycloak = script_start(keycloak, o);
 }
 
+static void both_start(struct sso *o, struct world *w)
+{
+    sso_start(o);
+    world_open(w, hub, o, params_of(o));
+}
+
+static void both_stop(struct sso *o, struct world *w)
+{
+    world_close(w);
+    script_stop(o->keycloak);
+}
+
 static void a_token_serves_many_requests(void **state)
 {
     (void)state;
     struct sso o;
     struct world w;
     struct heard h;
-    sso_start(&o);
-    world_open(&w, hub, &o, params_of(&o));
+    both_start(&o, &w);
     for (int i = 0; i < 3; i++) {
         tell(&w, &h, "hi");
         if (h.code) fail_msg("%s", h.message);
@@ -103,8 +114,7 @@ static void a_token_serves_many_requests(void **state)
     assert_string_equal(o.path, "/realms/aihub/protocol/openid-connect/token");
     assert_string_equal(o.form, "grant_type=password&client_id=hearth&client_secret=client-secret&"
                                 "username=ann%40x&password=p%26ss%20word");
-    world_close(&w);
-    script_stop(o.keycloak);
+    both_stop(&o, &w);
 }
 
 static void without_a_user_the_client_signs_in(void **state)
@@ -126,8 +136,7 @@ static void without_a_user_the_client_signs_in(void **state)
     assert_string_equal(o.path, "/auth/realms/x/protocol/openid-connect/token");
     assert_string_equal(o.form, "grant_type=client_credentials&client_id=hearth&client_secret="
                                 "client-secret&scope=openid%20models");
-    world_close(&w);
-    script_stop(o.keycloak);
+    both_stop(&o, &w);
 }
 
 /* The key of a provider that signs in is the secret that it has not. */
@@ -149,8 +158,7 @@ static void a_key_is_the_secret_that_is_missing(void **state)
         assert_string_equal(
             o.form, user ? "grant_type=password&client_id=hearth&username=ann%40x&password=the-key"
                          : "grant_type=client_credentials&client_id=hearth&client_secret=the-key");
-        world_close(&w);
-        script_stop(o.keycloak);
+        both_stop(&o, &w);
     }
 }
 
@@ -174,8 +182,7 @@ static void a_hub_has_a_model_of_its_own(void **state)
     world_open(&w, hub, &o, p);
     tell(&w, &h, "hi");
     assert_int_equal(h.code, ERR_NO_MODEL);
-    world_close(&w);
-    script_stop(o.keycloak);
+    both_stop(&o, &w);
 }
 
 static void a_token_is_renewed_before_it_expires(void **state)
@@ -184,16 +191,14 @@ static void a_token_is_renewed_before_it_expires(void **state)
     struct sso o;
     struct world w;
     struct heard h;
-    sso_start(&o);
+    both_start(&o, &w);
     o.life_s = 1; /* 0.9 s are used */
-    world_open(&w, hub, &o, params_of(&o));
     tell(&w, &h, "hi");
     usleep(1000 * 1000);
     tell(&w, &h, "hi");
     assert_int_equal(h.code, OK);
     assert_int_equal(o.given, 2);
-    world_close(&w);
-    script_stop(o.keycloak);
+    both_stop(&o, &w);
 }
 
 static void a_token_that_is_refused_is_fetched_anew_once(void **state)
@@ -202,8 +207,7 @@ static void a_token_that_is_refused_is_fetched_anew_once(void **state)
     struct sso o;
     struct world w;
     struct heard h;
-    sso_start(&o);
-    world_open(&w, hub, &o, params_of(&o));
+    both_start(&o, &w);
     tell(&w, &h, "hi");
     atomic_store(&o.oldest, 2); /* somebody has taken tok-1 back */
     tell(&w, &h, "hi");
@@ -215,8 +219,7 @@ static void a_token_that_is_refused_is_fetched_anew_once(void **state)
     assert_int_equal(o.given, 3);
     assert_null(strstr(h.message, "very-secret"));
     assert_non_null(strstr(h.message, "[key]"));
-    world_close(&w);
-    script_stop(o.keycloak);
+    both_stop(&o, &w);
 }
 
 static void who_comes_together_waits_for_one_token(void **state)
@@ -226,17 +229,15 @@ static void who_comes_together_waits_for_one_token(void **state)
     struct sso o;
     struct world w;
     struct heard h[N];
-    sso_start(&o);
+    both_start(&o, &w);
     atomic_store(&o.slow_ms, 100);
-    world_open(&w, hub, &o, params_of(&o));
     for (int i = 0; i < N; i++) ask(&w, &h[i], chat_request("hi"));
     for (int i = 0; i < N; i++) {
         heard_wait(&h[i]);
         if (h[i].code) fail_msg("%s", h[i].message);
     }
     assert_int_equal(o.given, 1);
-    world_close(&w);
-    script_stop(o.keycloak);
+    both_stop(&o, &w);
 }
 
 static void a_refusal_is_told_and_not_asked_for_again_at_once(void **state)
@@ -245,12 +246,11 @@ static void a_refusal_is_told_and_not_asked_for_again_at_once(void **state)
     struct sso o;
     struct world w;
     struct heard h;
-    sso_start(&o);
+    both_start(&o, &w);
     o.refusal =
         "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
         "{\"error\":\"invalid_grant\",\"error_description\":\"Invalid user credentials: "
         "p&ss word, client-secret\"}";
-    world_open(&w, hub, &o, params_of(&o));
     for (int i = 0; i < 5; i++) {
         tell(&w, &h, "hi");
         assert_int_equal(h.code, ERR_UPSTREAM);
@@ -261,8 +261,7 @@ static void a_refusal_is_told_and_not_asked_for_again_at_once(void **state)
     }
     assert_int_equal(o.given, 1); /* a server that locks users out is not provoked */
     assert_int_equal(w.server->requests, 0);
-    world_close(&w);
-    script_stop(o.keycloak);
+    both_stop(&o, &w);
 }
 
 static void answers_without_a_token_are_errors(void **state)
@@ -286,17 +285,15 @@ static void answers_without_a_token_are_errors(void **state)
         struct sso o;
         struct world w;
         struct heard h;
-        sso_start(&o);
+        both_start(&o, &w);
         o.refusal = cases[i].answer;
         o.endless = !cases[i].answer;
-        world_open(&w, hub, &o, params_of(&o));
         tell(&w, &h, "hi");
         if (!strstr(h.message, cases[i].says)) fail_msg("%zu: %s", i, h.message);
         bool silent = cases[i].answer && !*cases[i].answer;
         assert_int_equal(h.code, silent ? ERR_NETWORK : ERR_UPSTREAM);
         assert_true(o.given >= cases[i].asked);
-        world_close(&w);
-        script_stop(o.keycloak);
+        both_stop(&o, &w);
     }
 }
 
@@ -339,9 +336,8 @@ static void who_waits_for_a_token_can_be_cancelled(void **state)
     struct sso o;
     struct world w;
     struct heard h, other;
-    sso_start(&o);
+    both_start(&o, &w);
     atomic_store(&o.slow_ms, 3000);
-    world_open(&w, hub, &o, params_of(&o));
     int64_t begun = clock_mono_ms();
     uint64_t id = ask(&w, &h, chat_request("hi"));
     ask(&w, &other, chat_request("hi"));
@@ -352,8 +348,7 @@ static void who_waits_for_a_token_can_be_cancelled(void **state)
     heard_wait(&other);
     assert_int_equal(other.code, OK);
     assert_int_equal(o.given, 1);
-    world_close(&w);
-    script_stop(o.keycloak);
+    both_stop(&o, &w);
 }
 
 static void closing_does_not_wait_for_a_token(void **state)
@@ -362,9 +357,8 @@ static void closing_does_not_wait_for_a_token(void **state)
     struct sso o;
     struct world w;
     struct heard h;
-    sso_start(&o);
+    both_start(&o, &w);
     atomic_store(&o.slow_ms, 3000);
-    world_open(&w, hub, &o, params_of(&o));
     ask(&w, &h, chat_request("hi"));
     while (!atomic_load(&o.given)) usleep(1000);
     int64_t begun = clock_mono_ms();
