@@ -4,6 +4,7 @@ add_subdirectory(tests/bench/proxy)
 add_subdirectory(tests/bench/queue)
 add_subdirectory(tests/bench/rag)
 add_subdirectory(tests/bench/extract)
+add_subdirectory(tests/bench/embed)
 add_subdirectory(tests/bench/rest)
 add_subdirectory(tests/bench/vectors)
 
@@ -12,4 +13,4 @@ add_executable(gguf-random EXCLUDE_FROM_ALL tools/gguf_random/gguf_random.c
 target_link_libraries(gguf-random PRIVATE hearth_llama hearth_flags m)
 set_target_properties(gguf-random PROPERTIES BUILD_RPATH "${CMAKE_BINARY_DIR}/lib/hearth")
 
-add_custom_target(bench DEPENDS hearth bench_server bench_idle bench_proxy bench_queue bench_vectors bench_rag bench_hub bench_chat bench_extract gguf-random)
+add_custom_target(bench DEPENDS hearth bench_server bench_idle bench_proxy bench_queue bench_vectors bench_rag bench_embed bench_hub bench_chat bench_extract gguf-random)

@@ -1,7 +1,12 @@
 /* How fast plain text becomes searchable: the splitter alone, and whole files through split, full
  * text and vectors on SQLite, with a provider that gives vectors at once. Then what searches take
- * in all of it. usage: bench_rag [MB of text] [dims] [files]
- *                        bench_rag FILE           a document, from its bytes to searchable */
+ * in all of it.
+ *
+ * usage: bench_rag [MB of text] [dims] [files] [keep=FOLDER] [store=sqlite] [searches=200]
+ *        bench_rag FILE           a document, from its bytes to searchable
+ *
+ * keep: the folder keeps the database, and the graph of store=hnsw; a second run with the same
+ * numbers finds everything indexed and only searches. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,16 +21,21 @@
 #include "extract/extract.h"
 #include "models/models.h"
 #include "rag/index.h"
+#include "rag/rag_int.h"
 #include "rag/split.h"
 #include "store/store_chunk.h"
 #include "store/store_user.h"
 #include "support/words_provider.h"
 
-enum { SEARCHES = 200, WORDS = 20000 };
+enum { SEARCHES_MAX = 1000, WORDS = 20000 };
 
 static struct error why;
 static struct store *store;
-static char folder[64];
+static char folder[FS_PATH_MAX];
+static struct {
+    const char *keep, *kind; /* VECTOR_STORE */
+    int64_t searches;
+} opt = {.kind = "auto", .searches = 200};
 
 static void must(enum err e, const char *what)
 {
@@ -147,8 +157,9 @@ static int by_value(const void *a, const void *b)
 static void bench_search(struct rag *rag, const char *user, enum rag_mode mode,
                          char list[WORDS][16])
 {
-    static double ms[SEARCHES];
-    for (size_t i = 0; i < SEARCHES; i++) {
+    static double ms[SEARCHES_MAX];
+    size_t n_searches = (size_t)opt.searches;
+    for (size_t i = 0; i < n_searches; i++) {
         char text[160];
         struct rag_source *sources;
         size_t n;
@@ -161,9 +172,30 @@ static void bench_search(struct rag *rag, const char *user, enum rag_mode mode,
         ms[i] = (double)(clock_mono_ns() - from) / 1e6;
         arena_free(a);
     }
-    qsort(ms, SEARCHES, sizeof *ms, by_value);
+    qsort(ms, n_searches, sizeof *ms, by_value);
     printf("search, %-7s                  median %6.2f ms   p95 %6.2f ms\n", rag_mode_word(mode),
-           ms[SEARCHES / 2], ms[SEARCHES * 95 / 100]);
+           ms[n_searches / 2], ms[n_searches * 95 / 100]);
+}
+
+/* A graph in memory is built, or read, beside the searches. */
+static void settle(struct rag *rag)
+{
+    struct vectors *v;
+    struct vectors_set *sets;
+    struct vectors_status st = {0};
+    size_t n;
+    struct arena *a = arena_new(1 << 20);
+    must(rag_vectors(rag, store, &v, &why), "vectors");
+    must(vectors_set_list(v, a, &sets, &n, &why), "sets of vectors");
+    int64_t from = clock_mono_ms();
+    while (n && !st.current) {
+        must(vectors_status(v, sets[0].n, &st, &why), "the state of the vectors");
+        if (!st.current) usleep(20000);
+    }
+    arena_free(a);
+    printf("%s: %lld vectors, %lld in memory (%.0f MiB), current after %.1f s more\n", opt.kind,
+           (long long)st.n, (long long)st.in_memory, (double)st.bytes / 1048576,
+           (double)(clock_mono_ms() - from) / 1e3);
 }
 
 /* What indexes and searches, with a provider that gives vectors at once. */
@@ -177,14 +209,30 @@ struct bench {
     char user[37];
 };
 
+/* Of this run, or of the one that made what was kept. */
+static void find_user(char id[37])
+{
+    struct store_user found;
+    struct arena *a = arena_new(1 << 20);
+    id_uuid4(id);
+    struct store_user_new u = {.id = id, .username = "ada", .password_hash = "none"};
+    enum err e = store_user_by_name(store, "ada", a, &found, &why);
+    if (!e) str_copy(id, 37, found.id);
+    if (e == ERR_NOT_FOUND) e = store_user_create(store, &u, &why);
+    must(e, "user");
+    arena_free(a);
+}
+
 static void bench_open(struct bench *b, int32_t dims)
 {
-    char path[96];
+    char path[FS_PATH_MAX + 16];
     words_open(&b->words, dims);
     b->words.blank = true;
-    struct config_override set[] = {
-        {CONFIG_DATA_DIR, folder}, {CONFIG_MODELS_DIR, folder}, {CONFIG_VECTORDB_PATH, folder}};
-    must(config_from(set, 3, &b->config, &why), "config");
+    struct config_override set[] = {{CONFIG_DATA_DIR, folder},
+                                    {CONFIG_MODELS_DIR, folder},
+                                    {CONFIG_VECTORDB_PATH, folder},
+                                    {CONFIG_VECTOR_STORE, opt.kind}};
+    must(config_from(set, 4, &b->config, &why), "config");
     must(models_open(folder, HEARTH_SOURCE_DIR "/models", &b->models, &why), "models");
     struct rag_params params = {
         .config = b->config, .provider = &b->words.base, .models = b->models};
@@ -196,9 +244,7 @@ static void bench_open(struct bench *b, int32_t dims)
     b->jobs = jobs_new(&jp);
     files_set_jobs(b->files, b->jobs);
     index_register(b->rag, b->jobs, b->files);
-    id_uuid4(b->user);
-    struct store_user_new u = {.id = b->user, .username = "ada", .password_hash = "none"};
-    must(store_user_create(store, &u, &why), "user");
+    find_user(b->user);
 }
 
 /* Until all n files are ready; seconds. */
@@ -221,24 +267,24 @@ static void bench_close(struct bench *b)
     config_free(b->config);
 }
 
-static void bench_files(const struct buf *text, size_t n_files, int32_t dims, char list[WORDS][16])
+static void bench_files(struct bench *b, size_t mb, size_t n_files, char list[WORDS][16])
 {
-    struct bench b;
-    size_t each = text->len / n_files;
-    bench_open(&b, dims);
+    struct buf text;
+    buf_init(&text, (mb + 1) << 20);
+    make_text(&text, mb * 1000000, list);
+    bench_split(&text);
+    size_t each = text.len / n_files;
     for (size_t i = 0; i < n_files; i++) {
         char name[32];
         str_printf(name, sizeof name, "%zu.txt", i);
-        add_file(b.files, b.user, name, text->data + i * each, each);
+        add_file(b->files, b->user, name, text.data + i * each, each);
     }
-    double s = bench_index(&b, n_files);
+    buf_free(&text);
+    double s = bench_index(b, n_files);
     printf(
         "%2zu files of %.1f MB, %4d numbers  %8.1f MB/s  (%.1f s, %d texts; wanted: 8 or more)\n",
-        n_files, (double)each / 1e6, dims, (double)(each * n_files) / 1e6 / s, s,
-        atomic_load(&b.words.inputs));
-    for (int mode = 0; mode < RAG_MODE_COUNT; mode++)
-        bench_search(b.rag, b.user, (enum rag_mode)mode, list);
-    bench_close(&b);
+        n_files, (double)each / 1e6, b->words.dims, (double)(each * n_files) / 1e6 / s, s,
+        atomic_load(&b->words.inputs));
 }
 
 static void bench_document(const char *path)
@@ -259,25 +305,52 @@ static void bench_document(const char *path)
 static void bench_text(size_t mb, int32_t dims, size_t n_files)
 {
     static char list[WORDS][16];
-    struct buf text;
-    buf_init(&text, (mb + 1) << 20);
+    struct bench b;
     make_words(list);
-    make_text(&text, mb * 1000000, list);
-    bench_split(&text);
-    bench_files(&text, n_files, dims, list);
-    buf_free(&text);
+    bench_open(&b, dims);
+    if (!all_ready(b.user, n_files)) bench_files(&b, mb, n_files, list);
+    settle(b.rag);
+    seed = 2; /* the same questions, whether the text was made or not */
+    for (int mode = 0; mode < RAG_MODE_COUNT; mode++)
+        bench_search(b.rag, b.user, (enum rag_mode)mode, list);
+    bench_close(&b);
+}
+
+/* Those with a name, which come last; returns how many others there are. */
+static int read_options(int argc, char **argv)
+{
+    int n = argc;
+    for (; n > 1 && strchr(argv[n - 1], '='); n--) {
+        const char *arg = argv[n - 1], *value = strchr(arg, '=') + 1;
+        if (str_starts(arg, "keep="))
+            opt.keep = value;
+        else if (str_starts(arg, "store="))
+            opt.kind = value;
+        else if (!str_starts(arg, "searches=") ||
+                 !str_to_i64(value, 1, SEARCHES_MAX, &opt.searches))
+            return 0;
+    }
+    return n;
+}
+
+static bool open_folder(void)
+{
+    if (opt.keep)
+        return str_copy(folder, sizeof folder, opt.keep) && !fs_mkdirs(folder, 0700, &why);
+    str_copy(folder, sizeof folder, "/tmp/hearth-bench-rag-XXXXXX");
+    return mkdtemp(folder) != NULL;
 }
 
 int main(int argc, char **argv)
 {
     if (extract_is_child()) return extract_main();
+    argc = read_options(argc, argv);
     int64_t mb = 40, dims = argc > 2 ? strtol(argv[2], NULL, 10) : 256,
             n_files = argc > 3 ? strtol(argv[3], NULL, 10) : 4;
     bool document = argc == 2 && !str_to_i64(argv[1], 1, 100000, &mb);
-    char url[96], command[160];
+    char url[FS_PATH_MAX + 16], command[FS_PATH_MAX + 16];
     if (argc > 2) mb = strtol(argv[1], NULL, 10);
-    str_copy(folder, sizeof folder, "/tmp/hearth-bench-rag-XXXXXX");
-    if (mb < 1 || dims < 1 || n_files < 1 || !mkdtemp(folder)) return 2;
+    if (!argc || mb < 1 || dims < 1 || n_files < 1 || !open_folder()) return 2;
     must(log_open(LOG_WARN, false, NULL, &why), "log");
     str_printf(url, sizeof url, "%s/hearth.db", folder);
     struct store_params params = {
@@ -288,6 +361,7 @@ int main(int argc, char **argv)
     else
         bench_text((size_t)mb, (int32_t)dims, (size_t)n_files);
     store_close(store);
+    if (opt.keep) return 0;
     str_printf(command, sizeof command, "rm -rf '%s'", folder);
     return system(command) == 0 ? 0 : 1;
 }
