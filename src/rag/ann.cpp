@@ -12,6 +12,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <hnswlib/hnswlib.h>
@@ -138,6 +139,8 @@ struct graph : hnswlib::HierarchicalNSW<float> {
     }
 };
 
+constexpr uintptr_t LARGE_PAGE = 2 << 20;
+
 struct group { /* a collection, or a file */
     std::vector<tableint> ids;
     size_t live = 0;
@@ -158,6 +161,18 @@ struct ann {
     {
         /* It looks one link ahead, also behind the last one. */
         graph.size_links_per_element_ += sizeof(tableint);
+        ask_for_large_pages();
+    }
+
+    /* A walk jumps from one end of the vectors to the other; with pages of 4 KB most jumps miss the
+     * list of pages that the processor knows. A wish: what comes of it is the kernel's. */
+    void ask_for_large_pages()
+    {
+        auto from = reinterpret_cast<uintptr_t>(graph.data_level0_memory_);
+        auto to = from + graph.max_elements_ * graph.size_data_per_element_;
+        from = (from + LARGE_PAGE - 1) & ~(LARGE_PAGE - 1);
+        to &= ~(LARGE_PAGE - 1);
+        if (to > from) madvise(reinterpret_cast<void *>(from), to - from, MADV_HUGEPAGE);
     }
 
     size_t data_size() const
@@ -245,6 +260,7 @@ extern "C" enum err ann_grow(struct ann *a, size_t capacity, struct error *error
         a->collection.resize(capacity);
         a->file.resize(capacity);
         a->graph.resizeIndex(capacity);
+        a->ask_for_large_pages();
         return OK;
     });
 }
