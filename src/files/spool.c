@@ -27,7 +27,7 @@ struct spool {
     int64_t bytes, max;
     crypto_hash_sha256_state hash;
     char sha256[STORE_SHA256_MAX];
-    bool finished, taken;
+    bool finished, taken; /* taken: there is no file to remove (any more) */
     struct error failure; /* of the first write that failed */
 };
 
@@ -195,10 +195,16 @@ enum err spool_take(struct spool *s, const char *path, struct error *error)
     return OK;
 }
 
+void spool_drop(struct spool *s)
+{
+    if (!s->taken) unlink(s->path);
+    s->taken = true;
+}
+
 void spool_free(struct spool *s)
 {
     if (!s) return;
-    if (!s->taken) unlink(s->path);
+    spool_drop(s);
     close(s->fd);
     free(s);
 }

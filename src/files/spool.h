@@ -28,6 +28,9 @@ int64_t spool_bytes(const struct spool *s);
 const char *spool_sha256(const struct spool *s); /* hexadecimal, after spool_finish */
 /* Moves the file to `path`; what is there is replaced. */
 HT_MUST_CHECK enum err spool_take(struct spool *s, const char *path, struct error *error);
+/* Removes the file now: before somebody is told that it is refused. It can't be taken after that.
+ */
+void spool_drop(struct spool *s);
 void spool_free(struct spool *s); /* NULL is fine */
 
 /* Removes what killed processes left in the folder; returns how many. */

@@ -182,10 +182,12 @@ test('blobs: sent, checked, made into a model, and gone with the last one', asyn
   const digest = `sha256:${sha(bytes)}`;
   const blob = join(dir, 'models', 'blobs', digest.replace(':', '-'));
   assert.equal((await call('HEAD', `/api/blobs/${digest}`)).status, 404);
-  const wrong = await call('POST', `/api/blobs/sha256:${'0'.repeat(64)}`, bytes);
-  assert.equal(wrong.status, 400);
-  assert.match(wrong.json.error, /^digest mismatch/);
-  assert.deepEqual(readdirSync(join(dir, 'models', 'blobs')), [], 'nothing of it stays');
+  for (let i = 0; i < 40; i++) {
+    const wrong = await call('POST', `/api/blobs/sha256:${'0'.repeat(64)}`, bytes);
+    assert.equal(wrong.status, 400);
+    assert.match(wrong.json.error, /^digest mismatch/);
+    assert.deepEqual(readdirSync(join(dir, 'models', 'blobs')), [], `nothing of it stays, not even for a moment (${i})`);
+  }
   assert.equal((await call('POST', `/api/blobs/${digest}`, bytes)).status, 201);
   assert.equal((await call('POST', `/api/blobs/${digest}`, bytes)).status, 200);
   assert.equal((await call('HEAD', `/api/blobs/${digest}`)).status, 200);

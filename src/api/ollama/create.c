@@ -204,6 +204,7 @@ void ollama_blob_upload(struct hub *hub, const struct http_request *req, struct 
     enum err err = blob_path(hub->models, req->params[0], path, &error);
     bool there = !err && fs_exists(path);
     if (!err && !there) err = keep(req, path, &error);
+    if (req->upload) spool_drop(upload_spool(req->upload)); /* if it was not kept */
     if (err)
         api_error(sink, req, &error);
     else
