@@ -570,7 +570,8 @@ static void a_batch_whose_job_has_failed(void **state)
 static bool waits_for_quota(const char *batch_id)
 {
     struct store_job job;
-    assert_ok(store_job_get(store, NULL, get(batch_id).job_id, arena, &job, &why));
+    struct store_batch b = get(batch_id); /* makes the arena anew */
+    assert_ok(store_job_get(store, NULL, b.job_id, arena, &job, &why));
     return job.progress && strstr(job.progress, "quota");
 }
 
