@@ -4,6 +4,7 @@
 /** They ask a provider, which is a scripted server on 127.0.0.1: run as they are, and once more pinned. */
 export const elsewhere = {
   'e2e/anthropic': 'a model that is not here is answered by an Anthropic elsewhere',
+  'e2e/openai-batches': 'a user is pinned while lines of a batch leave the machine',
   'e2e/privacy': 'what is not pinned must reach the provider, or its pins would prove nothing',
   'e2e/provider-faults': 'every fault of every kind of provider',
   'e2e/providers': 'every kind of provider, asked for everything it can do',
