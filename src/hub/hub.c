@@ -184,8 +184,8 @@ void hub_close(struct hub *h, int64_t grace_ms)
     provider_close(h->worker, 0);
     recorder_free(h->recorder);
     derive_free(h->derive);
+    request_log_free(h->request_log); /* its rows name what the router has read */
     router_free(h->router);
-    request_log_free(h->request_log);
     httpc_free(h->httpc);
     snapshot_free(h->health_view);
     snapshot_free(h->models_view);

@@ -39,7 +39,7 @@ enum {
 struct router_record {
     char request_id[ROUTER_ID_MAX], tenant[ROUTER_NAME_MAX];
     const char *kind;            /* "chat", "completion", "embedding", "rerank" */
-    const char *route, *goal;    /* constants */
+    const char *route, *goal;    /* the router's, as long as that lives */
     char asked[ROUTER_NAME_MAX]; /* the model, as the client named it */
     char provider[ROUTING_NAME_MAX], model[ROUTER_NAME_MAX]; /* who answered, or failed last */
     char reason[ROUTER_REASON_MAX];

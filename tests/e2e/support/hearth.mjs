@@ -22,6 +22,8 @@ export const binary = resolve(process.env.HEARTH_BIN || join(root, 'build', 'hea
 // Sanitizer builds start several times slower.
 const READY_MS = Number(process.env.HEARTH_READY_MS || 60000);
 
+const REPORT = /^==\d+==ERROR: \w+Sanitizer|^WARNING: ThreadSanitizer|: runtime error: /m;
+
 const folders = new Set();
 const children = new Set();
 
@@ -156,6 +158,10 @@ export class Hub {
         children.delete(this.child);
         file.end();
         this.exit = { code, signal };
+        if (REPORT.test(this.text)) { // whatever the test looks at
+          process.stderr.write(`# a sanitizer found something in this hub:\n${this.text.slice(this.text.search(REPORT))}\n`);
+          process.exitCode = 1;
+        }
         done(this.exit);
       });
     });
