@@ -20,6 +20,15 @@ enum {
 
 /* ---- what is kept ---------------------------------------------------------------------------- */
 
+/* As it was asked: 0.9 is 0.899999976 as a float. */
+static void put_float(struct jw *w, const char *name, float value)
+{
+    char text[32];
+    str_printf(text, sizeof text, "%.6g", (double)value);
+    jw_key(w, name);
+    jw_raw(w, text, strlen(text));
+}
+
 /* Members behind those of the answer: what was asked, as OpenAI tells it. */
 static void put_asked(const json_t *body, const struct gen_request *req, const char *request_id,
                       struct buf *out)
@@ -37,10 +46,10 @@ static void put_asked(const json_t *body, const struct gen_request *req, const c
         jw_int(&w, json_integer_value(seed));
     else
         jw_null(&w);
-    jw_kdouble(&w, "temperature", (double)req->sampling.temperature);
-    jw_kdouble(&w, "top_p", (double)req->sampling.top_p);
-    jw_kdouble(&w, "presence_penalty", (double)req->sampling.presence_penalty);
-    jw_kdouble(&w, "frequency_penalty", (double)req->sampling.frequency_penalty);
+    put_float(&w, "temperature", req->sampling.temperature);
+    put_float(&w, "top_p", req->sampling.top_p);
+    put_float(&w, "presence_penalty", req->sampling.presence_penalty);
+    put_float(&w, "frequency_penalty", req->sampling.frequency_penalty);
     jw_kstr(&w, "input_user", json_string_value(json_object_get(body, "user")));
     jw_kstr(&w, "service_tier", "default");
 }
