@@ -64,26 +64,24 @@ static void cut_if_due(struct translator *t)
     if (t->last && t->saw_response) t->cut = true;
 }
 
-static enum err open_block(struct translator *t, enum block block, struct level **out)
+static enum err open_block(struct translator *t, enum block block)
 {
     if (t->depth == DEPTH_MAX) return gotmpl_fail(t, "blocks are nested too deeply");
     bool silent = is_silent(t);
     struct level *l = &t->levels[t->depth++];
     *l = (struct level){.block = block, .silent = silent};
     str_copy(l->outer, sizeof l->outer, t->dot);
-    *out = l;
     return OK;
 }
 
 static enum err do_if(struct translator *t)
 {
-    struct level *l;
     struct value v;
     struct buf e;
     bool silent = is_silent(t);
     buf_init(&e, EXPR_MAX);
     enum err err = gotmpl_pipeline(t, &e, &v);
-    if (!err) err = open_block(t, BLOCK_IF, &l);
+    if (!err) err = open_block(t, BLOCK_IF);
     if (!err && !silent) buf_printf(t->out, "{%% if %s %%}", buf_str(&e));
     buf_free(&e);
     cut_if_due(t);
@@ -97,13 +95,12 @@ static void new_dot(struct translator *t, const char *prefix)
 
 static enum err do_with(struct translator *t)
 {
-    struct level *l;
     struct value v;
     struct buf e;
     bool silent = is_silent(t);
     buf_init(&e, EXPR_MAX);
     enum err err = gotmpl_pipeline(t, &e, &v);
-    if (!err) err = open_block(t, BLOCK_WITH, &l);
+    if (!err) err = open_block(t, BLOCK_WITH);
     if (!err) new_dot(t, "ns.");
     if (!err && !silent)
         buf_printf(t->out, "{%% if %s %%}{%% set %s = %s %%}", buf_str(&e), t->dot, buf_str(&e));
@@ -133,13 +130,12 @@ static enum err do_range(struct translator *t)
 {
     char names[2][NAME_MAX_LEN];
     bool declares, silent = is_silent(t);
-    struct level *l;
     struct value v;
     struct buf e;
     int n = take_names(t, names, &declares);
     buf_init(&e, EXPR_MAX);
     enum err err = gotmpl_pipeline(t, &e, &v);
-    if (!err) err = open_block(t, BLOCK_RANGE, &l);
+    if (!err) err = open_block(t, BLOCK_RANGE);
     if (!err) new_dot(t, "");
     if (!err && !silent) {
         bool pairs = has_pairs(&v);
