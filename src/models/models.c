@@ -119,16 +119,21 @@ static void refresh(struct models *m, bool now)
 
 /* As refresh, and a derived model that was just made, by whomever, is seen at once: what asks by a
  * name alone would take it for none, or for what it was before. */
-static void refresh_derived(struct models *m)
+static bool derived_have_changed(const struct models *m)
 {
     struct timespec now = derived_changed(m), then = m->derived_changed;
-    refresh(m, now.tv_sec != then.tv_sec || now.tv_nsec != then.tv_nsec);
+    return now.tv_sec != then.tv_sec || now.tv_nsec != then.tv_nsec;
 }
 
-/* Is there, or was there, a derived model? Without reading anything. */
+static void refresh_derived(struct models *m)
+{
+    refresh(m, derived_have_changed(m));
+}
+
+/* The way of all requests where there are no derived models: one look at their folder. */
 static bool may_have_derived(const struct models *m)
 {
-    return (m->scan && m->scan->n_derived) || derived_changed(m).tv_sec;
+    return (m->scan && m->scan->n_derived) || derived_have_changed(m);
 }
 
 static enum err load_catalog(struct models *m, struct error *error)
