@@ -26,6 +26,19 @@ void call_env_init(const struct config *config, struct call_env *env)
     };
 }
 
+struct sampling call_sampling(const struct call_env *env)
+{
+    return (struct sampling){
+        .temperature = (float)env->temperature,
+        .top_k = DEFAULT_TOP_K,
+        .top_p = (float)env->top_p,
+        .min_p = (float)DEFAULT_MIN_P,
+        .repeat_penalty = 1,
+        .repeat_last_n = DEFAULT_REPEAT_LAST_N,
+        .seed = SEED_RANDOM,
+    };
+}
+
 enum err call_read(const struct config *config, const struct http_request *req,
                    struct call_env *env, json_t **body, struct error *error)
 {
@@ -118,15 +131,7 @@ static enum err fill_defaults(const struct call_env *env, struct gen_request *re
     req->parallel_tool_calls = true;
     req->adapter_scale = 1;
     req->max_tokens = (int32_t)env->max_tokens;
-    req->sampling = (struct sampling){
-        .temperature = (float)env->temperature,
-        .top_k = DEFAULT_TOP_K,
-        .top_p = (float)env->top_p,
-        .min_p = (float)DEFAULT_MIN_P,
-        .repeat_penalty = 1,
-        .repeat_last_n = DEFAULT_REPEAT_LAST_N,
-        .seed = SEED_RANDOM,
-    };
+    req->sampling = call_sampling(env);
     enum err err = copy_text(req->arena, env->request_id, &req->request_id, error);
     if (!err) err = copy_text(req->arena, env->tenant, &req->tenant, error);
     if (!err) err = copy_text(req->arena, "", &req->model, error);

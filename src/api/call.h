@@ -44,6 +44,8 @@ struct call_env {
 };
 /* What the configuration says, of a call that nobody makes (a job's). */
 void call_env_init(const struct config *config, struct call_env *env);
+/* How it samples when it says nothing. */
+struct sampling call_sampling(const struct call_env *env);
 /* The body as a JSON object (the caller's to decref) and what of the call is not in it. Refuses a
  * body that is not JSON by its type or its text. */
 HT_MUST_CHECK enum err call_read(const struct config *config, const struct http_request *req,

@@ -56,15 +56,10 @@ static bool is(const json_t *obj, const char *name)
 
 static void write_defaults(const struct hub *hub, struct jw *w, const json_t *p)
 {
-    struct gen_request req = {
-        .max_tokens = (int32_t)config_int(hub->config, CONFIG_DEFAULT_MAX_TOKENS),
-        .sampling = {.temperature = (float)config_double(hub->config, CONFIG_DEFAULT_TEMPERATURE),
-                     .top_p = (float)config_double(hub->config, CONFIG_DEFAULT_TOP_P),
-                     .top_k = DEFAULT_TOP_K,
-                     .min_p = (float)DEFAULT_MIN_P,
-                     .repeat_penalty = 1,
-                     .repeat_last_n = DEFAULT_REPEAT_LAST_N,
-                     .seed = SEED_RANDOM}};
+    struct call_env env;
+    call_env_init(hub->config, &env);
+    struct gen_request req = {.max_tokens = (int32_t)env.max_tokens,
+                              .sampling = call_sampling(&env)};
     jw_key(w, "default_generation_settings");
     jw_obj(w);
     jw_key(w, "params");

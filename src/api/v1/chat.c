@@ -126,12 +126,13 @@ static enum err read_files(struct v1_call *c, const struct form *f, struct chat_
 
 static enum err read_ask(struct v1_call *c, struct chat_ask *ask)
 {
-    const struct config *config = c->hub->config;
+    struct call_env env;
     struct form f = {.temperature = NAN,
                      .top_p = NAN,
                      .max_tokens = FIELD_ABSENT,
                      .priority = NOT_SAID,
                      .seed = NOT_SAID};
+    call_env_init(c->hub->config, &env);
     enum err e = fields_read(chat_fields, c->body, "", &f, &c->error);
     if (!e) e = check_form(c, &f);
     *ask = (struct chat_ask){.store = c->store,
@@ -143,19 +144,15 @@ static enum err read_ask(struct v1_call *c, struct chat_ask *ask)
                              .system_prompt = f.system_prompt,
                              .model = f.model,
                              .adapter = f.adapter,
-                             .max_tokens = (int32_t)config_int(config, CONFIG_DEFAULT_MAX_TOKENS)};
-    ask->sampling =
-        (struct sampling){.temperature = (float)config_double(config, CONFIG_DEFAULT_TEMPERATURE),
-                          .top_k = 40,
-                          .top_p = (float)config_double(config, CONFIG_DEFAULT_TOP_P),
-                          .min_p = 0.05f,
-                          .repeat_penalty = 1,
-                          .repeat_last_n = 64,
-                          .seed = f.seed == NOT_SAID ? SEED_RANDOM : (uint32_t)f.seed};
+                             .max_tokens = (int32_t)env.max_tokens,
+                             .sampling = call_sampling(&env)};
     call_say_real(&ask->said, SAID_TEMPERATURE, f.temperature, &ask->sampling.temperature);
     call_say_real(&ask->said, SAID_TOP_P, f.top_p, &ask->sampling.top_p);
     call_say_int(&ask->said, SAID_MAX_TOKENS, f.max_tokens, &ask->max_tokens);
-    if (f.seed != NOT_SAID) ask->said |= SAID_SEED;
+    if (f.seed != NOT_SAID) {
+        ask->sampling.seed = (uint32_t)f.seed;
+        ask->said |= SAID_SEED;
+    }
     if (!e) e = read_priority(c, &f, &ask->priority);
     if (!e) e = read_overflow(c, f.overflow, &ask->overflow);
     if (!e) e = read_routing(c, &f, ask);
