@@ -39,6 +39,8 @@ struct hand {
         struct arena *arena;
     } calls[CALLS_MAX];
     int n;
+    atomic_int
+        n_whole; /* calls whose fields above are all there: for who waits on another thread */
     atomic_int n_cancels;
     uint64_t cancelled;
     enum err refuse;                          /* generate and embed say no */
@@ -67,6 +69,7 @@ static inline enum err hand_generate(struct provider *p, struct gen_request *req
     str_copy(h->calls[call].model, sizeof h->calls->model, req->model);
     str_copy(h->calls[call].text, sizeof h->calls->text, req->messages[0].content);
     h->calls[call].classifies = req->loaded_only;
+    h->n_whole++;
     if (h->inside) h->inside(h, call);
     *id = (uint64_t)call + 1000;
     return OK;
@@ -93,8 +96,8 @@ static inline enum err hand_embed(struct provider *p, struct embed_request *req,
 static inline void hand_cancel(struct provider *p, uint64_t id)
 {
     struct hand *h = container_of(p, struct hand, base);
-    h->n_cancels++;
     h->cancelled = id;
+    h->n_cancels++;
 }
 
 static inline enum err hand_control(struct provider *p, enum control what, const char *args,
