@@ -41,8 +41,7 @@ static enum err bad(struct error *error, const char *what)
     return err_set(error, ERR_INVALID, "the form (multipart/form-data) is malformed: %s", what);
 }
 
-/* ---- parameters of a header: ; name=token or name="quoted" -------------------------------------
- */
+/* ---- parameters of a header: ; name=token or name="quoted" ----------------------------------- */
 
 static bool is_blank(char c)
 {
@@ -137,8 +136,7 @@ static bool decode_extended(char *s)
     return true;
 }
 
-/* ---- a part's header ----------------------------------------------------------------------------
- */
+/* ---- a part's header ------------------------------------------------------------------------- */
 
 struct head {
     char name[MULTIPART_NAME_MAX], filename[MULTIPART_NAME_MAX], type[256];

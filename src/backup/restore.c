@@ -40,8 +40,7 @@ static enum err damaged(struct error *error, const char *why, const char *name)
     return err_set(error, ERR_CHECKSUM, "the backup is damaged: %s %.120s", why, name);
 }
 
-/* ---- unpacking into the workplace --------------------------------------------------------------
- */
+/* ---- unpacking into the workplace ------------------------------------------------------------ */
 
 static bool is_expected(const char *name)
 {
@@ -128,8 +127,7 @@ static enum err unpack_all(struct reading *r, struct error *error)
     return r->manifest.len ? OK : damaged(error, "it has no", BACKUP_MANIFEST);
 }
 
-/* ---- against the manifest -----------------------------------------------------------------------
- */
+/* ---- against the manifest -------------------------------------------------------------------- */
 
 static enum err check_listed(struct reading *r, const json_t *item, struct error *error)
 {

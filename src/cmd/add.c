@@ -44,8 +44,7 @@ struct call {
     struct error *error;
 };
 
-/* ---- for whom, and where to -------------------------------------------------------------------
- */
+/* ---- for whom, and where to ------------------------------------------------------------------ */
 
 /* The user of that name, else the oldest admin. */
 enum err cmd_find_user(struct store *s, const char *name, struct arena *a, struct store_asker *out,
@@ -86,8 +85,7 @@ static enum err find_collection(struct call *c, struct error *error)
     return e ? e : store_collection_find(c->store, user, id, c->arena, &c->collection, error);
 }
 
-/* ---- files ------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static enum err keep_id(struct call *c, const char *id, struct error *error)
 {
@@ -213,8 +211,7 @@ static enum err list_watched(struct call *c, struct error *error)
     return e;
 }
 
-/* ---- the verb ---------------------------------------------------------------------------------
- */
+/* ---- the verb -------------------------------------------------------------------------------- */
 
 static enum err add_all(struct call *c, struct error *error)
 {

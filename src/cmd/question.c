@@ -50,8 +50,7 @@ struct call {
     size_t n_ids;
 };
 
-/* ---- who asks ----------------------------------------------------------------------------------
- */
+/* ---- who asks -------------------------------------------------------------------------------- */
 
 static enum err make_key(struct call *c, struct error *error)
 {
@@ -104,8 +103,7 @@ static void close_all(struct call *c)
     arena_free(c->arena);
 }
 
-/* ---- files -------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static size_t list_paths(const struct cmd_args *args, const char *paths[PATHS_MAX])
 {
@@ -150,8 +148,7 @@ static enum err add_files(struct call *c, const char *const *paths, size_t n, st
     return e;
 }
 
-/* ---- the question ------------------------------------------------------------------------------
- */
+/* ---- the question ---------------------------------------------------------------------------- */
 
 static enum err write_body(const struct call *c, struct buf *out, struct error *error)
 {

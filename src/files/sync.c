@@ -95,8 +95,7 @@ enum err sync_file(const struct sync_target *t, struct files *f, struct store *s
     return e;
 }
 
-/* ---- what has gone ----------------------------------------------------------------------------
- */
+/* ---- what has gone --------------------------------------------------------------------------- */
 
 /* A file that another one deletes at the same time is gone as well. */
 static enum err delete_file(const struct sync_target *t, struct files *f, struct store *s,
@@ -148,8 +147,7 @@ enum err sync_gone(const struct sync_target *t, struct files *f, struct store *s
     return delete_under(t, f, s, t->path, false, error);
 }
 
-/* ---- which folders ----------------------------------------------------------------------------
- */
+/* ---- which folders --------------------------------------------------------------------------- */
 
 static enum err stored_targets(struct store *s, struct arena *a,
                                void (*fn)(void *ctx, struct sync_target *target), void *ctx,

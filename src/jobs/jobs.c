@@ -404,8 +404,7 @@ static void *keeper_main(void *arg)
     return NULL;
 }
 
-/* ---- from its beginning to its end ------------------------------------------------------------
- */
+/* ---- from its beginning to its end ----------------------------------------------------------- */
 
 struct jobs *jobs_new(const struct jobs_params *params)
 {

@@ -40,8 +40,7 @@ struct indexing {
     int64_t said_ms;
 };
 
-/* ---- saying how far ----------------------------------------------------------------------------
- */
+/* ---- saying how far -------------------------------------------------------------------------- */
 
 static enum err say(struct indexing *x, enum store_file_status status, int64_t done, int64_t total,
                     int64_t n_chunks, int64_t n_pages, struct error *error)
@@ -53,8 +52,7 @@ static enum err say(struct indexing *x, enum store_file_status status, int64_t d
     return store_file_progress(x->store, x->file.id, x->file.sha256, &p, error);
 }
 
-/* ---- chunks ------------------------------------------------------------------------------------
- */
+/* ---- chunks ---------------------------------------------------------------------------------- */
 
 struct chunking {
     struct indexing *x;
@@ -220,8 +218,7 @@ static enum err extract_and_chunk(struct indexing *x, struct error *error)
     return e;
 }
 
-/* ---- vectors -----------------------------------------------------------------------------------
- */
+/* ---- vectors --------------------------------------------------------------------------------- */
 
 struct batch {
     struct arena *arena;
@@ -367,8 +364,7 @@ static enum err embed_file(struct indexing *x, bool tell, struct error *error)
     return e ? e : embed_chunks(&f, tell, error);
 }
 
-/* ---- index_file --------------------------------------------------------------------------------
- */
+/* ---- index_file ------------------------------------------------------------------------------ */
 
 /* Whether an earlier try has made all chunks of these bytes. */
 static bool has_chunks(struct indexing *x)
@@ -467,8 +463,7 @@ static void index_failed(struct store *s, const struct store_job *job, void *ctx
     json_decref(payload);
 }
 
-/* ---- embed_missing ------------------------------------------------------------------------------
- */
+/* ---- embed_missing --------------------------------------------------------------------------- */
 
 static enum err embed_one(struct rag *r, struct job_ctx *job, const char *id, struct error *error)
 {

@@ -223,8 +223,7 @@ static enum err rerank(struct search *s, struct candidate *c, size_t n,
     return OK;
 }
 
-/* ---- all of it ---------------------------------------------------------------------------------
- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 /* Chunks that went, or that the user may not see, since they were found. */
 static size_t drop_unseen(struct candidate *c, size_t n, const struct store_chunk_found *found,

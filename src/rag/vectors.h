@@ -64,8 +64,7 @@ HT_MUST_CHECK enum err vectors_set_list(struct vectors *v, struct arena *a,
 /* With its vectors, everywhere. */
 HT_MUST_CHECK enum err vectors_set_drop(struct vectors *v, int64_t set, struct error *error);
 
-/* ---- vectors ----------------------------------------------------------------------------------
- */
+/* ---- vectors --------------------------------------------------------------------------------- */
 
 struct vectors_add {
     int64_t set;

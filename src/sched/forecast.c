@@ -33,8 +33,7 @@ static struct request *request_of(struct queue_entry *e)
     return container_of(e, struct request, queued);
 }
 
-/* ---- when sequences get free ------------------------------------------------------------------
- */
+/* ---- when sequences get free ----------------------------------------------------------------- */
 
 static int64_t choice_left_ns(const struct sched_model *m, const struct choice *c)
 {
@@ -95,8 +94,7 @@ static int64_t request_ns(const struct forecast *f, const struct request *r)
     return rates_duration_ns(rates, prompt, answers);
 }
 
-/* ---- telling -----------------------------------------------------------------------------------
- */
+/* ---- telling --------------------------------------------------------------------------------- */
 
 static void tell(struct request *r, int32_t position, int64_t wait_ms)
 {

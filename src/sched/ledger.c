@@ -61,8 +61,7 @@ bool ledger_has_devices(const struct ledger *l)
     return false;
 }
 
-/* ---- ways to make a context -------------------------------------------------------------------
- */
+/* ---- ways to make a context ------------------------------------------------------------------ */
 
 static int32_t min32(int64_t a, int64_t b)
 {
@@ -136,8 +135,7 @@ void ledger_forms_for(const struct sched_params *p, const struct engine_model_fa
         chat_forms(p, n_train, n_ctx, out);
 }
 
-/* ---- measuring --------------------------------------------------------------------------------
- */
+/* ---- measuring ------------------------------------------------------------------------------- */
 
 static enum err measure_form(struct engine_model *m, struct ledger_form *form, struct error *error)
 {
@@ -179,8 +177,7 @@ void ledger_bound(const struct sched_params *p, const struct model_size *size, b
         .host = {.weights = size->file_bytes, .kv = cells * cell, .compute = BOUND_BUFFERS}};
 }
 
-/* ---- sums -------------------------------------------------------------------------------------
- */
+/* ---- sums ------------------------------------------------------------------------------------ */
 
 static uint64_t total(const struct engine_memory_use *u, bool weights)
 {
@@ -293,8 +290,7 @@ bool ledger_fits_now(struct sched *s, const struct engine_memory *need)
     return fits(&have, &want);
 }
 
-/* ---- deciding ---------------------------------------------------------------------------------
- */
+/* ---- deciding -------------------------------------------------------------------------------- */
 
 /* The question and the state it is asked in. */
 struct question {

@@ -474,8 +474,7 @@ int32_t queue_position(struct queue *q, const struct queue_entry *e)
     return s.position;
 }
 
-/* ---- what is known about it -------------------------------------------------------------------
- */
+/* ---- what is known about it ------------------------------------------------------------------ */
 
 struct queue_entry *queue_next_deadline(const struct queue *q, int64_t *at_ms)
 {
@@ -497,8 +496,7 @@ void queue_stats(const struct queue *q, struct queue_stats *out)
     }
 }
 
-/* ---- room -------------------------------------------------------------------------------------
- */
+/* ---- room ------------------------------------------------------------------------------------ */
 
 bool queue_room_take(struct queue_room *r, int32_t extra, int32_t *taken)
 {

@@ -236,8 +236,7 @@ void conn_raw_error(struct conn *c, int status, const struct error *error)
     }
 }
 
-/* ---- opened and closed ------------------------------------------------------------------------
- */
+/* ---- opened and closed ----------------------------------------------------------------------- */
 
 static bool table_has_room(struct server *s, int fd)
 {

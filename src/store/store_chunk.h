@@ -54,8 +54,7 @@ HT_MUST_CHECK enum err store_chunk_missing(struct store *s, int64_t set, const c
                                            int32_t limit, struct arena *a, const char ***out,
                                            size_t *n, struct error *error);
 
-/* ---- of a user: for answers -------------------------------------------------------------------
- */
+/* ---- of a user: for answers ------------------------------------------------------------------ */
 
 /* Where somebody searches, as numbers that were checked. */
 struct store_scope {

@@ -38,8 +38,7 @@ enum err store_pgvector_find(struct store *s, bool *found, struct error *error)
     return e;
 }
 
-/* ---- the wire form ----------------------------------------------------------------------------
- */
+/* ---- the wire form --------------------------------------------------------------------------- */
 
 /* vector_recv() of pgvector: dimensions and 0 as 16 bits, then floats, all big-endian. */
 static size_t wire_size(int32_t dims)
@@ -78,8 +77,7 @@ enum err vector_pg_insert(struct store *s, struct db *db, int64_t set,
     return e;
 }
 
-/* ---- table and index ----------------------------------------------------------------------------
- */
+/* ---- table and index ------------------------------------------------------------------------- */
 
 static enum err make_table(struct db *db, const struct store_vector_set *set, struct error *error)
 {
@@ -160,8 +158,7 @@ enum err store_pgvector_open(struct store *s, const struct store_vector_set *set
     return e ? err_prefix(error, "pgvector") : OK;
 }
 
-/* ---- searching ----------------------------------------------------------------------------------
- */
+/* ---- searching ------------------------------------------------------------------------------- */
 
 #define NEAR                                                                                       \
     "SELECT v.n, v.chunk_id, v.file_n, v.embedding FROM (SELECT n FROM vector_pg_%lld"             \

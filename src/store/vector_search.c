@@ -224,8 +224,7 @@ enum err store_vector_search(struct store *s, const struct store_vector_query *q
     return c ? err_set(error, c, "%s", other.msg) : e;
 }
 
-/* ---- the vectors decide -----------------------------------------------------------------------
- */
+/* ---- the vectors decide ---------------------------------------------------------------------- */
 
 #define THESE(in, in_collections, in_files)                                                        \
     "SELECT n, chunk_id, file_n, embedding FROM vectors WHERE " in " AND " in_collections in_files
@@ -268,8 +267,7 @@ enum err store_vector_rescore(struct store *s, const struct store_vector_query *
     return e;
 }
 
-/* ---- signs that are missing --------------------------------------------------------------------
- */
+/* ---- signs that are missing ------------------------------------------------------------------ */
 
 struct mending {
     struct db *db;

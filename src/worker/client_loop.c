@@ -14,8 +14,7 @@
 
 enum { ARENA_MAX = 256 << 20, SETTINGS_MAX = CONFIG_KEY_COUNT, HOW_MAX = 256 };
 
-/* ---- the greeting ------------------------------------------------------------------------------
- */
+/* ---- the greeting ---------------------------------------------------------------------------- */
 
 static void set_state(struct client *c, enum client_state state)
 {

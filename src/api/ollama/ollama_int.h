@@ -151,8 +151,7 @@ struct writer *ollama_writer_new(const struct ollama_call *call, bool chat);
 /* "2026-11-20T21:05:03.123Z" of now, as a member. */
 void ollama_created_at(struct jw *w);
 
-/* ---- template.c -------------------------------------------------------------------------------
- */
+/* ---- template.c ------------------------------------------------------------------------------ */
 
 /* A template of this call alone: Go's kind or Jinja. */
 HT_MUST_CHECK enum err ollama_template(const char *text, struct gen_request *req,

@@ -134,8 +134,7 @@ static enum err fill_request(const struct response_fields *f, const struct call_
     return err;
 }
 
-/* ---- what the response repeats ----------------------------------------------------------------
- */
+/* ---- what the response repeats --------------------------------------------------------------- */
 
 static void put_json_or(struct jw *w, const char *name, const json_t *v, const char *otherwise)
 {

@@ -350,8 +350,7 @@ static void a_client_leaves_what_nobody_writes(void **state)
     memsink_deinit(&m);
 }
 
-/* ---- its user, as he is when it is answered ----------------------------------------------------
- */
+/* ---- its user, as he is when it is answered -------------------------------------------------- */
 
 static enum store_answer_state state_of(const char *user, const char *id)
 {

@@ -142,8 +142,7 @@ static void a_whole_response(void **state)
     rig_deinit(&r);
 }
 
-/* ---- items to messages ------------------------------------------------------------------------
- */
+/* ---- items to messages ----------------------------------------------------------------------- */
 
 static enum err parse(const char *text, struct response_call *c, struct error *error)
 {
@@ -262,8 +261,7 @@ static void who_may_answer_is_passed_on(void **state)
                      ERR_INVALID);
 }
 
-/* ---- gathering --------------------------------------------------------------------------------
- */
+/* ---- gathering ------------------------------------------------------------------------------- */
 
 static void count(void *ctx)
 {

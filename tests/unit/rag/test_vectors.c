@@ -48,8 +48,7 @@ static struct error why;
         if ((call) != OK) fail_msg("%s: %s", #call, why.msg);                                      \
     } while (0)
 
-/* ---- vectors that look like something ---------------------------------------------------------
- */
+/* ---- vectors that look like something -------------------------------------------------------- */
 
 static uint64_t noise(uint64_t *state)
 {
@@ -669,8 +668,7 @@ static int64_t remote_collections(void)
     return remote("collections");
 }
 
-/* ---- Chroma goes and comes ----------------------------------------------------------------------
- */
+/* ---- Chroma goes and comes ------------------------------------------------------------------- */
 
 static int64_t chroma_count(void)
 {
@@ -755,8 +753,7 @@ static int run_chroma_tests(void)
     return cmocka_run_group_tests_name("chroma goes and comes", tests, NULL, NULL);
 }
 
-/* ---- what can't be ------------------------------------------------------------------------------
- */
+/* ---- what can't be --------------------------------------------------------------------------- */
 
 static void refuse(const char *which, const char *chroma, const char *word)
 {

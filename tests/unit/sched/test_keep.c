@@ -306,8 +306,7 @@ static void test_a_plan_for_another_context(void **state)
     fixture_close(&f);
 }
 
-/* ---- keep_alive --------------------------------------------------------------------------------
- */
+/* ---- keep_alive ------------------------------------------------------------------------------ */
 
 static void test_keep_alive_none_leaves_with_its_last_request(void **state)
 {
@@ -434,8 +433,7 @@ static void test_another_file_of_the_same_name_is_loaded_when_the_old_one_is_fre
     fixture_close(&f);
 }
 
-/* ---- taking turns ------------------------------------------------------------------------------
- */
+/* ---- taking turns ---------------------------------------------------------------------------- */
 
 static void test_exclusive_means_one_at_a_time(void **state)
 {

@@ -33,8 +33,7 @@ static struct sched_queue queue_of(struct fixture *f)
     return q;
 }
 
-/* ---- by importance -----------------------------------------------------------------------------
- */
+/* ---- by importance --------------------------------------------------------------------------- */
 
 static void test_an_urgent_request_does_not_wait_for_a_sequence(void **state)
 {

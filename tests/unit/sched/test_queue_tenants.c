@@ -179,8 +179,7 @@ static void test_old_debts_are_forgiven(void **state)
     }
 }
 
-/* ---- priorities and tenants together ----------------------------------------------------------
- */
+/* ---- priorities and tenants together --------------------------------------------------------- */
 
 /* Ageing lets one old request of each tenant pass, and not the young ones behind it. */
 static void test_promotion_is_earned_by_each_entry_itself(void **state)
@@ -308,8 +307,7 @@ static void test_walk_tells_the_order_of_service(void **state)
     }
 }
 
-/* ---- coming back ------------------------------------------------------------------------------
- */
+/* ---- coming back ----------------------------------------------------------------------------- */
 
 static void test_a_paused_entry_is_next_and_pays_for_what_it_used(void **state)
 {
@@ -338,8 +336,7 @@ static void test_a_paused_entry_is_next_and_pays_for_what_it_used(void **state)
     queue_free(&q);
 }
 
-/* ---- deadlines ---------------------------------------------------------------------------------
- */
+/* ---- deadlines ------------------------------------------------------------------------------- */
 
 static void test_next_deadline(void **state)
 {
@@ -369,8 +366,7 @@ static void test_next_deadline(void **state)
     queue_free(&q);
 }
 
-/* ---- storms ------------------------------------------------------------------------------------
- */
+/* ---- storms ---------------------------------------------------------------------------------- */
 
 /* Arrivals, service, pauses, corrections and cancellations at random; nothing is lost or told
  * twice, and at the end nothing is left. */

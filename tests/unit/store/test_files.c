@@ -334,8 +334,7 @@ static void test_pinned_files(void **state)
     assert_true(pinned(id));
 }
 
-/* ---- a lease that is renewed while another worker looks at it ---------------------------------
- */
+/* ---- a lease that is renewed while another worker looks at it -------------------------------- */
 
 static void *take_another(void *arg)
 {
