@@ -1,6 +1,7 @@
 // The model worker is killed, crashes, and can't start: the hub stays up, answers go on, nothing is
 // left behind.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 import { sleep, startHub, until } from './support/hearth.mjs';
@@ -208,6 +209,22 @@ test('the worker has no rights', async () => {
   assert.equal(status, '2');
   assert.equal(hub.status('NoNewPrivs', workerPid(hub)), '1');
   await hub.stop();
+});
+
+test('the worker asks for large pages, and what the person has set goes on to hold', async () => {
+  // glibc ends each setting with a zero while it reads them.
+  for (const [own, expected] of [
+    [undefined, /\0GLIBC_TUNABLES=glibc\.malloc\.hugetlb=1\0/],
+    ['glibc.malloc.arena_max=2', /\0GLIBC_TUNABLES=glibc\.malloc\.hugetlb=1[:\0]glibc\.malloc\.arena_max=2\0/],
+    ['glibc.malloc.hugetlb=0', /\0GLIBC_TUNABLES=glibc\.malloc\.hugetlb=0\0/],
+  ]) {
+    const hub = await startHub(own ? { env: { GLIBC_TUNABLES: own } } : {});
+    await until(() => workerPid(hub));
+    const environ = readFileSync(`/proc/${workerPid(hub)}/environ`, 'utf8');
+    assert.match(environ, expected);
+    assert.equal(environ.split('GLIBC_TUNABLES=').length, 2);
+    await hub.stop();
+  }
 });
 
 test('in process there is no worker', async () => {
