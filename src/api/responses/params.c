@@ -1,4 +1,5 @@
 /* The body of POST /v1/responses. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,16 +112,14 @@ static enum err fill_request(const struct response_fields *f, const struct call_
 {
     req->kind = GEN_CHAT;
     req->deterministic = f->deterministic;
-    req->sampling.temperature = (float)f->temperature;
-    req->sampling.top_p = (float)f->top_p;
-    req->sampling.min_p = (float)f->min_p;
-    req->sampling.top_k = f->top_k < 0 ? 0 : (int32_t)f->top_k;
-    req->sampling.seed = call_seed(f->seed);
-    if (f->temperature != env->temperature) req->said |= SAID_TEMPERATURE;
-    if (f->top_p != env->top_p) req->said |= SAID_TOP_P;
-    if (f->min_p != DEFAULT_MIN_P) req->said |= SAID_MIN_P;
-    if (f->top_k != DEFAULT_TOP_K) req->said |= SAID_TOP_K;
+    struct sampling *s = &req->sampling;
+    call_say_real(&req->said, SAID_TEMPERATURE, f->temperature, &s->temperature);
+    call_say_real(&req->said, SAID_TOP_P, f->top_p, &s->top_p);
+    call_say_real(&req->said, SAID_MIN_P, f->min_p, &s->min_p);
+    call_say_int(&req->said, SAID_TOP_K, f->top_k, &s->top_k);
+    if (s->top_k < 0) s->top_k = 0;
     if (f->seed != FIELD_ABSENT) req->said |= SAID_SEED;
+    s->seed = call_seed(f->seed);
     enum err err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
     if (!err) err = call_priority(f->priority, env, &req->priority, error);
     if (!err) err = read_limits(f, env, req, error);
@@ -198,8 +197,8 @@ static void put_reasoning(struct jw *w, const struct response_fields *f)
 }
 
 /* Members of an object, without its braces. */
-static enum err write_echo(const struct response_fields *f, const char *metadata, char **out,
-                           struct error *error)
+static enum err write_echo(const struct response_fields *f, const struct call_env *env,
+                           const char *metadata, char **out, struct error *error)
 {
     struct buf b;
     struct jw w;
@@ -215,12 +214,12 @@ static enum err write_echo(const struct response_fields *f, const char *metadata
     put_reasoning(&w, f);
     jw_kstr(&w, "safety_identifier", f->safety_identifier);
     jw_kstr(&w, "service_tier", "default");
-    jw_kdouble(&w, "temperature", f->temperature);
+    jw_kdouble(&w, "temperature", isnan(f->temperature) ? env->temperature : f->temperature);
     put_text(&w, f);
     put_json_or(&w, "tool_choice", f->tool_choice, "\"auto\"");
     put_tools(&w, f);
     jw_kint(&w, "top_logprobs", f->top_logprobs == FIELD_ABSENT ? 0 : f->top_logprobs);
-    jw_kdouble(&w, "top_p", f->top_p);
+    jw_kdouble(&w, "top_p", isnan(f->top_p) ? env->top_p : f->top_p);
     jw_kstr(&w, "truncation", f->truncation ? f->truncation : "disabled");
     jw_kstr(&w, "user", f->user);
     jw_kraw(&w, "metadata", metadata);
@@ -235,19 +234,19 @@ static enum err write_echo(const struct response_fields *f, const char *metadata
 
 /* ---- all of it ----------------------------------------------------------------------------- */
 
-static void init_fields(struct response_fields *f, const struct call_env *env)
+static void init_fields(struct response_fields *f)
 {
     *f = (struct response_fields){
         .parallel_tool_calls = true,
         .max_output_tokens = FIELD_ABSENT,
         .max_tool_calls = FIELD_ABSENT,
         .top_logprobs = FIELD_ABSENT,
-        .top_k = DEFAULT_TOP_K,
+        .top_k = FIELD_ABSENT,
         .seed = FIELD_ABSENT,
         .priority = FIELD_ABSENT,
-        .temperature = env->temperature,
-        .top_p = env->top_p,
-        .min_p = DEFAULT_MIN_P,
+        .temperature = NAN,
+        .top_p = NAN,
+        .min_p = NAN,
     };
 }
 
@@ -272,7 +271,7 @@ static enum err init_info(const struct response_source *source, const struct res
     info->model = xstrdup(f->model ? f->model : "");
     info->previous_id = f->previous_response_id ? xstrdup(f->previous_response_id) : NULL;
     enum err err = call_metadata(f->metadata, "/metadata", &info->metadata, error);
-    return err ? err : write_echo(f, info->metadata, &info->echo, error);
+    return err ? err : write_echo(f, source->env, info->metadata, &info->echo, error);
 }
 
 /* What was said before, and what is said now. */
@@ -332,7 +331,7 @@ enum err response_parse(const struct response_source *source, const json_t *body
                         struct response_call *out, struct error *error)
 {
     struct response_fields f;
-    init_fields(&f, source->env);
+    init_fields(&f);
     *out = (struct response_call){0};
     enum err err = fields_read(response_fields, body, "", &f, error);
     if (err) return err;

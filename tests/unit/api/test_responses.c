@@ -193,6 +193,24 @@ static void a_turn_is_one_message(void **state)
     response_call_free(&c);
 }
 
+/* What is said counts as said, also where it is the hub's own default: a derived model's
+ * parameters stand behind it. */
+static void what_is_said(void **state)
+{
+    (void)state;
+    struct response_call c;
+    struct error error;
+    assert_int_equal(
+        parse("{\"input\":\"a\",\"temperature\":0,\"min_p\":0.05,\"top_k\":40}", &c, &error), OK);
+    assert_int_equal(c.call.requests[0]->said, SAID_TEMPERATURE | SAID_MIN_P | SAID_TOP_K);
+    response_call_free(&c);
+    assert_int_equal(parse("{\"input\":\"a\"}", &c, &error), OK);
+    assert_int_equal(c.call.requests[0]->said, 0);
+    assert_int_equal(c.call.requests[0]->sampling.top_k, 40);
+    assert_non_null(strstr(c.info.echo, "\"temperature\":0,"));
+    response_call_free(&c);
+}
+
 #define SPACE(TOOLS)                                                                               \
     "\"tools\":[{\"type\":\"function\",\"name\":\"find\"},{\"type\":\"namespace\",\"name\":"       \
     "\"crm\","                                                                                     \
@@ -333,6 +351,7 @@ int main(void)
         cmocka_unit_test(a_failure_before_is_a_status),
         cmocka_unit_test(a_whole_response),
         cmocka_unit_test(a_turn_is_one_message),
+        cmocka_unit_test(what_is_said),
         cmocka_unit_test(tools_in_a_namespace),
         cmocka_unit_test(who_may_answer_is_passed_on),
         cmocka_unit_test(an_answer_is_gathered),
