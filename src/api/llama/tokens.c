@@ -67,13 +67,6 @@ static void args_begin(struct buf *args, struct jw *w, const char *model)
     jw_kstr(w, "model", model ? model : "");
 }
 
-static void pass(struct jw *w, const char *name, const json_t *v)
-{
-    jw_key(w, name);
-    jw_raw(w, "", 0);
-    (void)json_dump(v, w->out); /* the buffer keeps the error */
-}
-
 void lserver_tokenize(struct hub *hub, const struct http_request *req, struct sink *sink)
 {
     struct tokenize_fields f = {.parse_special = true};
@@ -87,7 +80,7 @@ void lserver_tokenize(struct hub *hub, const struct http_request *req, struct si
     }
     args_begin(&args, &w, f.model);
     if (f.content)
-        pass(&w, "content", f.content);
+        jw_kjson(&w, "content", f.content);
     else
         jw_kstr(&w, "content", "");
     jw_kbool(&w, "add_special", f.add_special);
@@ -110,7 +103,7 @@ void lserver_detokenize(struct hub *hub, const struct http_request *req, struct 
         return;
     }
     args_begin(&args, &w, f.model);
-    if (f.tokens) pass(&w, "tokens", f.tokens);
+    if (f.tokens) jw_kjson(&w, "tokens", f.tokens);
     jw_obj_end(&w);
     json_decref(body);
     ask(hub, CONTROL_DETOKENIZE, &args, "content", req, sink);

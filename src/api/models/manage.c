@@ -141,14 +141,8 @@ static void on_done(void *ctx, const struct error *error, const char *answer, si
     jw_kstr(&w, "model_id", a->id);
     jw_kstr(&w, "message", message);
     json_object_foreach (root, key, value) {
-        struct buf text;
         if (str_eq(key, "status") || str_eq(key, "model_id") || str_eq(key, "message")) continue;
-        buf_init(&text, BODY_MAX);
-        if (json_dump(value, &text) == OK) {
-            jw_key(&w, key);
-            jw_raw(&w, buf_str(&text), text.len);
-        }
-        buf_free(&text);
+        jw_kjson(&w, key, value);
     }
     jw_obj_end(&w);
     json_decref(root);

@@ -272,14 +272,7 @@ static void put_text(struct jw *w, const char *name, const struct buf *text)
 
 static void put_messages(struct jw *w, const struct derived *d)
 {
-    struct buf text;
-    if (!d || !d->n_messages) return;
-    buf_init(&text, BODY_MAX);
-    if (json_dump(json_object_get(d->document, "messages"), &text) == OK) {
-        jw_key(w, "messages");
-        jw_raw(w, buf_str(&text), text.len);
-    }
-    buf_free(&text);
+    if (d && d->n_messages) jw_kjson(w, "messages", json_object_get(d->document, "messages"));
 }
 
 /* What its record says of it, else its file. */

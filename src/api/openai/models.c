@@ -69,15 +69,7 @@ static const json_t *find_loaded(const struct look *l, const char *id)
 /* A member of the provider's answer under another name. */
 static void pass(struct jw *w, const char *name, const json_t *value)
 {
-    if (!value) return;
-    jw_key(w, name);
-    struct buf text;
-    buf_init(&text, BODY_MAX);
-    if (json_dump(value, &text) == OK)
-        jw_raw(w, buf_str(&text), text.len);
-    else
-        jw_null(w);
-    buf_free(&text);
+    if (value) jw_kjson(w, name, value);
 }
 
 static void write_memory(struct jw *w, const json_t *loaded)
