@@ -138,14 +138,6 @@ static void too_slow(void *ctx)
 
 /* ---- the question -------------------------------------------------------------------------- */
 
-static const char *text_of(const struct gen_request *req)
-{
-    const char *text = req->prompt ? req->prompt : "";
-    for (size_t i = 0; i < req->n_messages; i++)
-        if (req->messages[i].role == ROLE_USER) text = req->messages[i].content;
-    return text;
-}
-
 /* The beginning and the end of what is long: there the task is told. NULL: no memory. */
 static const char *excerpt(struct arena *a, const char *text)
 {
@@ -163,7 +155,7 @@ static struct gen_request *question(const struct classify *c, const struct gen_r
     struct arena *a = arena_new(ARENA_MAX);
     struct gen_request *req = arena_alloc(a, sizeof *req);
     struct message *messages = arena_calloc(a, 2, sizeof *messages);
-    const char *text = excerpt(a, text_of(of));
+    const char *text = excerpt(a, complexity_text(of));
     const char *id = arena_strdup(a, of->request_id ? of->request_id : "");
     const char *tenant = arena_strdup(a, of->tenant);
     if (!req || !messages || !text || !id || !tenant) {
@@ -215,7 +207,7 @@ static void handed_over(struct classify *c, uint64_t id)
 /* Why it is not even tried; NULL = it is, and the router stays open for it. */
 static const char *refuse(struct router *r, const struct gen_request *req, int64_t limit_ms)
 {
-    if (!*text_of(req)) return "it has no text";
+    if (!*complexity_text(req)) return "it has no text";
     if (limit_ms <= 0) return "there is no time left for it";
     return router_enter(r) ? NULL : "the hub is shutting down";
 }

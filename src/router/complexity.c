@@ -103,16 +103,22 @@ double complexity_of_tier(const struct routing *r, enum tier tier)
     return (from + to) / 2;
 }
 
-void complexity_of(const struct routing *r, const struct gen_request *req, struct complexity *out)
+const char *complexity_text(const struct gen_request *req)
 {
     const char *text = req->prompt ? req->prompt : "";
+    for (size_t i = 0; i < req->n_messages; i++)
+        if (req->messages[i].role == ROLE_USER) text = req->messages[i].content;
+    return text;
+}
+
+void complexity_of(const struct routing *r, const struct gen_request *req, struct complexity *out)
+{
+    const char *text = complexity_text(req);
     double bytes = req->prompt ? (double)strlen(req->prompt) : 4.0 * (double)req->n_prompt_tokens;
     double turns = 0;
     for (size_t i = 0; i < req->n_messages; i++) {
         bytes += (double)strlen(req->messages[i].content);
-        if (req->messages[i].role != ROLE_USER) continue;
-        text = req->messages[i].content;
-        turns++;
+        if (req->messages[i].role == ROLE_USER) turns++;
     }
     size_t len = strnlen(text, COMPLEXITY_TEXT_MAX);
     double *f = out->features;

@@ -13,6 +13,9 @@ struct complexity {
     enum tier tier;
 };
 
+/* The text that a request is judged by: its last user message, or its prompt; "" if it has none.
+ * Borrowed from the request. */
+const char *complexity_text(const struct gen_request *req);
 /* Looks at most at COMPLEXITY_TEXT_MAX bytes of the request's last user message. */
 enum { COMPLEXITY_TEXT_MAX = 16 * 1024 };
 void complexity_of(const struct routing *r, const struct gen_request *req, struct complexity *out);

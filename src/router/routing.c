@@ -228,12 +228,11 @@ static enum err default_chain(struct routing *r, const struct config *config, st
     struct routing_route *route = &r->routes[0];
     const char *source = config_str(config, CONFIG_DEFAULT_MODEL_SOURCE);
     const struct routing_provider *first = routing_provider(r, source);
-    if (*source && !first)
-        return err_set_param(error, ERR_CONFIG, "DEFAULT_MODEL_SOURCE",
-                             "DEFAULT_MODEL_SOURCE is %.64s, but no provider of that name is "
-                             "configured (openai, anthropic and cohere need their API key, aihub "
-                             "its AIHUB_URL)",
-                             source);
+    if (*source && !first) {
+        enum err e = routing_no_provider(r, source, ERR_CONFIG, "DEFAULT_MODEL_SOURCE", error);
+        err_prefix(error, "DEFAULT_MODEL_SOURCE");
+        return e;
+    }
     if (route->n) return OK; /* the file says it */
     if (first && !first->local) {
         chain_add(r, route, source);

@@ -140,16 +140,9 @@ static enum err read_content(struct builder *b, const json_t *content, const cha
 
 static enum err read_role(const char *word, const char *ptr, enum role *out, struct error *error)
 {
-    if (str_eq(word, "user"))
-        *out = ROLE_USER;
-    else if (str_eq(word, "assistant"))
-        *out = ROLE_ASSISTANT;
-    else if (str_eq(word, "system") || str_eq(word, "developer"))
-        *out = ROLE_SYSTEM;
-    else
-        return field_error(error, ptr, "role",
-                           "must be user, assistant, system or developer, got \"%.40s\"", word);
-    return OK;
+    if (call_role(word, out) && *out != ROLE_TOOL) return OK; /* a tool's text is another item */
+    return field_error(error, ptr, "role",
+                       "must be user, assistant, system or developer, got \"%.40s\"", word);
 }
 
 static enum err read_message(struct builder *b, const json_t *item, const char *ptr,
