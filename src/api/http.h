@@ -1,5 +1,5 @@
 /* What a handler sees of HTTP, and the sink it answers into. No sockets: src/server implements the
- * sink for real connections, tests and fuzzers implement it in memory (api/memsink.h). */
+ * sink for real connections, tests and fuzzers implement it in memory (tests/support/memsink.h). */
 #ifndef HEARTH_API_HTTP_H
 #define HEARTH_API_HTTP_H
 
@@ -105,7 +105,8 @@ enum err sink_begin(struct sink *s, int status, const char *content_type,
 /* ERR_CLOSED: stop producing. For text/event-stream the server adds ": ping" when idle. */
 enum err sink_write(struct sink *s, const void *data, size_t len);
 void sink_end(struct sink *s);
-/* fn NULL withdraws the callback; after that returns it is not running and never will. */
+/* fn NULL withdraws the callback; after that returns it is not running and never will, unless it is
+ * the callback itself that withdraws. Who implements a sink takes api/close_hook.h for it. */
 void sink_on_close(struct sink *s, sink_close_fn fn, void *ctx);
 struct sink *sink_ref(struct sink *s);
 void sink_unref(struct sink *s);

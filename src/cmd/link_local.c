@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/close_hook.h"
 #include "api/http.h"
 #include "api/route.h"
 #include "base/id.h"
@@ -28,13 +29,9 @@ struct exchange {
     atomic_int refs;
 
     pthread_mutex_t lock;
-    pthread_cond_t close_ran;
     enum state state;
     struct reply *reply; /* NULL once its end was pushed */
-    sink_close_fn on_close;
-    void *on_close_ctx;
-    bool closing; /* the callback is running, on thread `closer` */
-    pthread_t closer;
+    struct close_hook hook;
 };
 
 struct local {
@@ -114,19 +111,13 @@ static void sink_do_end(struct sink *s)
     pthread_mutex_unlock(&x->lock);
 }
 
-/* The contract of sink_on_close: once, at once if it is closed already; after a withdrawal returns
- * the callback is not running (unless it is the callback that withdraws). */
 static void sink_do_on_close(struct sink *s, sink_close_fn fn, void *ctx)
 {
     struct exchange *x = exchange_of(s);
     pthread_mutex_lock(&x->lock);
-    while (x->closing && !pthread_equal(x->closer, pthread_self()))
-        pthread_cond_wait(&x->close_ran, &x->lock);
-    bool now = fn && x->state == SINK_CLOSED;
-    x->on_close = now ? NULL : fn;
-    x->on_close_ctx = ctx;
+    close_hook_set(&x->hook, &x->lock, fn, ctx);
+    if (x->state == SINK_CLOSED) close_hook_run(&x->hook, &x->lock);
     pthread_mutex_unlock(&x->lock);
-    if (now) fn(ctx);
 }
 
 static void sink_do_ref(struct sink *s)
@@ -139,7 +130,7 @@ static void sink_do_unref(struct sink *s)
     struct exchange *x = exchange_of(s);
     if (atomic_fetch_sub(&x->refs, 1) != 1) return;
     pthread_mutex_destroy(&x->lock);
-    pthread_cond_destroy(&x->close_ran);
+    close_hook_deinit(&x->hook);
     free(x->body);
     free(x);
 }
@@ -168,7 +159,7 @@ static struct exchange *exchange_new(enum http_method method, const char *path, 
     x->reply = reply;
     atomic_init(&x->refs, 1);
     pthread_mutex_init(&x->lock, NULL);
-    pthread_cond_init(&x->close_ran, NULL);
+    close_hook_init(&x->hook);
     id_make(x->request_id, sizeof(x->request_id), "req-");
     ht_assert(str_copy(x->path, sizeof(x->path), path));
     x->body = xmalloc(len + 1);
@@ -225,23 +216,11 @@ static void local_cancel(struct link *link)
     struct error error;
     err_set(&error, ERR_CANCELLED, "interrupted");
     pthread_mutex_lock(&x->lock);
-    if (x->state == SINK_ENDED || x->state == SINK_CLOSED) {
-        pthread_mutex_unlock(&x->lock);
-        return;
+    if (x->state != SINK_ENDED && x->state != SINK_CLOSED) {
+        x->state = SINK_CLOSED;
+        end_reply(x, &error);
+        close_hook_run(&x->hook, &x->lock);
     }
-    x->state = SINK_CLOSED;
-    end_reply(x, &error);
-    sink_close_fn fn = x->on_close;
-    void *ctx = x->on_close_ctx;
-    x->on_close = NULL;
-    x->closing = fn != NULL;
-    x->closer = pthread_self();
-    pthread_mutex_unlock(&x->lock);
-    if (!fn) return;
-    fn(ctx);
-    pthread_mutex_lock(&x->lock);
-    x->closing = false;
-    pthread_cond_broadcast(&x->close_ran);
     pthread_mutex_unlock(&x->lock);
 }
 

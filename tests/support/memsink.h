@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/close_hook.h"
 #include "api/http.h"
 #include "base/buf.h"
 #include "base/list.h"
@@ -30,10 +31,7 @@ struct memsink {
     char content_type[80];
     struct buf headers; /* "Name: value\n" */
     struct buf body;
-    sink_close_fn close_fn;
-    void *close_ctx;
-    bool close_running;
-    pthread_t close_thread; /* that runs it: it may withdraw itself */
+    struct close_hook hook;
 };
 
 static inline struct memsink *memsink_of(struct sink *s)
@@ -85,21 +83,6 @@ static inline enum err memsink_begin(struct sink *s, int status, const char *typ
     return err;
 }
 
-/* The lock is held; runs the callback without it. */
-static inline void memsink_run_close(struct memsink *m)
-{
-    sink_close_fn fn = m->close_fn;
-    m->close_fn = NULL;
-    if (!fn) return;
-    m->close_running = true;
-    m->close_thread = pthread_self();
-    pthread_mutex_unlock(&m->lock);
-    fn(m->close_ctx);
-    pthread_mutex_lock(&m->lock);
-    m->close_running = false;
-    pthread_cond_broadcast(&m->changed);
-}
-
 static inline enum err memsink_write(struct sink *s, const void *data, size_t len)
 {
     struct memsink *m = memsink_of(s);
@@ -130,11 +113,8 @@ static inline void memsink_on_close(struct sink *s, sink_close_fn fn, void *ctx)
 {
     struct memsink *m = memsink_of(s);
     pthread_mutex_lock(&m->lock);
-    while (m->close_running && !pthread_equal(pthread_self(), m->close_thread))
-        pthread_cond_wait(&m->changed, &m->lock);
-    m->close_fn = fn;
-    m->close_ctx = ctx;
-    if (m->state == MEMSINK_CLOSED) memsink_run_close(m);
+    close_hook_set(&m->hook, &m->lock, fn, ctx);
+    if (m->state == MEMSINK_CLOSED) close_hook_run(&m->hook, &m->lock);
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -171,6 +151,7 @@ static inline void memsink_init(struct memsink *m)
     *m = (struct memsink){.sink = {&memsink_ops}, .refs = 1};
     pthread_mutex_init(&m->lock, NULL);
     pthread_cond_init(&m->changed, NULL);
+    close_hook_init(&m->hook);
     buf_init(&m->headers, 64 * 1024);
     buf_init(&m->body, 512 * 1024 * 1024);
 }
@@ -181,7 +162,7 @@ static inline void memsink_close(struct memsink *m)
     pthread_mutex_lock(&m->lock);
     if (m->state == MEMSINK_OPEN || m->state == MEMSINK_STREAMING) {
         m->state = MEMSINK_CLOSED;
-        memsink_run_close(m);
+        close_hook_run(&m->hook, &m->lock);
     }
     pthread_mutex_unlock(&m->lock);
 }
@@ -197,6 +178,7 @@ static inline void memsink_wait(struct memsink *m)
 static inline void memsink_deinit(struct memsink *m)
 {
     memsink_wait(m);
+    close_hook_deinit(&m->hook);
     pthread_mutex_destroy(&m->lock);
     pthread_cond_destroy(&m->changed);
     buf_free(&m->headers);
