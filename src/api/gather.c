@@ -10,26 +10,12 @@ static struct gather *self(struct sink *s)
     return container_of(s, struct gather, sink);
 }
 
-/* The lock is held; runs the callback without it. */
-static void run_close(struct gather *g)
-{
-    sink_close_fn fn = g->close_fn;
-    g->close_fn = NULL;
-    if (!fn) return;
-    g->close_running = true;
-    pthread_mutex_unlock(&g->lock);
-    fn(g->close_ctx);
-    pthread_mutex_lock(&g->lock);
-    g->close_running = false;
-    pthread_cond_broadcast(&g->changed);
-}
-
 /* The lock is held. Too much for the one who gathers: it goes, as a client would. */
 static enum err keep(struct gather *g, const void *data, size_t len)
 {
     if (buf_append(&g->body, data, len) == OK) return OK;
     g->over = g->closed = true;
-    run_close(g);
+    close_hook_run(&g->hook, &g->lock);
     return ERR_CLOSED;
 }
 
@@ -87,10 +73,8 @@ static void on_close(struct sink *s, sink_close_fn fn, void *ctx)
 {
     struct gather *g = self(s);
     pthread_mutex_lock(&g->lock);
-    while (g->close_running) pthread_cond_wait(&g->changed, &g->lock);
-    g->close_fn = fn;
-    g->close_ctx = ctx;
-    if (g->closed) run_close(g);
+    close_hook_set(&g->hook, &g->lock, fn, ctx);
+    if (g->closed) close_hook_run(&g->hook, &g->lock);
     pthread_mutex_unlock(&g->lock);
 }
 
@@ -130,6 +114,7 @@ void gather_init(struct gather *g, size_t max)
     buf_init(&g->body, max);
     pthread_mutex_init(&g->lock, NULL);
     cond_init(&g->changed);
+    close_hook_init(&g->hook);
 }
 
 struct sink *gather_sink(struct gather *g)
@@ -144,7 +129,7 @@ void gather_close(struct gather *g)
     pthread_mutex_lock(&g->lock);
     if (!g->over) {
         g->over = g->closed = true;
-        run_close(g);
+        close_hook_run(&g->hook, &g->lock);
     }
     pthread_mutex_unlock(&g->lock);
 }
@@ -164,6 +149,7 @@ void gather_deinit(struct gather *g)
 {
     ht_assert(g->refs == 0);
     buf_free(&g->body);
+    close_hook_deinit(&g->hook);
     pthread_mutex_destroy(&g->lock);
     pthread_cond_destroy(&g->changed);
 }

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "api/close_hook.h"
 #include "api/http.h"
 #include "base/buf.h"
 
@@ -26,9 +27,8 @@ struct gather {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     int refs;
-    bool over, closed, streaming, close_running;
-    sink_close_fn close_fn;
-    void *close_ctx;
+    bool over, closed, streaming;
+    struct close_hook hook;
 };
 
 /* max: of the body's bytes; more is as if the client had gone. */

@@ -1,6 +1,8 @@
 /* Responses: how events are written, and what becomes of items. The store is not asked here. */
 #include "rig.h"
 
+#include <unistd.h>
+
 #include "api/gather.h"
 #include "api/responses/responses_int.h"
 
@@ -324,6 +326,39 @@ static void what_is_too_large_is_not_gathered(void **state)
     gather_deinit(&g);
 }
 
+struct withdrawal {
+    struct sink *sink;
+    int called;
+};
+
+static void withdraw(void *ctx)
+{
+    struct withdrawal *w = ctx;
+    w->called++;
+    sink_on_close(w->sink, NULL, NULL);
+}
+
+/* Whoever closes it: who gathers, an answer that is too large, the setting itself. It waited for
+ * itself once. */
+static void a_callback_may_withdraw_itself(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        struct gather g;
+        gather_init(&g, 4);
+        struct withdrawal w = {.sink = gather_sink(&g)};
+        alarm(60); /* else it waits for ever */
+        if (way == 2) gather_close(&g);
+        sink_on_close(w.sink, withdraw, &w);
+        if (way == 0) gather_close(&g);
+        if (way == 1) (void)sink_respond(w.sink, 200, "text/plain", NULL, 0, "12345", 5);
+        alarm(0);
+        assert_int_equal(w.called, 1);
+        sink_unref(w.sink);
+        gather_deinit(&g);
+    }
+}
+
 static void who_gathers_may_go(void **state)
 {
     (void)state;
@@ -356,6 +391,7 @@ int main(void)
         cmocka_unit_test(who_may_answer_is_passed_on),
         cmocka_unit_test(an_answer_is_gathered),
         cmocka_unit_test(what_is_too_large_is_not_gathered),
+        cmocka_unit_test(a_callback_may_withdraw_itself),
         cmocka_unit_test(who_gathers_may_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
