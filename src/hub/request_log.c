@@ -31,11 +31,11 @@ struct request_log {
     bool started, stopped, scheduled;
     struct timer timer;
     int64_t swept_ms;
-    /* Spent by requests without a user that came since the beginning of this month. `known`: what
-     * the database has of them is in it; until then no row is written, which would be counted
-     * twice. */
-    int64_t month_ms, nobody_micros;
-    bool nobody_known;
+    /* Spent by requests without a user that came since the beginning of this month: what the
+     * database said last, which is all hubs', and what it has not from here yet. */
+    int64_t month_ms, stored_micros, added_micros;
+    int64_t asked_ms;         /* monotonic: when it said so */
+    bool asks;                /* it is to be asked: of this month it was not yet, or a while ago */
     pthread_mutex_t flushing; /* one writer at a time; before `lock` */
 };
 
@@ -58,6 +58,7 @@ struct request_log *request_log_new(const struct config *config, struct accounts
     l->days = config_int(config, CONFIG_REQUEST_LOG_DAYS);
     l->budget_micros = config_int(config, CONFIG_USER_BUDGET) * 10000;
     l->month_ms = -1;
+    l->asks = l->budget_micros > 0;
     pthread_mutex_init(&l->lock, NULL);
     pthread_mutex_init(&l->flushing, NULL);
     return l;
@@ -125,6 +126,16 @@ static enum err write_rows(struct store *store, const struct router_record *reco
     return e;
 }
 
+/* What nobody's requests of that month among them have cost. */
+static int64_t cost_of(const struct router_record *rows, size_t n, int64_t month_ms)
+{
+    int64_t micros = 0;
+    for (size_t i = 0; i < n; i++)
+        if (rows[i].cost_micros > 0 && !*rows[i].tenant && rows[i].started_wall_ms >= month_ms)
+            micros += rows[i].cost_micros;
+    return micros;
+}
+
 /* The lock is held. Begins a new month when it is time; what the database has of it is asked for.
  */
 static void turn_over(struct request_log *l)
@@ -132,35 +143,47 @@ static void turn_over(struct request_log *l)
     int64_t month_ms = clock_month_of(clock_wall_ms() / DAY_MS) * DAY_MS;
     if (!l->budget_micros || l->month_ms == month_ms) return;
     l->month_ms = month_ms;
-    l->nobody_micros = 0;
-    l->nobody_known = false;
+    l->asks = true;
+    l->stored_micros = 0;
+    l->added_micros = cost_of(l->rows, l->n, month_ms);
     if (l->started) schedule(l);
 }
 
-/* The month whose spending is not known yet; -1 = there is nothing to ask for. */
-static int64_t month_to_learn(struct request_log *l)
+/* Rows that are in the database now are counted there. */
+static void note_written(struct request_log *l, const struct router_record *rows, size_t n,
+                         int64_t month_ms)
 {
     pthread_mutex_lock(&l->lock);
-    turn_over(l);
-    int64_t month_ms = l->budget_micros && !l->nobody_known ? l->month_ms : -1;
+    if (l->month_ms == month_ms) { /* else none of them is of this month */
+        int64_t micros = cost_of(rows, n, month_ms);
+        l->stored_micros += micros;
+        l->added_micros -= micros;
+    }
     pthread_mutex_unlock(&l->lock);
-    return month_ms;
 }
 
+/* What this month has cost by now, at whichever hub. Until a month stays the same meanwhile. */
 static enum err learn_spending(struct request_log *l, struct store *store, struct error *error)
 {
-    int64_t since_ms, micros = 0;
-    while ((since_ms = month_to_learn(l)) >= 0) {
-        enum err e = store_request_cost(store, since_ms, &micros, error);
-        if (e) return e;
+    enum err e = OK;
+    bool known = false;
+    while (!e && !known) {
+        int64_t micros = 0;
         pthread_mutex_lock(&l->lock);
-        if (l->month_ms == since_ms) { /* else it has just ended */
-            l->nobody_micros += micros;
-            l->nobody_known = true;
+        turn_over(l);
+        int64_t since_ms = l->month_ms;
+        pthread_mutex_unlock(&l->lock);
+        e = store_request_cost(store, since_ms, &micros, error);
+        pthread_mutex_lock(&l->lock);
+        known = !e && l->month_ms == since_ms;
+        if (known) {
+            l->stored_micros = micros;
+            l->asked_ms = clock_mono_ms();
+            l->asks = false;
         }
         pthread_mutex_unlock(&l->lock);
     }
-    return OK;
+    return e;
 }
 
 static void sweep(struct request_log *l, struct store *store)
@@ -174,8 +197,9 @@ static void sweep(struct request_log *l, struct store *store)
 }
 
 /* What could not be written goes back to the front, as far as there is room. */
-static void put_back(struct request_log *l, struct router_record *rows, size_t n)
+static void put_back(struct request_log *l, struct router_record *rows, size_t n, int64_t month_ms)
 {
+    if (l->month_ms != month_ms) l->added_micros += cost_of(rows, n, l->month_ms);
     size_t room = ROWS_MAX - l->n < n ? ROWS_MAX - l->n : n;
     l->dropped += (int64_t)(n - room);
     memmove(rows, rows + (n - room), room * sizeof *rows);
@@ -192,33 +216,49 @@ static void put_back(struct request_log *l, struct router_record *rows, size_t n
     l->room = l->n + 1;
 }
 
+/* Writes them down, or keeps them for later. */
+static enum err flush_rows(struct request_log *l, struct store *store, struct router_record *rows,
+                           size_t n, int64_t month_ms, enum err e, struct error *error)
+{
+    if (!e) e = write_rows(store, rows, n, error);
+    if (!e) {
+        note_written(l, rows, n, month_ms);
+        sweep(l, store);
+        free(rows);
+        return OK;
+    }
+    log_warn(store, "the log of %zu requests could not be written yet: %s", n, error->msg);
+    pthread_mutex_lock(&l->lock);
+    put_back(l, rows, n, month_ms);
+    pthread_mutex_unlock(&l->lock);
+    return e;
+}
+
+/* What the database tells has what was written before, and what others wrote. */
 void request_log_flush(struct request_log *l)
 {
-    struct store *store;
+    struct store *store = NULL;
     struct auth *auth;
     struct error error;
     pthread_mutex_lock(&l->flushing);
     pthread_mutex_lock(&l->lock);
+    turn_over(l);
     struct router_record *rows = l->rows;
     size_t n = l->n;
+    int64_t month_ms = l->month_ms;
+    bool asks = l->asks && !l->stopped;
     l->rows = NULL;
     l->n = l->room = 0;
-    turn_over(l);
-    bool asks = n || (l->budget_micros && !l->nobody_known && !l->stopped);
     pthread_mutex_unlock(&l->lock);
-    enum err e = asks ? accounts_open(l->accounts, &store, &auth, &error) : OK;
-    if (!e && asks) e = learn_spending(l, store, &error);
-    if (!e && n) e = write_rows(store, rows, n, &error);
-    if (!e && n) sweep(l, store);
-    pthread_mutex_lock(&l->lock);
-    if (e && n) {
-        log_warn(store, "the log of %zu requests could not be written yet: %s", n, error.msg);
-        put_back(l, rows, n);
-    } else {
-        if (e) log_warn(store, "what this month has cost is not known yet: %s", error.msg);
+    enum err e = n || asks ? accounts_open(l->accounts, &store, &auth, &error) : OK;
+    if (n)
+        e = flush_rows(l, store, rows, n, month_ms, e, &error);
+    else
         free(rows);
-    }
-    pthread_mutex_unlock(&l->lock);
+    bool told = n && e;
+    if (!e && asks) e = learn_spending(l, store, &error);
+    if (e && asks && !told)
+        log_warn(store, "what this month has cost is not known yet: %s", error.msg);
     pthread_mutex_unlock(&l->flushing);
 }
 
@@ -228,7 +268,7 @@ static void flush_on_pool(void *log)
     request_log_flush(l);
     pthread_mutex_lock(&l->lock);
     l->scheduled = false;
-    if (l->n || (l->budget_micros && !l->nobody_known)) schedule(l);
+    if (l->n || l->asks) schedule(l);
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -320,7 +360,7 @@ static void ended(void *log, const struct router_record *r)
     pthread_mutex_lock(&l->lock);
     turn_over(l);
     if (r->cost_micros > 0 && !*r->tenant && r->started_wall_ms >= l->month_ms)
-        l->nobody_micros += r->cost_micros;
+        l->added_micros += r->cost_micros;
     if (is_kept(l, r)) add_row(l, r);
     pthread_mutex_unlock(&l->lock);
 }
@@ -333,7 +373,11 @@ static bool may_spend(void *log, const char *tenant)
     if (!l->budget_micros) return true;
     pthread_mutex_lock(&l->lock);
     turn_over(l);
-    bool may = l->nobody_micros < l->budget_micros;
+    bool may = l->stored_micros + l->added_micros < l->budget_micros;
+    if (clock_mono_ms() - l->asked_ms >= FLUSH_MS) { /* other hubs spend, too */
+        l->asks = true;
+        if (l->started) schedule(l);
+    }
     pthread_mutex_unlock(&l->lock);
     return may;
 }

@@ -3,7 +3,9 @@
  *
  * Rows wait in memory and are written together every FLUSH_MS on the pool; a hub that is killed
  * loses those of the last moments. When the database is away the newest ones are kept until it is
- * back. Any thread; telling never waits. */
+ * back. With them comes what nobody's requests have cost at all hubs of the database; while such
+ * requests come it is asked for again when it is older than FLUSH_MS, so that it is never older
+ * than two of these and an answer of the database. Any thread; telling never waits. */
 #ifndef HEARTH_HUB_REQUEST_LOG_H
 #define HEARTH_HUB_REQUEST_LOG_H
 

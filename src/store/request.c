@@ -168,7 +168,7 @@ enum err store_request_cost(struct store *s, int64_t since_ms, int64_t *micros, 
     if (e) return e;
     e = db_number(db,
                   "SELECT CAST(COALESCE(SUM(cost_micros), 0) AS BIGINT) FROM request_log"
-                  " WHERE user_id IS NULL AND at_ms >= $1",
+                  " WHERE user_id IS NULL AND cost_micros > 0 AND at_ms >= $1",
                   DB_ARGS(db_int(since_ms)), micros, error);
     store_release(s, db);
     return e;

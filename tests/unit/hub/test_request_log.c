@@ -287,6 +287,76 @@ static void test_rows_wait_for_the_database(void **state)
     rig_close(&r);
 }
 
+/* ---- several hubs ---------------------------------------------------------------------------- */
+
+/* As requests ask on and on; whether there is nothing left in the end. */
+static bool refused_in_time(struct rig *r)
+{
+    for (int i = 0; i < 3000 && may_spend(r); i++) usleep(10000);
+    return !may_spend(r);
+}
+
+/* What another hub spends is heard of while both run, whoever of them is asked. It was at the next
+ * start, or in the next month. */
+static void test_two_hubs_share_a_budget(void **state)
+{
+    (void)state;
+    struct rig one, two;
+    rig_open(&one, "all");
+    rig_open(&two, "all");
+    request_log_flush(one.log);
+    request_log_flush(two.log);
+    spend(&one, DOLLAR / 2);
+    spend(&two, DOLLAR / 4);
+    assert_true(may_spend(&one) && may_spend(&two));
+    spend(&one, DOLLAR / 4); /* written by itself */
+    assert_true(refused_in_time(&two));
+    assert_true(refused_in_time(&one));
+    assert_int_equal(n_rows(&one), 3);
+    rig_close(&two);
+    rig_close(&one);
+}
+
+/* Exactly: what was written here is not counted a second time when the database tells it. */
+static void test_two_hubs_know_the_same(void **state)
+{
+    (void)state;
+    struct rig one, two;
+    rig_open(&one, "all");
+    rig_open(&two, "all");
+    for (int i = 0; i < 3; i++) {
+        spend(&one, DOLLAR / 10);
+        request_log_flush(one.log);
+        spend(&two, DOLLAR / 10);
+        request_log_flush(two.log);
+    }
+    spend(&two, DOLLAR / 10);
+    request_log_flush(two.log);
+    usleep(1100 * 1000);
+    assert_true(may_spend(&one)); /* which has the database asked again */
+    request_log_flush(one.log);
+    expect_spent(&one, 7 * DOLLAR / 10);
+    rig_close(&two);
+    rig_close(&one);
+}
+
+/* What no row will ever tell is spent all the same, until the month is over. */
+static void test_rows_that_are_not_kept_count(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, "off");
+    spend(&r, DOLLAR / 2);
+    for (int i = 0; i < 2; i++) {
+        request_log_flush(r.log);
+        usleep(1100 * 1000);
+        assert_true(may_spend(&r));
+    }
+    request_log_flush(r.log);
+    expect_spent(&r, DOLLAR / 2);
+    rig_close(&r);
+}
+
 static void test_which_rows_are_kept(void **state)
 {
     (void)state;
@@ -322,6 +392,9 @@ int main(void)
         TEST(test_a_clock_that_is_set_late),
         TEST(test_a_database_that_comes_late),
         TEST(test_rows_wait_for_the_database),
+        TEST(test_two_hubs_share_a_budget),
+        TEST(test_two_hubs_know_the_same),
+        TEST(test_rows_that_are_not_kept_count),
         TEST(test_which_rows_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
