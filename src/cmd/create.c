@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "cmd/cmd_int.h"
 #include "hub/hub.h"
+#include "models/adapters.h"
 #include "models/create.h"
 
 static const struct cmd_option options[] = {
@@ -56,12 +57,11 @@ static enum err create(const struct cmd_call *call, const char *file, const json
 {
     struct config *config;
     struct hub *hub;
-    char folder[FS_PATH_MAX], builtin[FS_PATH_MAX];
+    char folder[FS_PATH_MAX], builtin[MODEL_PATH_MAX];
     enum err e = cmd_open_idle_hub(call->args, &config, &hub, error);
     if (e) return e;
     folder_of(file, folder);
-    if (fs_join(builtin, sizeof(builtin), config_str(config, CONFIG_BUILTIN_DIR), "adapters", NULL))
-        builtin[0] = '\0';
+    adapters_builtin_dir(config_str(config, CONFIG_BUILTIN_DIR), builtin);
     struct create_params params = {.name = call->args->rest[0],
                                    .spec = spec,
                                    .allow_paths = true,

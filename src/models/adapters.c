@@ -73,6 +73,23 @@ void adapters_free(struct adapters *a)
     free(a);
 }
 
+void adapters_builtin_dir(const char *builtin_dir, char path[MODEL_PATH_MAX])
+{
+    if (!*builtin_dir || fs_join(path, MODEL_PATH_MAX, builtin_dir, "adapters", NULL))
+        path[0] = '\0';
+}
+
+enum err adapter_wanted(const char *asked, const char *named, const char **out, struct error *error)
+{
+    bool twice = asked && *asked && named;
+    *out = asked && *asked ? asked : named;
+    if (!twice || str_eq(asked, named)) return OK;
+    return err_set_param(error, ERR_INVALID, "/adapter",
+                         "the request asks for the adapter \"%.100s\", and its model's name for "
+                         "\"%.100s\"",
+                         asked, named);
+}
+
 bool adapter_is_none(const char *name)
 {
     return str_eq(name, "base") || str_eq(name, "none");

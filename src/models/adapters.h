@@ -37,6 +37,10 @@ struct adapter_info {
     struct error error; /* not OK: it can't be used, and why */
 };
 
+/* The built-in ones, in the folder of the built-in models (HEARTH_BUILTIN); "" where there is none.
+ */
+void adapters_builtin_dir(const char *builtin_dir, char path[MODEL_PATH_MAX]);
+
 /* The folders need not exist. Reads nothing yet. */
 HT_MUST_CHECK enum err adapters_open(const char *dir, const char *builtin_dir,
                                      struct adapters **out, struct error *error);
@@ -48,6 +52,10 @@ HT_MUST_CHECK enum err adapters_list(struct adapters *a, struct adapter_info **o
 
 /* "base" or "none"? */
 bool adapter_is_none(const char *name);
+/* A request may name its adapter twice: in a field (`asked`), and behind its model's name
+ * (`named`); NULL is not at all. ERR_INVALID when these are two adapters. */
+HT_MUST_CHECK enum err adapter_wanted(const char *asked, const char *named, const char **out,
+                                      struct error *error);
 /* Name -> file. ERR_NO_ADAPTER with the names there are; ERR_ADAPTER when it can't be used. Not for
  * the names that mean none. */
 HT_MUST_CHECK enum err adapters_resolve(struct adapters *a, const char *name,

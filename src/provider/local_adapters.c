@@ -76,13 +76,8 @@ enum err names_split_adapter(struct local *l, const char *name, struct model_inf
 static enum err said(const struct job *job, const char **name, struct error *error)
 {
     const struct gen_request *req = job->gen;
-    *name = req->adapter && *req->adapter ? req->adapter : NULL;
-    if (*name && job->model_adapter && !str_eq(*name, job->model_adapter))
-        return err_set_param(error, ERR_INVALID, "/adapter",
-                             "the request asks for the adapter \"%.100s\", and its model's name "
-                             "for \"%.100s\"",
-                             *name, job->model_adapter);
-    if (!*name) *name = job->model_adapter;
+    enum err e = adapter_wanted(req->adapter, job->model_adapter, name, error);
+    if (e) return e;
     if (isfinite(req->adapter_scale) && fabsf(req->adapter_scale) <= SCALE_MAX) return OK;
     return err_set_param(error, ERR_INVALID, "/adapter_scale",
                          "an adapter's scale is a number from -%d to %d", SCALE_MAX, SCALE_MAX);

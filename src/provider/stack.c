@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "models/adapters.h"
 #include "provider/shared.h"
 #include "provider/tuning.h"
 
@@ -92,11 +93,8 @@ static enum err open_sched(const struct config *c, struct stack *stack, struct e
 static enum err open_local(const struct config *c, struct stack *stack, struct models *models,
                            struct pool *pool, const struct stack_hooks *hooks, struct error *error)
 {
-    char builtin_adapters[FS_PATH_MAX];
-    if (!*config_str(c, CONFIG_BUILTIN_DIR) ||
-        fs_join(builtin_adapters, sizeof builtin_adapters, config_str(c, CONFIG_BUILTIN_DIR),
-                "adapters", NULL))
-        builtin_adapters[0] = '\0';
+    char builtin_adapters[MODEL_PATH_MAX];
+    adapters_builtin_dir(config_str(c, CONFIG_BUILTIN_DIR), builtin_adapters);
     struct local_params params = {
         .adapters_dir = config_str(c, CONFIG_ADAPTERS_DIR),
         .builtin_adapters_dir = builtin_adapters,

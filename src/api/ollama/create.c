@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "files/spool.h"
 #include "hub/hub.h"
+#include "models/adapters.h"
 
 enum { LINES_MAX = 64 * 1024 };
 
@@ -58,10 +59,8 @@ static void on_status(void *ctx, const char *status)
 static enum err make(struct hub *hub, const char *name, const json_t *spec, struct buf *lines,
                      struct error *error)
 {
-    char builtin[FS_PATH_MAX];
-    if (fs_join(builtin, sizeof builtin, config_str(hub->config, CONFIG_BUILTIN_DIR), "adapters",
-                NULL))
-        builtin[0] = '\0';
+    char builtin[MODEL_PATH_MAX];
+    adapters_builtin_dir(config_str(hub->config, CONFIG_BUILTIN_DIR), builtin);
     struct create_params params = {.name = name,
                                    .spec = spec,
                                    .adapters_dir = config_str(hub->config, CONFIG_ADAPTERS_DIR),
