@@ -382,22 +382,38 @@ static enum err apply_text(const char *own, const char **to, struct arena *a, st
     return *to ? OK : no_room(error);
 }
 
+static size_t length(const char *s)
+{
+    return s ? strlen(s) : 0;
+}
+
 /* What the copies take at most. */
 static size_t room(const struct derived *d, const struct gen_request *req)
 {
     size_t n = 4096 + DERIVED_FILE_MAX / 64 +
                (req->n_messages + d->n_messages + 1) * sizeof(struct message);
-    n += d->system ? strlen(d->system) : 0;
-    n += d->chat_template ? strlen(d->chat_template) : 0;
+    n += length(d->system);
     for (size_t i = 0; i < d->n_messages; i++) n += strlen(d->messages[i].content) + 64;
     return n;
 }
 
-enum err derived_apply(const struct derived *d, struct gen_request *req, struct error *error)
+enum err derived_apply_anywhere(const struct derived *d, struct gen_request *req,
+                                struct error *error)
 {
     arena_allow(req->arena, room(d, req));
     enum err e = apply_parameters(d, req, error);
-    if (!e) e = apply_messages(d, req, error);
-    if (!e) e = apply_text(d->chat_template, &req->chat_template, req->arena, error);
+    return e ? e : apply_messages(d, req, error);
+}
+
+enum err derived_apply_here(const struct derived *d, struct gen_request *req, struct error *error)
+{
+    arena_allow(req->arena, length(d->chat_template) + length(d->adapter) + 64);
+    enum err e = apply_text(d->chat_template, &req->chat_template, req->arena, error);
     return e ? e : apply_text(d->adapter, &req->adapter, req->arena, error);
+}
+
+enum err derived_apply(const struct derived *d, struct gen_request *req, struct error *error)
+{
+    enum err e = derived_apply_anywhere(d, req, error);
+    return e ? e : derived_apply_here(d, req, error);
 }

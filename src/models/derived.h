@@ -68,9 +68,15 @@ HT_MUST_CHECK enum err derived_check_parameter(const char *name, const json_t *v
  * request, as said by the client. Names without an effect are none. */
 void derived_say(struct gen_request *req, const char *name, double value);
 
-/* Puts what the request leaves open into it: parameters that the client did not say, template,
- * adapter, and in a chat the system prompt (if it begins with none) and the messages. The model is
- * left alone. The request holds copies. ERR_TOO_LARGE. */
+/* Puts what the request leaves open into it, as copies. The model is left alone. ERR_TOO_LARGE.
+ *   anywhere: what any model understands: parameters that the client did not say, and in a chat the
+ *             system prompt (if it begins with none) and the messages
+ *   here:     what only its own weights do: template and adapter; once more changes nothing */
+HT_MUST_CHECK enum err derived_apply_anywhere(const struct derived *d, struct gen_request *req,
+                                              struct error *error);
+HT_MUST_CHECK enum err derived_apply_here(const struct derived *d, struct gen_request *req,
+                                          struct error *error);
+/* Both. */
 HT_MUST_CHECK enum err derived_apply(const struct derived *d, struct gen_request *req,
                                      struct error *error);
 

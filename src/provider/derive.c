@@ -29,15 +29,7 @@ static struct derive *of(struct provider *p)
 /* NULL: the name is of no derived model. A request that names none means the default one. */
 static struct derived *find(struct derive *v, const char *name)
 {
-    struct derived *d = NULL;
-    if (*name) return models_derived(v->models, name);
-    if (!models_has_derived(v->models)) return NULL;
-    if (*v->default_model) return models_derived(v->models, v->default_model);
-    struct model_info *info = xcalloc(1, sizeof *info);
-    if (local_resolve_name(v->models, "", "", info, NULL) == OK)
-        d = models_derived(v->models, info->id);
-    free(info);
-    return d;
+    return local_derived(v->models, v->default_model, provider_names_model(name) ? name : "");
 }
 
 static const char *base_of(const struct derived *d)
@@ -70,8 +62,11 @@ static void on_event(void *ctx, const struct gen_event *ev)
     if (last) renamed_free(r);
 }
 
+/* A request that names no model stays one: whoever it goes to takes a model of his own, and the
+ * local provider adds what only its default model's weights understand. */
 static enum err apply(const struct derived *d, struct gen_request *req, struct error *error)
 {
+    if (!provider_names_model(req->model)) return derived_apply_anywhere(d, req, error);
     enum err e = derived_apply(d, req, error);
     if (!e) req->model = arena_strdup(req->arena, base_of(d));
     return e || req->model ? e : err_set(error, ERR_NOMEM, "not enough memory for the request");

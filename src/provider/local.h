@@ -53,6 +53,10 @@ HT_MUST_CHECK enum err local_resolve_kind(struct models *models, const char *def
                                           const char *name, enum model_kind kind,
                                           struct model_info *out, struct error *error);
 
+/* The derived model that the name stands for ("" = the default one), with a reference; NULL: it is
+ * of none. */
+struct derived *local_derived(struct models *models, const char *default_model, const char *name);
+
 /* Loads in the background (preload); model "" = the default one. on_done may be NULL; it is called
  * once, on the delivery thread, if this returns OK. */
 HT_MUST_CHECK enum err local_load(struct provider *p, const char *model,

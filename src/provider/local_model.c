@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "models/derived.h"
 #include "provider/local_int.h"
 
 bool job_is_cancelled(struct job *job)
@@ -151,6 +152,17 @@ static bool find_loaded(struct job *job)
     return true;
 }
 
+/* What of a derived model only its weights understand. A request that names none comes without,
+ * since it may go elsewhere (provider/derive.h). */
+static enum err apply_derived(struct job *job, struct error *error)
+{
+    struct local *l = job->l;
+    struct derived *d = local_derived(l->models, l->default_model, job->gen->model);
+    enum err e = d ? derived_apply_here(d, job->gen, error) : OK;
+    derived_unref(d);
+    return e;
+}
+
 static enum err resolve(struct job *job, struct model_info *info, struct error *error)
 {
     struct local *l = job->l;
@@ -165,7 +177,8 @@ static enum err resolve(struct job *job, struct model_info *info, struct error *
     str_copy(job->model_id, sizeof job->model_id, info->id);
     names_load_id(job->load_id, sizeof job->load_id, info->id, use, generates(info));
     if (job->kind != JOB_LOAD) job->model = names_find(l, job->load_id, info);
-    return OK;
+    if (job->kind != JOB_GENERATE || (job->gen->loaded_only && !job->model)) return OK;
+    return apply_derived(job, error);
 }
 
 /* job->model is there, or nothing is loaded for it. */

@@ -232,6 +232,18 @@ enum err local_resolve_kind(struct models *models, const char *default_model, co
     return e;
 }
 
+struct derived *local_derived(struct models *models, const char *default_model, const char *name)
+{
+    struct derived *d = NULL;
+    if (!*name) name = default_model;
+    if (*name) return models_derived(models, name);
+    if (!models_has_derived(models)) return NULL;
+    struct model_info *info = xcalloc(1, sizeof *info);
+    if (local_resolve_name(models, "", "", info, NULL) == OK) d = models_derived(models, info->id);
+    free(info);
+    return d;
+}
+
 enum err local_resolve_name(struct models *models, const char *default_model, const char *name,
                             struct model_info *out, struct error *error)
 {

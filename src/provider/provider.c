@@ -1,6 +1,8 @@
 /* The wrappers through which callers reach a provider: they check what every provider relies on. */
 #include "provider/provider.h"
 
+#include "base/str.h"
+
 static bool has_images(const struct gen_request *req)
 {
     for (size_t i = 0; i < req->n_messages; i++)
@@ -77,6 +79,11 @@ const char *control_name(enum control what)
     };
     ht_assert(what < CONTROL_COUNT);
     return names[what];
+}
+
+bool provider_names_model(const char *model)
+{
+    return *model && !str_ieq(model, "auto");
 }
 
 void provider_cancel(struct provider *p, uint64_t id)

@@ -102,6 +102,8 @@ HT_MUST_CHECK enum err provider_embed(struct provider *p, struct embed_request *
 HT_MUST_CHECK enum err provider_control(struct provider *p, enum control what, const char *args,
                                         control_fn fn, void *ctx, struct error *error);
 const char *control_name(enum control what);
+/* Whether a request of this model names one: "" and "auto" leave the choice to who answers. */
+bool provider_names_model(const char *model);
 void provider_cancel(struct provider *p, uint64_t id);
 void provider_close(struct provider *p, int64_t grace_ms);
 

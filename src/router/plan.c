@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "provider/provider.h"
 
 static const char *const why_words[] = {
 #define X(id, words) words,
@@ -300,7 +301,7 @@ static enum err find_entries(struct planner *pl, struct error *error)
     char head[ROUTING_NAME_MAX] = "";
     const char *source = ask->source ? ask->source : "";
     pl->model = ask->model ? ask->model : "";
-    if (str_ieq(pl->model, "auto")) pl->model = "";
+    if (!provider_names_model(pl->model)) pl->model = "";
     size_t n = strcspn(pl->model, "/");
     if (n < sizeof head && pl->model[n]) {
         memcpy(head, pl->model, n);

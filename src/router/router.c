@@ -173,7 +173,7 @@ static enum err router_generate(struct provider *p, struct gen_request *req, gen
     struct ask *a = ask_new(r, &plan);
     copy_names(a, req->request_id, req->tenant, req->model,
                req->kind == GEN_CHAT ? "chat" : "completion");
-    a->named = *req->model;
+    a->named = provider_names_model(req->model);
     a->fn = fn;
     a->ctx = ctx;
     a->gen = req;
@@ -203,7 +203,7 @@ static enum err router_embed(struct provider *p, struct embed_request *req, embe
     req->local_only |= plan.pinned; /* a route's pin and the hub's are the request's, too */
     struct ask *a = ask_new(r, &plan);
     copy_names(a, req->request_id, req->tenant, req->model, req->query ? "rerank" : "embedding");
-    a->named = *req->model;
+    a->named = provider_names_model(req->model);
     a->embed_fn = fn;
     a->ctx = ctx;
     a->embed = req;

@@ -1,7 +1,7 @@
 // Who answers: the hub's own models first, others over HTTP when those can't, and what clients are
 // told about it. The others are scripted servers (support/upstream.mjs).
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -367,6 +367,55 @@ test('the model in memory is asked how hard a request is, where that decides', a
     const { why } = await ask({ messages: easy, ...body });
     assert.doesNotMatch(why, /classified|says/);
   }
+  await other.stop();
+});
+
+test('a request that names no model is one, also where the default model is a derived one', async () => {
+  const dir = tempDir();
+  const file = join(dir, 'providers.json');
+  const derived = join(dir, 'models', 'derived');
+  mkdirSync(derived, { recursive: true });
+  writeFileSync(join(derived, 'mario.json'), JSON.stringify({
+    name: 'mario', from: 'hearth-tiny', system: 'You are Mario.', adapter: 'pirate', parameters: { top_k: 7 },
+  }));
+  writeFileSync(file, JSON.stringify({
+    providers: { cloud: { base_url: `${cloud.url}/v1`, middle: 'mid-model', large: 'huge-model', retries: 0 } },
+    routes: { default: { chain: ['local', 'cloud'] } },
+    complexity: { classify: true, classify_timeout: '60s' },
+  }));
+  const other = await startHub({ dir, env: { HEARTH_PROVIDERS: file, HEARTH_PRELOAD: 'false', DEFAULT_MODEL: 'mario' } });
+  const ask = async (content, body) => {
+    const r = await fetch(`${other.url}/v1/chat/completions`, {
+      method: 'POST', headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ messages: [{ role: 'user', content }], max_tokens: 4, ...body }),
+    });
+    const answer = await r.json();
+    assert.equal(r.status, 200, JSON.stringify(answer));
+    return { by: r.headers.get('x-hearth-provider'), why: r.headers.get('x-hearth-route-reason'), answer };
+  };
+  const hard = 'Prove the theorem and explain why; write python code, a class.';
+
+  // By its size it goes elsewhere, with what any model understands of the default one.
+  const away = await ask(hard);
+  assert.equal(away.by, 'cloud');
+  assert.match(away.why, /^cloud: complexity 0\.\d\d asks for a large model \(not classified: no model is in memory\)/);
+  const sent = cloud.requests.at(-1).body;
+  assert.equal(sent.model, 'huge-model');
+  assert.deepEqual(sent.messages, [{ role: 'system', content: 'You are Mario.' }, { role: 'user', content: hard }]);
+
+  // Here it is the default one, with all that belongs to it.
+  const here = await ask('Good morning!');
+  assert.equal(here.by, 'local');
+  assert.equal(here.answer.model, 'mario');
+  const named = await ask('Good morning!', { model: 'mario' });
+  assert.equal(named.by, 'local');
+  assert.equal(here.answer.usage.prompt_tokens, named.answer.usage.prompt_tokens);
+  const [first, second] = (await (await fetch(`${other.url}/v1/requests`)).json()).data;
+  assert.deepEqual([first.adapter, second.adapter], ['pirate', 'pirate']);
+
+  // Who is in memory is asked about the one without a name, and not about the other.
+  assert.match((await ask(hard)).why, /: hearth-tiny says that it asks for a (small|middle|large) model/);
+  assert.doesNotMatch(named.why, /classified|says/);
   await other.stop();
 });
 

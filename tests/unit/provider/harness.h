@@ -259,6 +259,24 @@ static inline void fixture_close(struct fixture *f, int64_t grace_ms)
     assert_int_equal(system(command), 0);
 }
 
+/* ---- derived models ------------------------------------------------------------------------- */
+
+/* A record in the models folder `dir`. */
+static inline void add_derived(const char *dir, const char *name, const char *json)
+{
+    struct error error;
+    char path[256];
+    str_printf(path, sizeof path, "%s/derived", dir);
+    assert_int_equal(fs_mkdirs(path, 0755, &error), OK);
+    str_printf(path, sizeof path, "%s/derived/%s.json", dir, name);
+    assert_int_equal(fs_write_atomic(path, json, strlen(json), 0644, &error), OK);
+}
+
+/* With something of everything. */
+#define MARIO                                                                                      \
+    "{\"name\":\"mario\",\"from\":\"hearth-tiny\",\"system\":\"You are Mario.\",\"template\":"     \
+    "\"{{ .Prompt }}\",\"adapter\":\"pirate\",\"parameters\":{\"top_k\":7}}"
+
 /* ---- requests ------------------------------------------------------------------------------- */
 
 /* A chat with one user message; change what you like before sending. */

@@ -140,6 +140,38 @@ static void test_one_for_all(void **state)
     fixture_close(&f, 0);
 }
 
+static int32_t prompt_of(struct client *c, const char *adapter)
+{
+    client_wait(c);
+    int32_t tokens = c->usage.prompt_tokens;
+    free(text_of(c, adapter));
+    return tokens;
+}
+
+/* A request that names no model brings neither adapter nor template of the default one with it,
+ * since it may have gone elsewhere: they are found here. */
+static void test_a_derived_default_models_own_adapter_and_template(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct engine *engine;
+    struct error error;
+    assert_int_equal(engine_open_llama(HEARTH_BINARY_DIR "/lib/hearth", &engine, &error), OK);
+    fixture_open_ctx(&f, engine, "mario", "", 6, 512);
+    add_derived(f.dir, "mario", MARIO);
+    int32_t plain = prompt_of(begin(&f, "hearth-tiny", NULL), "");
+    int32_t bare = prompt_of(begin(&f, "", NULL), "pirate");
+    assert_true(bare < plain); /* the question alone */
+    assert_int_equal(prompt_of(begin(&f, "mario", NULL), "pirate"), bare);
+    assert_int_equal(prompt_of(begin(&f, "", "terse"), "terse"), bare);
+    assert_int_equal(prompt_of(begin(&f, "", "base"), ""), bare);
+    struct gen_request *req = chat_request("", QUESTION);
+    req->chat_template = "{{ messages[0].content }} {{ messages[0].content }}";
+    req->max_tokens = 1;
+    assert_true(prompt_of(send_request(&f, req), "pirate") > bare);
+    fixture_close(&f, 0);
+}
+
 static void test_what_is_refused(void **state)
 {
     (void)state;
@@ -195,6 +227,7 @@ int main(void)
         cmocka_unit_test(test_mixed_in_one_hub_each_answer_is_as_alone),
         cmocka_unit_test(test_an_adapter_in_the_models_name),
         cmocka_unit_test(test_one_for_all),
+        cmocka_unit_test(test_a_derived_default_models_own_adapter_and_template),
         cmocka_unit_test(test_what_is_refused),
         cmocka_unit_test(test_scale_makes_it_stronger_or_weaker),
     };
