@@ -23,8 +23,13 @@ enum {
 
 static enum err open_models(struct hub *h, struct error *error)
 {
-    return models_open(config_str(h->config, CONFIG_MODELS_DIR),
-                       config_str(h->config, CONFIG_BUILTIN_DIR), &h->models, error);
+    char builtin_adapters[MODEL_PATH_MAX];
+    const char *builtin = config_str(h->config, CONFIG_BUILTIN_DIR);
+    adapters_builtin_dir(builtin, builtin_adapters);
+    enum err e = models_open(config_str(h->config, CONFIG_MODELS_DIR), builtin, &h->models, error);
+    return e ? e
+             : adapters_open(config_str(h->config, CONFIG_ADAPTERS_DIR), builtin_adapters,
+                             &h->adapters, error);
 }
 
 /* A job for each connection that may wait for an answer, and one for each request in the queue that
@@ -71,7 +76,7 @@ static enum err open_face(struct hub *h, struct error *error)
     h->health_view = snapshot_new(h->timers, HEALTH_AGE_MS, HEALTH_PATIENCE_MS);
     h->models_view = snapshot_new(h->timers, MODELS_AGE_MS, MODELS_PATIENCE_MS);
     size_t keep = (size_t)config_int(h->config, CONFIG_REQUESTS_KEPT);
-    h->derive = derive_new(router_provider(h->router), h->models,
+    h->derive = derive_new(router_provider(h->router), h->models, h->adapters,
                            config_str(h->config, CONFIG_DEFAULT_MODEL));
     h->recorder = recorder_new(h->derive, keep, models_changed, h);
     h->provider = recorder_provider(h->recorder);
@@ -191,6 +196,7 @@ void hub_close(struct hub *h, int64_t grace_ms)
     snapshot_free(h->models_view);
     timers_free(h->timers);
     pulls_free(h->pulls);
+    adapters_free(h->adapters);
     models_free(h->models);
     accounts_free(h->accounts);
     free(h);

@@ -18,6 +18,7 @@
 #include "hub/request_log.h"
 #include "hub/snapshot.h"
 #include "jobs/jobs.h"
+#include "models/adapters.h"
 #include "models/models.h"
 #include "provider/provider.h"
 #include "provider/recorder.h"
@@ -29,6 +30,7 @@
 struct hub {
     const struct config *config; /* borrowed */
     struct models *models;
+    struct adapters *adapters;
     struct pool *pool;
     struct timers *timers;
     struct provider *local; /* the worker's or the stack's */

@@ -18,6 +18,7 @@ struct derive {
     struct provider base;
     struct provider *inner;
     struct models *models;
+    struct adapters *adapters;
     char *default_model;
 };
 
@@ -30,6 +31,44 @@ static struct derive *of(struct provider *p)
 static struct derived *find(struct derive *v, const char *name)
 {
     return local_derived(v->models, v->default_model, provider_names_model(name) ? name : "");
+}
+
+static bool is_adapter(struct derive *v, const char *name)
+{
+    struct adapter_info *info = xcalloc(1, sizeof *info);
+    bool is = *name && (adapter_is_none(name) ||
+                        adapters_resolve(v->adapters, name, info, NULL) != ERR_NO_ADAPTER);
+    free(info);
+    return is;
+}
+
+static bool is_model(struct derive *v, const char *name)
+{
+    struct model_info *info = xcalloc(1, sizeof *info);
+    bool is = models_resolve(v->models, name, false, info, NULL) != ERR_NO_MODEL;
+    free(info);
+    return is;
+}
+
+/* As find; the name may also have an adapter behind its last ':', which is *adapter then, a part of
+ * the name, else NULL. A model of the whole name goes before. */
+static struct derived *find_with(struct derive *v, const char *name, const char **adapter)
+{
+    char model[MODEL_ID_MAX];
+    struct derived *d = find(v, name);
+    const char *colon = strrchr(name, ':');
+    size_t n = colon ? (size_t)(colon - name) : 0;
+    *adapter = NULL;
+    if (d || !n || n >= sizeof model) return d;
+    memcpy(model, name, n);
+    model[n] = '\0';
+    d = models_derived(v->models, model);
+    if (d && is_adapter(v, colon + 1) && !is_model(v, name)) {
+        *adapter = colon + 1;
+        return d;
+    }
+    derived_unref(d);
+    return NULL;
 }
 
 static const char *base_of(const struct derived *d)
@@ -64,10 +103,12 @@ static void on_event(void *ctx, const struct gen_event *ev)
 
 /* A request that names no model stays one: whoever it goes to takes a model of his own, and the
  * local provider adds what only its default model's weights understand. */
-static enum err apply(const struct derived *d, struct gen_request *req, struct error *error)
+static enum err apply(const struct derived *d, const char *adapter, struct gen_request *req,
+                      struct error *error)
 {
     if (!provider_names_model(req->model)) return derived_apply_anywhere(d, req, error);
-    enum err e = derived_apply(d, req, error);
+    enum err e = adapter_wanted(req->adapter, adapter, &req->adapter, error);
+    if (!e) e = derived_apply(d, req, error);
     if (!e) req->model = arena_strdup(req->arena, base_of(d));
     return e || req->model ? e : err_set(error, ERR_NOMEM, "not enough memory for the request");
 }
@@ -76,9 +117,10 @@ static enum err generate(struct provider *p, struct gen_request *req, gen_listen
                          uint64_t *id, struct error *error)
 {
     struct derive *v = of(p);
-    struct derived *d = find(v, req->model);
+    const char *adapter;
+    struct derived *d = find_with(v, req->model, &adapter);
     if (!d) return provider_generate(v->inner, req, fn, ctx, id, error);
-    enum err e = apply(d, req, error);
+    enum err e = apply(d, adapter, req, error);
     if (e) {
         derived_unref(d);
         arena_free(req->arena);
@@ -150,16 +192,26 @@ static enum err translate(const struct derived *d, enum control what, json_t *ar
     return out->err ? err_set(error, out->err, "the arguments are too long") : OK;
 }
 
+/* Whether the verb takes a name with an adapter behind it, which changes nothing for it. */
+static bool takes_adapter(enum control what)
+{
+    return what == CONTROL_TOKENIZE || what == CONTROL_DETOKENIZE || what == CONTROL_TEMPLATE ||
+           what == CONTROL_INFILL || what == CONTROL_PROPS;
+}
+
 static enum err control(struct provider *p, enum control what, const char *args, control_fn fn,
                         void *ctx, struct error *error)
 {
+    const char *adapter;
     struct derive *v = of(p);
     json_t *root;
     if (!models_has_derived(v->models) || !strstr(args, "\"model\"") ||
         json_parse(args, strlen(args), &root, NULL))
         return provider_control(v->inner, what, args, fn, ctx, error);
     const char *name = json_string_value(json_object_get(root, "model"));
-    struct derived *d = name ? find(v, name) : NULL;
+    struct derived *d = !name                 ? NULL
+                        : takes_adapter(what) ? find_with(v, name, &adapter)
+                                              : find(v, name);
     struct buf own;
     buf_init(&own, ARGS_MAX);
     enum err e = d ? translate(d, what, root, &own, error) : OK;
@@ -186,12 +238,13 @@ static const struct provider_ops ops = {
 };
 
 struct provider *derive_new(struct provider *inner, struct models *models,
-                            const char *default_model)
+                            struct adapters *adapters, const char *default_model)
 {
     struct derive *v = xcalloc(1, sizeof *v);
     v->base.ops = &ops;
     v->inner = inner;
     v->models = models;
+    v->adapters = adapters;
     v->default_model = xstrdup(default_model);
     return &v->base;
 }

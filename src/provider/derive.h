@@ -1,19 +1,21 @@
 /* Derived models in front of whoever answers: a request for one gets what its record says
  * (models/derived.h) and goes on as a request for the model whose weights it has, so that a
  * fallback to another provider keeps the system prompt. The answer bears the name that was asked
- * for. Where the default model is a derived one, a request that names none gets what any model
+ * for. "<derived model>:<adapter>" is that model with another adapter than its own, where it has
+ * one. Where the default model is a derived one, a request that names none gets what any model
  * understands of it, and goes on without a name. Requests for other models pass unchanged.
  *
  * Any thread. Looking up a name reads the models folder at most once a second. */
 #ifndef HEARTH_PROVIDER_DERIVE_H
 #define HEARTH_PROVIDER_DERIVE_H
 
+#include "models/adapters.h"
 #include "models/models.h"
 #include "provider/provider.h"
 
-/* inner and models are borrowed; default_model is copied. Closing it closes the inner provider. */
+/* All borrowed but default_model, which is copied. Closing it closes the inner provider. */
 struct provider *derive_new(struct provider *inner, struct models *models,
-                            const char *default_model);
+                            struct adapters *adapters, const char *default_model);
 void derive_free(struct provider *p); /* closed; NULL is fine */
 
 #endif

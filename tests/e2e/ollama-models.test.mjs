@@ -108,6 +108,32 @@ test('made from one that was made: the newer words count', async () => {
   assert.equal(show.messages.length, 2);
 });
 
+test('with an adapter behind its name it is what it is, with that adapter', async () => {
+  const made = await call('POST', '/api/create', {
+    model: 'sailor', from: 'hearth-tiny', system: 'You are a sailor.', template: '{{ .System }} {{ .Prompt }}',
+    parameters: { temperature: 0, num_predict: 6 }, stream: false,
+  });
+  assert.equal(made.status, 200, made.text);
+  const ask = async (model, extra) => {
+    const r = await call('POST', '/v1/chat/completions', { model, messages: HI, ...extra });
+    assert.equal(r.status, 200, r.text);
+    const { data: [record] } = (await call('GET', '/v1/requests?limit=1')).json;
+    return [r.json.model, r.json.choices[0].message.content, r.json.usage.prompt_tokens, r.json.usage.completion_tokens, record.adapter];
+  };
+  const field = await ask('sailor', { adapter: 'pirate' });
+  assert.deepEqual(await ask('sailor:pirate'), field);
+  assert.equal(field[0], 'sailor');
+  assert.equal(field[4], 'pirate');
+  assert.deepEqual(await ask('sailor:base'), await ask('sailor'));
+  const count = async (model) => (await call('POST', '/v1/messages/count_tokens', { model, messages: HI })).json.input_tokens;
+  assert.equal(await count('sailor:pirate'), await count('sailor'));
+  const wrong = await call('POST', '/v1/chat/completions', { model: 'sailor:privateer', messages: HI });
+  assert.equal(wrong.status, 404, wrong.text);
+  assert.match(wrong.text, /pirate, terse/);
+  assert.equal((await call('POST', '/v1/chat/completions', { model: 'sailor:pirate', adapter: 'terse', messages: HI })).status, 400);
+  assert.equal((await remove('sailor')).status, 200);
+});
+
 test('a Modelfile through the command line; seen at once by the hub that runs', async () => {
   writeFileSync(join(dir, 'Modelfile'), [
     '# a comment', 'FROM hearth-tiny', 'PARAMETER temperature 0', 'PARAMETER stop "<end>"', 'parameter num_predict 4',

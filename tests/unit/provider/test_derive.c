@@ -10,11 +10,13 @@ struct keeper {
     struct gen_request *req;
     gen_listener_fn fn;
     void *ctx;
+    char args[4096]; /* of the last control call */
 };
 
 struct rig {
     char dir[64];
     struct models *models;
+    struct adapters *adapters;
     struct keeper keeper;
     struct provider *derive;
     char answered[MODEL_ID_MAX]; /* the name that the answer bears */
@@ -33,8 +35,18 @@ static enum err keep(struct provider *p, struct gen_request *req, gen_listener_f
     return OK;
 }
 
+static enum err keep_args(struct provider *p, enum control what, const char *args, control_fn fn,
+                          void *ctx, struct error *error)
+{
+    (void)what, (void)error;
+    struct keeper *k = container_of(p, struct keeper, base);
+    assert_true(str_copy(k->args, sizeof k->args, args));
+    fn(ctx, NULL, "{}", 2);
+    return OK;
+}
+
 static const struct provider_ops keeper_ops = {
-    .name = "keeper", .caps = PROVIDER_GENERATE, .generate = keep};
+    .name = "keeper", .caps = PROVIDER_GENERATE, .generate = keep, .control = keep_args};
 
 static void rig_open(struct rig *r, const char *default_model)
 {
@@ -43,13 +55,16 @@ static void rig_open(struct rig *r, const char *default_model)
     assert_non_null(mkdtemp(r->dir));
     add_derived(r->dir, "mario", MARIO);
     assert_int_equal(models_open(r->dir, HEARTH_SOURCE_DIR "/models", &r->models, &r->error), OK);
-    r->derive = derive_new(&r->keeper.base, r->models, default_model);
+    assert_int_equal(
+        adapters_open("", HEARTH_SOURCE_DIR "/models/adapters", &r->adapters, &r->error), OK);
+    r->derive = derive_new(&r->keeper.base, r->models, r->adapters, default_model);
 }
 
 static void rig_close(struct rig *r)
 {
     char command[100];
     derive_free(r->derive);
+    adapters_free(r->adapters);
     models_free(r->models);
     str_printf(command, sizeof command, "rm -rf '%s'", r->dir);
     assert_int_equal(system(command), 0);
@@ -61,7 +76,7 @@ static void take_name(void *ctx, const struct gen_event *ev)
     if (ev->model) str_copy(r->answered, sizeof r->answered, ev->model);
 }
 
-static enum err send(struct rig *r, struct gen_request *req)
+static enum err hand_in(struct rig *r, struct gen_request *req)
 {
     uint64_t id;
     return provider_generate(r->derive, req, take_name, r, &id, &r->error);
@@ -72,7 +87,7 @@ static const struct gen_request *asked(struct rig *r, const char *model, const c
 {
     struct gen_request *req = chat_request(model, "hi");
     req->adapter = adapter;
-    if (send(r, req)) fail_msg("%s: %s", model, r->error.msg);
+    if (hand_in(r, req)) fail_msg("%s: %s", model, r->error.msg);
     return r->keeper.req;
 }
 
@@ -131,11 +146,94 @@ static void test_a_request_without_a_name_stays_one(void **state)
     rig_close(&r);
 }
 
+/* The name behind the colon takes the place of the model's own adapter, and of nothing else. */
+static void test_a_derived_model_with_another_adapter(void **state)
+{
+    (void)state;
+    static const char *const names[][2] = {{"mario:terse", "terse"},
+                                           {"MARIO:latest:pirate", "pirate"},
+                                           {"mario:base", "base"},
+                                           {"mario:none", "none"}};
+    struct rig r;
+    rig_open(&r, "mario");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct gen_request *req = asked(&r, names[i][0], i == 0 ? "terse" : NULL);
+        expect_mario(req);
+        assert_string_equal(req->model, "hearth-tiny");
+        assert_string_equal(req->adapter, names[i][1]);
+        assert_non_null(req->chat_template);
+        assert_string_equal(answer(&r, "hearth-tiny"), "mario");
+    }
+    struct gen_request *two = chat_request("mario:terse", "hi");
+    two->adapter = "pirate";
+    assert_int_equal(hand_in(&r, two), ERR_INVALID);
+    assert_string_equal(r.error.param, "/adapter");
+    rig_close(&r);
+}
+
+/* What has another meaning, or none, is for who comes behind: a model of the whole name, one that
+ * another provider may have, a model that is no derived one. */
+static void test_other_names_with_a_colon_pass(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"mario:3b",          "mario:",      ":terse",
+                                        "hearth-tiny:terse", "luigi:terse", "hearth-tiny:latest"};
+    struct rig r;
+    rig_open(&r, "");
+    add_derived(r.dir, "mario%3Apirate",
+                "{\"name\":\"mario:pirate\",\"from\":\"hearth-tiny\",\"system\":\"Arr.\"}");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct gen_request *req = asked(&r, names[i], NULL);
+        assert_string_equal(req->model, names[i]);
+        assert_int_equal(req->n_messages, 1);
+        assert_null(req->adapter);
+        answer(&r, "");
+    }
+    const struct gen_request *req = asked(&r, "mario:pirate", NULL);
+    assert_string_equal(req->messages[0].content, "Arr.");
+    assert_null(req->adapter);
+    assert_string_equal(answer(&r, "hearth-tiny"), "mario:pirate");
+    rig_close(&r);
+}
+
+static void ignore_answer(void *ctx, const struct error *error, const char *text, size_t len)
+{
+    (void)ctx, (void)error, (void)text, (void)len;
+}
+
+static const char *told(struct rig *r, enum control what, const char *args)
+{
+    assert_int_equal(provider_control(r->derive, what, args, ignore_answer, NULL, &r->error), OK);
+    return r->keeper.args;
+}
+
+/* Prompts are shown and counted as they are computed; what is loaded has no adapter in its name. */
+static void test_verbs_about_a_model_and_its_adapter(void **state)
+{
+    (void)state;
+    static const char chat[] = "{\"model\":\"mario:terse\",\"request\":{\"messages\":["
+                               "{\"role\":\"user\",\"content\":\"hi\"}]}}";
+    struct rig r;
+    rig_open(&r, "");
+    const char *args = told(&r, CONTROL_TEMPLATE, chat);
+    if (!strstr(args, "\"model\":\"hearth-tiny\",\"as\":\"mario\"") ||
+        !strstr(args, "You are Mario.") || !strstr(args, "\"chat_template\":"))
+        fail_msg("%s", args);
+    args = told(&r, CONTROL_LOAD, "{\"model\":\"mario:terse\"}");
+    assert_string_equal(args, "{\"model\":\"mario:terse\"}");
+    args = told(&r, CONTROL_UNLOAD, "{\"model\":\"mario\"}");
+    assert_non_null(strstr(args, "\"hearth-tiny\""));
+    rig_close(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_name_stands_for_weights_and_what_they_get),
         cmocka_unit_test(test_a_request_without_a_name_stays_one),
+        cmocka_unit_test(test_a_derived_model_with_another_adapter),
+        cmocka_unit_test(test_other_names_with_a_colon_pass),
+        cmocka_unit_test(test_verbs_about_a_model_and_its_adapter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
