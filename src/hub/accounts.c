@@ -215,9 +215,14 @@ void accounts_meter_end(void *accounts, const char *tenant, enum record_kind kin
                         const struct usage *usage)
 {
     struct quota *q = accounts_quota(accounts);
-    if (!q || !*tenant) return;
-    if (generates(kind)) quota_stream_end(q, tenant);
-    quota_add_tokens(q, tenant, usage->prompt_tokens, usage->completion_tokens);
+    if (q && *tenant && generates(kind)) quota_stream_end(q, tenant);
+    accounts_add_tokens(accounts, tenant, usage);
+}
+
+void accounts_add_tokens(struct accounts *a, const char *tenant, const struct usage *usage)
+{
+    struct quota *q = accounts_quota(a);
+    if (q && *tenant) quota_add_tokens(q, tenant, usage->prompt_tokens, usage->completion_tokens);
 }
 
 /* ---- both ---------------------------------------------------------------------------------- */

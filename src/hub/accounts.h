@@ -33,6 +33,8 @@ enum err accounts_meter_begin(void *accounts, const char *tenant, enum record_ki
                               struct error *error);
 void accounts_meter_end(void *accounts, const char *tenant, enum record_kind kind,
                         const struct usage *usage);
+/* Tokens that the tenant's requests have cost beside those that the recorder tells. */
+void accounts_add_tokens(struct accounts *a, const char *tenant, const struct usage *usage);
 /* Whether every call needs a user: HEARTH_AUTH, and where the hub listens. */
 bool accounts_asked_for(const struct config *config);
 /* ERR_CONFIG: authentication is off, and others than this machine could reach the hub. */

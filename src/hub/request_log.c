@@ -365,6 +365,13 @@ static void ended(void *log, const struct router_record *r)
     pthread_mutex_unlock(&l->lock);
 }
 
+/* Of no request's row, whose numbers are those of who answered. */
+static void classified(void *log, const char *tenant, const struct usage *usage)
+{
+    const struct request_log *l = log;
+    accounts_add_tokens(l->accounts, tenant, usage);
+}
+
 static bool may_spend(void *log, const char *tenant)
 {
     struct request_log *l = log;
@@ -384,5 +391,6 @@ static bool may_spend(void *log, const char *tenant)
 
 struct router_hooks request_log_hooks(struct request_log *l)
 {
-    return (struct router_hooks){.may_spend = may_spend, .ended = ended, .ctx = l};
+    return (struct router_hooks){
+        .may_spend = may_spend, .ended = ended, .classified = classified, .ctx = l};
 }

@@ -36,8 +36,10 @@ struct classify {
     classify_fn fn;
     void *ctx;
     int64_t began_ns, limit_ms;
+    char tenant[ROUTER_NAME_MAX];
     /* Of the listener: */
     char word[WORD_MAX], model[CLASSIFIED_MODEL_MAX];
+    struct usage usage; /* so far */
     /* Under the router's lock: */
     int refs; /* the call's and the listener's; a cancel's and the timer's while they are at it */
     bool done, cancelled;
@@ -98,11 +100,27 @@ static void take_text(struct classify *c, const struct gen_event *ev)
     str_printf(c->word + used, sizeof c->word - used, "%.*s", (int)ev->text_len, ev->text);
 }
 
+/* What was read and written before the end of a question that was given up counts, too. */
+static void take_usage(struct classify *c, const struct gen_event *ev)
+{
+    if (ev->type == GEN_EV_TEXT) c->usage.completion_tokens++;
+    if (ev->usage.prompt_tokens > 0) c->usage = ev->usage;
+}
+
+static void tell_usage(const struct classify *c)
+{
+    const struct router_hooks *hooks = &c->router->hooks;
+    if (hooks->classified && c->usage.prompt_tokens)
+        hooks->classified(hooks->ctx, c->tenant, &c->usage);
+}
+
 static void listen(void *ctx, const struct gen_event *ev)
 {
     struct classify *c = ctx;
     if (ev->type == GEN_EV_TEXT) take_text(c, ev);
+    take_usage(c, ev);
     if (ev->type != GEN_EV_DONE && ev->type != GEN_EV_ERROR) return;
+    tell_usage(c);
     if (ev->model) str_copy(c->model, sizeof c->model, ev->model);
     end(c, ev->type == GEN_EV_ERROR ? ev->error->msg : NULL);
     timer_clear(c->router->timers, &c->timer); /* it takes no reference after this */
@@ -225,6 +243,7 @@ bool classify_start(struct router *r, const struct gen_request *req, classify_fn
     struct classify *c = xcalloc(1, sizeof *c);
     *c = (struct classify){.router = r, .fn = fn, .ctx = ctx, .refs = 2, .limit_ms = limit_ms};
     c->began_ns = clock_mono_ns();
+    str_copy(c->tenant, sizeof c->tenant, req->tenant);
     struct gen_request *q = question(c, req);
     enum err e = q ? OK : err_set(&error, ERR_NOMEM, "no memory for the question");
     pthread_mutex_lock(&r->lock);

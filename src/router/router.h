@@ -62,6 +62,9 @@ struct router_hooks {
     bool (*may_spend)(void *ctx, const char *tenant);
     /* Once for each request that was accepted, before its last event is passed on. */
     void (*ended)(void *ctx, const struct router_record *record);
+    /* What the local model has read and written to say how hard a request of the tenant is
+     * (classify.h): once for each that it began to read, when it is known. */
+    void (*classified)(void *ctx, const char *tenant, const struct usage *usage);
     void *ctx;
 };
 

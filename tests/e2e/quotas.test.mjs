@@ -1,8 +1,11 @@
 // What users may use: limits and their exceptions, API keys with a rate of their own, statistics, what an admin
 // and the command line do to accounts, and the audit log of all of it.
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { runHearth, startHub, tempDir, until } from './support/hearth.mjs';
+import { startUpstream } from './support/upstream.mjs';
 
 const password = 'correct horse';
 const env = {
@@ -170,4 +173,53 @@ test('everything is in the audit log', async () => {
   assert.ok(!JSON.stringify(json).includes(password) && !JSON.stringify(json).includes('hk_'));
   const shown = (await run(['users', 'audit'])).stdout;
   assert.match(shown, /login_failed/);
+});
+
+test('asking the local model how hard a request is counts to who asks, and fails nothing that has begun', async (t) => {
+  const box = await startUpstream();
+  t.after(() => box.close());
+  box.answer = { text: 'Answer of the box.' };
+  const home = tempDir();
+  const file = join(home, 'providers.json');
+  writeFileSync(file, JSON.stringify({
+    providers: { box: { base_url: `${box.url}/v1`, middle: 'mid-model', large: 'huge-model', retries: 0 } },
+    routes: { default: { chain: ['local', 'box'] } },
+    complexity: { classify: true, classify_timeout: '60s' },
+  }));
+  const other = await startHub({ dir: home, env: { HEARTH_AUTH: 'on', HEARTH_PROVIDERS: file } });
+  const send = async (method, path, token, body) => {
+    const r = await fetch(other.url + path, {
+      method, headers: { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) }, body: body && JSON.stringify(body),
+    });
+    return { status: r.status, headers: r.headers, json: await r.json() };
+  };
+  const made = await send('POST', '/api/v1/auth/register', null, { username: 'ada', password });
+  assert.equal(made.status, 201, JSON.stringify(made.json));
+  const token = (await send('POST', '/api/v1/auth/login', null, { username: 'ada', password })).json.access_token;
+  await until(async () => (await send('GET', '/v1/models', token)).json.data.some((m) => m.meta.state === 'ready'), 60000, 'a model in memory');
+  const used = async () => (await send('GET', '/api/v1/stats/user', token)).json.quotas.tokens_per_day.used;
+  const body = { messages: [{ role: 'user', content: 'Prove the theorem and explain why.' }], max_tokens: 4 };
+
+  const plan = await send('POST', '/v1/route', token, body);
+  assert.equal(plan.json.complexity.by, 'model', JSON.stringify(plan.json));
+  const question = await used();
+  assert.ok(question > 20, `${question} tokens`);
+
+  // One token is left at its start; the question alone needs more.
+  const quota = await runHearth(['users', 'quota', 'ada', `tokens_per_day=${question + 1}`], { dir: home });
+  assert.equal(quota.code, 0, quota.stderr);
+  await until(async () => (await send('GET', '/api/v1/stats/user', token)).json.quotas.tokens_per_day.limit === question + 1, 15000, 'the limit');
+  const said = await send('POST', '/v1/chat/completions', token, body);
+  assert.equal(said.status, 200, JSON.stringify(said.json));
+  assert.match(said.headers.get('x-hearth-route-reason'), /hearth-tiny says that it asks for a/);
+  assert.equal(await used(), 2 * question + said.json.usage.total_tokens);
+  const next = await send('POST', '/v1/chat/completions', token, body);
+  assert.equal(next.status, 429, JSON.stringify(next.json));
+  assert.equal(next.json.error.param, 'tokens_per_day');
+
+  // It is a question, not a request, and costs nothing.
+  const stats = (await send('GET', '/api/v1/stats/user', token)).json;
+  assert.equal(stats.usage.today.prompt_tokens + stats.usage.today.completion_tokens, await used());
+  assert.equal(stats.usage.today.requests, 1);
+  await other.stop();
 });

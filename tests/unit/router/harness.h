@@ -218,6 +218,11 @@ static struct timers *timers;
 static struct router_record last_record;
 static int n_records;
 static bool broke; /* the month's budget is used up */
+/* Of the questions how hard a request is: how many were told, what the last one took, whose it was.
+ */
+static int n_classified;
+static struct usage last_classified;
+static char classified_tenant[ROUTER_NAME_MAX];
 
 static inline bool may_spend(void *ctx, const char *tenant)
 {
@@ -230,6 +235,14 @@ static inline void ended(void *ctx, const struct router_record *record)
     (void)ctx;
     last_record = *record;
     n_records++;
+}
+
+static inline void classified(void *ctx, const char *tenant, const struct usage *usage)
+{
+    (void)ctx;
+    last_classified = *usage;
+    str_copy(classified_tenant, sizeof classified_tenant, tenant);
+    n_classified++;
 }
 
 /* Routing from the text of a file, with the settings' defaults and these overrides. */
@@ -264,12 +277,12 @@ static inline void router_start(struct routing *routing)
     struct router_params params = {.routing = routing,
                                    .local = &hands[0].base,
                                    .remotes = &by_hand,
-                                   .hooks = {may_spend, ended, NULL}};
+                                   .hooks = {may_spend, ended, classified, NULL}};
     assert_int_equal(prices_load("", &params.prices, &error), OK);
     assert_int_equal(timers_new(&timers, &error), OK);
     params.timers = timers;
     assert_int_equal(router_open(&params, &router, &error), OK);
-    n_records = 0;
+    n_records = n_classified = 0;
     broke = false;
 }
 

@@ -144,6 +144,64 @@ static void test_a_deadline_is_a_limit_too(void **state)
     router_end();
 }
 
+/* What the question has cost is told once, with whose it was, however it ended. */
+static void test_its_tokens_are_told(void **state)
+{
+    (void)state;
+    struct seen s;
+    uint64_t id;
+    start("30s");
+    struct hand *local = hand("local");
+    const struct gen_event started = {
+        .type = GEN_EV_STARTED, .model = "tiny", .usage = {.prompt_tokens = 40}};
+    assert_int_equal(ask_router(some_request("", "hi"), &s, &id), OK);
+    tell(local, 0, &started);
+    tell_text(local, 0, "small");
+    assert_int_equal(n_classified, 0);
+    tell(local, 0, &(struct gen_event){.type = GEN_EV_DONE, .usage = {40, 8, 3, 0}});
+    assert_int_equal(n_classified, 1);
+    assert_string_equal(classified_tenant, "me");
+    assert_int_equal(last_classified.prompt_tokens, 40);
+    assert_int_equal(last_classified.completion_tokens, 3);
+    answer(local, 1, &s);
+    assert_int_equal(n_classified, 1); /* the answer's are its record's */
+    assert_int_equal(last_record.usage.prompt_tokens, 10);
+
+    assert_int_equal(ask_router(some_request("", "hi"), &s, &id), OK);
+    tell(local, 2, &started);
+    tell_text(local, 2, "mid");
+    tell_error(local, 2, ERR_WORKER); /* its last event has no numbers */
+    assert_int_equal(n_classified, 2);
+    assert_int_equal(last_classified.prompt_tokens, 40);
+    assert_int_equal(last_classified.completion_tokens, 1);
+    answer(local, 3, &s);
+
+    assert_int_equal(ask_router(some_request("", "hi"), &s, &id), OK);
+    tell_error(local, 4, ERR_BUSY); /* it read nothing */
+    answer(local, 5, &s);
+    assert_int_equal(n_classified, 2);
+    router_end();
+}
+
+/* A question that was given up for its time is told of when the model has stopped. */
+static void test_tokens_of_a_late_answer(void **state)
+{
+    (void)state;
+    struct seen s;
+    uint64_t id;
+    start("20ms");
+    struct hand *local = hand("local");
+    assert_int_equal(ask_router(some_request("", "hi"), &s, &id), OK);
+    tell(local, 0, &(struct gen_event){.type = GEN_EV_STARTED, .usage = {.prompt_tokens = 40}});
+    wait_for(local, 2);
+    answer(local, 1, &s);
+    assert_int_equal(n_classified, 0);
+    tell_error(local, 0, ERR_CANCELLED);
+    assert_int_equal(n_classified, 1);
+    assert_int_equal(last_classified.prompt_tokens, 40);
+    router_end();
+}
+
 static void test_who_knows_already_is_not_delayed(void **state)
 {
     (void)state;
@@ -300,6 +358,8 @@ int main(void)
         cmocka_unit_test(test_the_features_decide_without_it),
         cmocka_unit_test(test_nothing_waits_longer_for_it),
         cmocka_unit_test(test_a_deadline_is_a_limit_too),
+        cmocka_unit_test(test_its_tokens_are_told),
+        cmocka_unit_test(test_tokens_of_a_late_answer),
         cmocka_unit_test(test_who_knows_already_is_not_delayed),
         cmocka_unit_test(test_it_is_off_by_default),
         cmocka_unit_test(test_a_cancel_while_it_is_asked),
