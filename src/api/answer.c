@@ -66,7 +66,8 @@ struct answer {
     bool ending;        /* the writer keeps what it has; then ... */
     struct error fault; /* OK: complete(), else fail() with it */
     bool timed;         /* the timer was set */
-    char note[64];      /* says what is waited for */
+    bool noted;         /* the note is yet to be said */
+    struct wait_note note;
     struct routed route;
     struct timer timer;
     size_t left; /* requests without a last event, and one for answer_start itself */
@@ -275,8 +276,8 @@ static void fail(struct answer *a, const struct error *error)
 /* The comment goes out, and the status before it. false: the client has gone. */
 static bool say_note(struct answer *a)
 {
-    a->writer->ops->note(a->writer, a->note, &a->out);
-    a->note[0] = '\0';
+    a->writer->ops->note(a->writer, &a->note, &a->out);
+    a->noted = false;
     return flush(a, &a->parts[0]);
 }
 
@@ -285,7 +286,7 @@ static void on_silence(void *ctx)
 {
     struct answer *a = ctx;
     pthread_mutex_lock(&a->lock);
-    if (!a->over && !a->ending && !a->begun && a->note[0]) (void)say_note(a);
+    if (!a->over && !a->ending && !a->begun && a->noted) (void)say_note(a);
     pthread_mutex_unlock(&a->lock);
 }
 
@@ -293,13 +294,12 @@ static void on_silence(void *ctx)
 static bool waiting(struct answer *a, const struct gen_event *ev)
 {
     if (!a->stream || !a->writer->ops->note) return true;
-    if (ev->type == GEN_EV_LOADING)
-        str_printf(a->note, sizeof a->note, "loading %.2f", (double)ev->fraction);
-    else if (ev->wait_ms >= 0)
-        str_printf(a->note, sizeof a->note, "queued position=%d wait_ms=%lld", ev->position,
-                   (long long)ev->wait_ms);
-    else
-        str_printf(a->note, sizeof a->note, "queued position=%d", ev->position);
+    bool loading = ev->type == GEN_EV_LOADING;
+    a->noted = true;
+    a->note = (struct wait_note){.what = loading ? WAIT_LOADING : WAIT_QUEUED,
+                                 .position = ev->position,
+                                 .wait_ms = ev->wait_ms,
+                                 .fraction = ev->fraction};
     int64_t waited_ms = clock_mono_ms() - a->started_ms;
     if (a->begun || waited_ms >= SILENT_MS) return say_note(a);
     if (!a->timed) timer_set(a->hub->timers, &a->timer, SILENT_MS - waited_ms, on_silence, a);

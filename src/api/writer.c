@@ -61,10 +61,16 @@ void write_json_string(struct buf *out, const char *s, size_t len)
     jw_strn(&w, s, len);
 }
 
-void write_sse_note(struct writer *w, const char *text, struct buf *out)
+void write_sse_note(struct writer *w, const struct wait_note *note, struct buf *out)
 {
     (void)w;
-    buf_printf(out, ": %s\n\n", text);
+    if (note->what == WAIT_LOADING)
+        buf_printf(out, ": loading %.2f\n\n", (double)note->fraction);
+    else if (note->wait_ms >= 0)
+        buf_printf(out, ": queued position=%d wait_ms=%lld\n\n", note->position,
+                   (long long)note->wait_ms);
+    else
+        buf_printf(out, ": queued position=%d\n\n", note->position);
 }
 
 void write_response_usage(struct jw *w, int64_t input, int64_t cached, int64_t output,

@@ -15,6 +15,14 @@ struct writer;
 /* Bytes of a whole answer (and so of each of its texts); ends up as an error, not as a crash. */
 enum { ANSWER_BYTES_MAX = 256 * 1024 * 1024 };
 
+/* What a stream's client waits for. */
+struct wait_note {
+    enum { WAIT_QUEUED, WAIT_LOADING } what;
+    int32_t position; /* in the queue */
+    int64_t wait_ms;  /* until it starts, as estimated; -1 = unknown */
+    float fraction;   /* of the model that is loaded */
+};
+
 struct writer_ops {
     const char *name;
     const char *stream_type; /* Content-Type of a stream */
@@ -35,9 +43,9 @@ struct writer_ops {
      * the last event (error: why it can't go on, else NULL) and before finish or fail. It may wait;
      * events and the others of these functions wait for it. */
     void (*keep)(struct writer *w, const struct error *error);
-    /* MAY. What a stream's client waits for ("queued position=3 wait_ms=120"), as something that
-     * its parser skips. */
-    void (*note)(struct writer *w, const char *text, struct buf *out);
+    /* MAY. What a stream's client waits for, as an event of the surface or as something that its
+     * parser skips. */
+    void (*note)(struct writer *w, const struct wait_note *note, struct buf *out);
     /* MUST */
     void (*free)(struct writer *w);
 };
@@ -72,7 +80,8 @@ void write_logprob(struct buf *out, float logprob);
 /* What was used as the Responses API and batches tell it: an object, as the next value. */
 void write_response_usage(struct jw *w, int64_t input, int64_t cached, int64_t output,
                           int64_t reasoning);
-/* ": text" and an empty line: a comment of an event stream, as writer_ops.note. */
-void write_sse_note(struct writer *w, const char *text, struct buf *out);
+/* ": queued position=3 wait_ms=120" or ": loading 0.50" and an empty line: a comment of an event
+ * stream, as writer_ops.note. */
+void write_sse_note(struct writer *w, const struct wait_note *note, struct buf *out);
 
 #endif
