@@ -93,7 +93,8 @@ const char *access_scope(const struct route *route)
 static bool is_counted(const struct route *route)
 {
     const struct scope_row *row = row_of(route);
-    return row && row->counted && route->method == HTTP_POST && !str_ends(route->path, "/stop") &&
+    bool asks = route->method == HTTP_POST || (route->flags & ROUTE_SOCKET);
+    return row && row->counted && asks && !str_ends(route->path, "/stop") &&
            !str_ends(route->path, "/cancel");
 }
 
@@ -105,25 +106,30 @@ static bool asks_for_user(const struct hub *hub, const struct route *route)
     return hub->guarded || str_starts(route->path, "/api/v1/");
 }
 
-/* NULL: nothing of it. A proxy's own password ("Basic ...") may stand beside an API key. *header is
- * the name of the one that has it. */
-static const char *shown(const struct http_request *req, const char **header)
+/* NULL: nothing of it. A proxy's own password ("Basic ...") may stand beside an API key. *from is
+ * the name of the header that has it, or of the query's parameter: a web page can give a WebSocket
+ * no headers (RFC 6750, 2.3). Elsewhere it does not count, since addresses end up in logs. */
+static const char *shown(const struct route *route, const struct http_request *req,
+                         const char **from)
 {
     const char *bearer = req->header(req, "Authorization");
     const char *key = req->header(req, "X-Api-Key");
     bool by_key = key && *key && (!bearer || strncasecmp(bearer, "Bearer ", 7) != 0);
-    *header = by_key ? "X-Api-Key" : "Authorization";
-    return by_key ? key : bearer;
+    *from = by_key ? "X-Api-Key" : "Authorization";
+    if (by_key || bearer || !(route->flags & ROUTE_SOCKET)) return by_key ? key : bearer;
+    *from = "access_token";
+    return req->query(req, *from);
 }
 
 /* What is wrong with what was shown is said of its header. */
-static enum err identify(struct auth *auth, const struct http_request *req,
-                         struct auth_identity *who, struct error *error)
+static enum err identify(struct auth *auth, const struct route *route,
+                         const struct http_request *req, struct auth_identity *who,
+                         struct error *error)
 {
-    const char *header;
-    const char *secret = shown(req, &header);
+    const char *from;
+    const char *secret = shown(route, req, &from);
     enum err e = auth_check(auth, secret, who, error);
-    if (e == ERR_AUTH && secret) (void)str_copy(error->param, sizeof error->param, header);
+    if (e == ERR_AUTH && secret) (void)str_copy(error->param, sizeof error->param, from);
     return e;
 }
 
@@ -145,7 +151,7 @@ static enum err check_caller(struct hub *hub, const struct route *route,
     struct store *store;
     struct auth *auth;
     enum err e = accounts_open(hub->accounts, &store, &auth, error);
-    if (!e) e = identify(auth, req, who, error);
+    if (!e) e = identify(auth, route, req, who, error);
     if (!e) e = check_rights(route, who, error);
     if (!e && charge)
         e = quota_charge(accounts_quota(hub->accounts), who, is_counted(route), error);
@@ -162,8 +168,8 @@ static bool is_quick(const struct hub *hub, const struct route *route)
 static bool shows_nothing(const struct hub *hub, const struct route *route,
                           const struct http_request *req)
 {
-    const char *header;
-    return asks_for_user(hub, route) && !shown(req, &header);
+    const char *from;
+    return asks_for_user(hub, route) && !shown(route, req, &from);
 }
 
 /* A web page must not be able to send files unasked: it may, without the browser's check, only
@@ -204,6 +210,13 @@ static enum err receive(struct hub *hub, const struct route *route, const struct
     return e;
 }
 
+static enum err admit(struct hub *hub, const struct route *route, const struct http_request *req,
+                      struct error *error)
+{
+    struct auth_identity who;
+    return asks_for_user(hub, route) ? check_caller(hub, route, req, false, &who, error) : OK;
+}
+
 static void serve(struct hub *hub, const struct route *route, struct http_request *req,
                   struct sink *sink)
 {
@@ -228,4 +241,5 @@ const struct gate access_gate = {.name = "access",
                                  .is_quick = is_quick,
                                  .shows_nothing = shows_nothing,
                                  .receive = receive,
+                                 .admit = admit,
                                  .serve = serve};

@@ -27,6 +27,10 @@ struct gate {
      * may, and where it goes. May wait, like serve, which follows when the form is whole. */
     enum err (*receive)(struct hub *hub, const struct route *route, const struct http_request *req,
                         int64_t length, struct upload **out, struct error *error);
+    /* A ROUTE_SOCKET is to be opened: whether the caller may. What is said over it goes through
+     * serve. May wait. */
+    enum err (*admit)(struct hub *hub, const struct route *route, const struct http_request *req,
+                      struct error *error);
     /* Runs the handler, or refuses. */
     void (*serve)(struct hub *hub, const struct route *route, struct http_request *req,
                   struct sink *sink);

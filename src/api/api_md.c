@@ -87,8 +87,9 @@ static void write_routes(struct buf *out)
         for (const struct route *r = *table; r->path; r++) {
             char path[256];
             route_doc_path(r, path, sizeof path);
-            buf_printf(out, "| `%s %s` | %s%s | ", http_method_name(r->method), path, r->summary,
-                       r->flags & ROUTE_STREAM ? " (may stream)" : "");
+            buf_printf(out, "| `%s %s` | %s%s | ",
+                       r->flags & ROUTE_SOCKET ? "WS" : http_method_name(r->method), path,
+                       r->summary, r->flags & ROUTE_STREAM ? " (may stream)" : "");
             write_link(out, r->request_schema);
             buf_puts(out, " | ");
             write_link(out, r->response_schema);

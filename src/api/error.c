@@ -52,17 +52,36 @@ const struct error_shape error_openai = {.name = "openai", .write = write_openai
 /* ---- the model server under /api ----------------------------------------------------------- */
 
 /* Its clients look for "detail", as FastAPI has it. */
+static void put_models(struct jw *w, const struct error *error, const char *request_id)
+{
+    jw_kstr(w, "detail", error->msg);
+    put_openai(w, error, request_id);
+}
+
 static void write_models(struct buf *out, const struct error *error, const char *request_id)
 {
     struct jw w;
     jw_init(&w, out);
     jw_obj(&w);
-    jw_kstr(&w, "detail", error->msg);
-    put_openai(&w, error, request_id);
+    put_models(&w, error, request_id);
     jw_obj_end(&w);
 }
 
 const struct error_shape error_models = {.name = "models", .write = write_models};
+
+/* Of its WebSocket: messages have a type. */
+static void write_models_socket(struct buf *out, const struct error *error, const char *request_id)
+{
+    struct jw w;
+    jw_init(&w, out);
+    jw_obj(&w);
+    jw_kstr(&w, "type", "error");
+    put_models(&w, error, request_id);
+    jw_obj_end(&w);
+}
+
+const struct error_shape error_models_socket = {.name = "models-socket",
+                                                .write = write_models_socket};
 
 /* ---- /api/v1 ------------------------------------------------------------------------------- */
 
@@ -229,19 +248,33 @@ static const struct {
     bool whole;
     const struct error_shape *shape;
 } shapes[] = {
-    {"/api/v1/", false, &error_v1},           {"/api/chat", true, &error_ollama},
-    {"/api/generate", true, &error_ollama},   {"/api/embed", true, &error_ollama},
-    {"/api/embeddings", true, &error_ollama}, {"/api/tags", true, &error_ollama},
-    {"/api/show", true, &error_ollama},       {"/api/ps", true, &error_ollama},
-    {"/api/pull", true, &error_ollama},       {"/api/push", true, &error_ollama},
-    {"/api/create", true, &error_ollama},     {"/api/copy", true, &error_ollama},
-    {"/api/delete", true, &error_ollama},     {"/api/blobs/", false, &error_ollama},
-    {"/api/version", true, &error_ollama},    {"/v1/messages", false, &error_anthropic},
-    {"/api/models", false, &error_models},    {"/api/chat/completions", false, &error_models},
-    {"/apply-template", true, &error_llama},  {"/completion", true, &error_llama},
-    {"/completions", true, &error_llama},     {"/detokenize", true, &error_llama},
-    {"/infill", true, &error_llama},          {"/props", true, &error_llama},
-    {"/slots", true, &error_llama},           {"/tokenize", true, &error_llama},
+    {"/api/v1/", false, &error_v1},
+    {"/api/chat", true, &error_ollama},
+    {"/api/generate", true, &error_ollama},
+    {"/api/embed", true, &error_ollama},
+    {"/api/embeddings", true, &error_ollama},
+    {"/api/tags", true, &error_ollama},
+    {"/api/show", true, &error_ollama},
+    {"/api/ps", true, &error_ollama},
+    {"/api/pull", true, &error_ollama},
+    {"/api/push", true, &error_ollama},
+    {"/api/create", true, &error_ollama},
+    {"/api/copy", true, &error_ollama},
+    {"/api/delete", true, &error_ollama},
+    {"/api/blobs/", false, &error_ollama},
+    {"/api/version", true, &error_ollama},
+    {"/v1/messages", false, &error_anthropic},
+    {"/api/models", false, &error_models},
+    {"/api/chat/completions", false, &error_models},
+    {"/api/chat/ws", true, &error_models_socket},
+    {"/apply-template", true, &error_llama},
+    {"/completion", true, &error_llama},
+    {"/completions", true, &error_llama},
+    {"/detokenize", true, &error_llama},
+    {"/infill", true, &error_llama},
+    {"/props", true, &error_llama},
+    {"/slots", true, &error_llama},
+    {"/tokenize", true, &error_llama},
 };
 
 const struct error_shape *error_shape_of(const char *path)

@@ -20,9 +20,10 @@ struct error_shape {
 extern const struct error_shape error_openai; /* {"error":{message,type,param,code,request_id}} */
 extern const struct error_shape error_v1;     /* {"error":{code,message,details,request_id}} */
 extern const struct error_shape error_ollama; /* {"error":"<words>"} */
-extern const struct error_shape error_anthropic; /* {"type":"error","error":{type,message}} */
-extern const struct error_shape error_llama;     /* {"error":{code (status),message,type}} */
-extern const struct error_shape error_models;    /* error_openai's, and {"detail": message} */
+extern const struct error_shape error_anthropic;     /* {"type":"error","error":{type,message}} */
+extern const struct error_shape error_llama;         /* {"error":{code (status),message,type}} */
+extern const struct error_shape error_models;        /* error_openai's, and {"detail": message} */
+extern const struct error_shape error_models_socket; /* the same with "type": "error" */
 
 /* That of the surface that the path belongs to; OpenAI's for paths of none. */
 const struct error_shape *error_shape_of(const char *path);

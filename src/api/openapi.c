@@ -175,15 +175,20 @@ static const struct {
 };
 enum { FAILURES = sizeof failures / sizeof *failures };
 
+static const char *describe_answer(const struct route *r)
+{
+    if (r->flags & ROUTE_SOCKET) return "A WebSocket; its messages are JSON (docs/websocket.md).";
+    return r->flags & ROUTE_STREAM ? "The answer; with `stream`, events that end with [DONE]."
+                                   : "The answer.";
+}
+
 static void write_responses(struct jw *w, const struct route *r)
 {
     jw_key(w, "responses");
     jw_obj(w);
-    jw_key(w, "200");
+    jw_key(w, r->flags & ROUTE_SOCKET ? "101" : "200");
     jw_obj(w);
-    jw_kstr(w, "description",
-            r->flags & ROUTE_STREAM ? "The answer; with `stream`, events that end with [DONE]."
-                                    : "The answer.");
+    jw_kstr(w, "description", describe_answer(r));
     if (r->response_schema) {
         char chunk[80];
         str_printf(chunk, sizeof chunk, "%sChunk", r->response_schema);
@@ -263,7 +268,7 @@ static void write_operation(struct jw *w, const struct route *r)
     jw_str(w, r->tag);
     jw_arr_end(w);
     if (strchr(r->path, '{')) write_parameters(w, r);
-    if (r->request_schema) {
+    if (r->request_schema && !(r->flags & ROUTE_SOCKET)) { /* a GET has no body */
         jw_key(w, "requestBody");
         jw_obj(w);
         jw_kbool(w, "required", true);

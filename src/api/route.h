@@ -15,6 +15,7 @@ enum route_flags {
     ROUTE_ADMIN = 1 << 4,  /* only admins may, wherever accounts are asked for */
     ROUTE_UPLOAD = 1 << 5, /* a form with a file, which goes to the disk as it comes (upload.h) */
     ROUTE_BLOB = 1 << 6,   /* with that: the body is the file itself, one of the models' */
+    ROUTE_SOCKET = 1 << 7, /* a WebSocket, each message of which is a request (socket.h) */
 };
 
 struct route {

@@ -15,6 +15,7 @@
     X(http_errors_total, counter, "HTTP requests answered with a status of 400 or more")           \
     X(http_connections, gauge, "open client connections")                                          \
     X(http_streams, gauge, "open event streams")                                                   \
+    X(http_sockets, gauge, "open WebSockets")                                                      \
     X(http_disconnects_total, counter, "clients that went away before their answer ended")         \
     X(http_slow_readers_total, counter, "streams ended because the client read too slowly")        \
     X(http_request_seconds, histogram, "time from a request's first byte to its answer's last")    \

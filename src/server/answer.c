@@ -9,7 +9,6 @@
 #include "base/str.h"
 #include "server/server_int.h"
 
-enum { OUT_KEEP = 1024 }; /* what an idle stream keeps of its queue's memory */
 /* libmicrohttpd fills its own buffer for chunked streams; this one serves HTTP/1.0 only. */
 enum { BLOCK_CHUNKED = 64, BLOCK_HTTP_1_0 = 8 * 1024 };
 
@@ -18,22 +17,13 @@ enum { BLOCK_CHUNKED = 64, BLOCK_HTTP_1_0 = 8 * 1024 };
 #define CORS_EXPOSED "X-Request-Id, Retry-After"
 #define CORS_MAX_AGE "600"
 
-/* What is left of the stream's queue, at most `max` bytes; the queue's memory goes with the last.
- */
+/* What is left of the stream's queue, at most `max` bytes. */
 static size_t take(struct exchange *x, char *dst, size_t max)
 {
     size_t left = x->out.len - x->out_taken;
     size_t n = left < max ? left : max;
     memcpy(dst, x->out.data + x->out_taken, n);
-    x->out_taken += n;
-    if (x->out_taken == x->out.len) {
-        x->out_taken = 0;
-        if (x->out.cap > OUT_KEEP) {
-            buf_free(&x->out);
-        } else {
-            buf_clear(&x->out);
-        }
-    }
+    exchange_took(x, n);
     return n;
 }
 
@@ -110,6 +100,11 @@ static void add_headers(struct exchange *x, struct MHD_Response *r)
         at += (size_t)(value - name) + strlen(value) + 1;
     }
     if (x->status == 405 && x->allow) add(r, "Allow", x->allow);
+    if (x->status == 426) { /* RFC 9110, 15.5.22 and RFC 6455, 4.4 */
+        add(r, "Upgrade", "websocket");
+        add(r, "Connection", "Upgrade");
+        add(r, "Sec-WebSocket-Version", "13");
+    }
     if (x->is_event_stream) {
         if (!has_cache_control) add(r, "Cache-Control", "no-cache");
         /* nginx would hold tokens back otherwise. */
@@ -148,6 +143,7 @@ static struct MHD_Response *new_response(struct exchange *x)
 enum MHD_Result answer_queue(struct exchange *x)
 {
     struct conn *c = x->conn;
+    if (x->upgrades) return upgrade_queue(x);
     x->is_event_stream =
         x->streamed && x->content_type && strncmp(x->content_type, "text/event-stream", 17) == 0;
     struct MHD_Response *r = new_response(x);

@@ -131,7 +131,10 @@ static void expired(struct conn *c)
     case WATCH_PING:
         /* Not yet taken up by the stream if it stands in the middle of an event: next time. */
         conn_watch(c, WATCH_PING);
-        if (c->exchange) exchange_ping(c->exchange);
+        if (c->socket)
+            socket_ping(c->socket);
+        else if (c->exchange)
+            exchange_ping(c->exchange);
         break;
     case WATCH_DEAD:
         /* Makes libmicrohttpd look at it again. */
@@ -267,6 +270,17 @@ static void read_address(struct conn *c)
         str_copy(c->remote, sizeof c->remote, "?");
 }
 
+static uint64_t epoll_key(const struct conn *c)
+{
+    return (uint64_t)c->generation << 32 | (uint32_t)c->fd;
+}
+
+void conn_want(struct conn *c, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.u64 = epoll_key(c)};
+    epoll_ctl(c->server->epoll_fd, EPOLL_CTL_MOD, c->fd, &event);
+}
+
 static void conn_opened(struct server *s, struct MHD_Connection *mhd, void **context)
 {
     int fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
@@ -292,10 +306,7 @@ static void conn_opened(struct server *s, struct MHD_Connection *mhd, void **con
     c->listener =
         s->ollama_port && listen_port(fd) == s->ollama_port ? LISTENER_OLLAMA : LISTENER_MAIN;
     conn_watch(c, WATCH_HEAD);
-    struct epoll_event event = {
-        .events = EPOLLRDHUP | EPOLLET,
-        .data.u64 = (uint64_t)c->generation << 32 | (uint32_t)fd,
-    };
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.u64 = epoll_key(c)};
     if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
         conn_abort(c);
     } else if (s->n_conns > s->params.max_connections) {
@@ -327,7 +338,7 @@ static void start_lingering(struct server *s, const struct conn *c)
 static void conn_closed(struct conn *c)
 {
     struct server *s = c->server;
-    ht_assert(!c->exchange);
+    ht_assert(!c->exchange && !c->socket);
     /* Explicitly, since the duplicate that lingers would keep the registration alive. */
     epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, c->fd, NULL);
     if (c->linger && !c->peer_gone) start_lingering(s, c);
@@ -350,11 +361,15 @@ void conn_notify(void *cls, struct MHD_Connection *mhd, void **context,
     }
 }
 
-void conn_event(struct server *s, uint64_t key)
+void conn_event(struct server *s, uint64_t key, uint32_t events)
 {
     size_t fd = (uint32_t)key;
     struct conn *c = fd < s->by_fd_len ? s->by_fd[fd] : NULL;
     if (!c || c->generation != key >> 32) return; /* closed in this same turn */
+    if (c->socket) {
+        socket_event(c->socket, events);
+        return;
+    }
     /* An edge: it comes once, maybe before there is anything that could be stopped. */
     c->peer_gone = true;
     if (!c->exchange || !c->exchange->dispatched) return;

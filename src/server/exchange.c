@@ -24,6 +24,7 @@
 
 /* Response header lines a handler may set, in bytes. */
 enum { FIELDS_MAX = 8 * 1024 };
+enum { OUT_KEEP = 1024 }; /* what an idle stream keeps of its queue's memory */
 /* Growth of a stream's queue past max_queued: one write beyond the limit is taken. */
 static const size_t ONE_WRITE_MAX = 64 << 20;
 
@@ -34,6 +35,7 @@ static struct exchange *of_sink(struct sink *s)
 
 static void destroy(struct exchange *x)
 {
+    if (x->upgrade) exchange_unpin(x->upgrade);
     intake_free(x->intake);
     if (x->file >= 0) close(x->file);
     buf_free(&x->body);
@@ -181,6 +183,17 @@ static enum err queue_bytes(struct exchange *x, const void *data, size_t len)
     return err;
 }
 
+void exchange_took(struct exchange *x, size_t n)
+{
+    x->out_taken += n;
+    if (x->out_taken < x->out.len) return;
+    x->out_taken = 0;
+    if (x->out.cap > OUT_KEEP)
+        buf_free(&x->out);
+    else
+        buf_clear(&x->out);
+}
+
 static enum err sink_op_write(struct sink *s, const void *data, size_t len)
 {
     struct exchange *x = of_sink(s);
@@ -297,6 +310,61 @@ static const char *lookup_query(const struct http_request *r, const char *name)
     return uri_query(&x->uri, name);
 }
 
+/* As the handshake's, but that a message has a type: it is JSON. */
+static const char *message_header(const struct http_request *r, const char *name)
+{
+    const struct exchange *x = container_of(r, struct exchange, http);
+    if (str_ieq(name, "Content-Type")) return "application/json";
+    return lookup_header(&x->upgrade->http, name);
+}
+
+static const char *message_query(const struct http_request *r, const char *name)
+{
+    const struct exchange *x = container_of(r, struct exchange, http);
+    return uri_query(&x->upgrade->uri, name);
+}
+
+/* What every exchange begins with. */
+static void init(struct exchange *x, struct server *s)
+{
+    x->sink.ops = &exchange_ops;
+    x->server = s;
+    x->file = -1;
+    x->pins = 1;
+    x->started_ns = clock_mono_ns();
+    pthread_mutex_init(&x->lock, NULL);
+    pthread_cond_init(&x->callback_done, NULL);
+    list_init(&x->node);
+    buf_init(&x->body, s->params.max_body);
+    buf_init(&x->fields, FIELDS_MAX);
+    buf_init(&x->out, 0);
+}
+
+struct exchange *exchange_message(struct exchange *upgrade, const void *text, size_t len)
+{
+    struct exchange *x = try_calloc(1, sizeof *x);
+    if (!x) return NULL;
+    init(x, upgrade->server);
+    x->upgrade = upgrade;
+    pthread_mutex_lock(&upgrade->lock);
+    upgrade->pins++;
+    pthread_mutex_unlock(&upgrade->lock);
+    x->hub = upgrade->hub;
+    x->gate = upgrade->gate;
+    x->route = upgrade->route;
+    x->uri.raw_path = upgrade->uri.raw_path;
+    x->http = upgrade->http;
+    x->http.header = message_header;
+    x->http.query = message_query;
+    id_make(x->request_id, sizeof x->request_id, "req-");
+    x->http.request_id = x->request_id;
+    str_copy(x->method_name, sizeof x->method_name, "MESSAGE");
+    x->parked = true; /* there is nobody else to look at it */
+    if (buf_append(&x->body, text, len) == OK) return x;
+    exchange_unpin(x);
+    return NULL;
+}
+
 struct exchange *exchange_new(struct server *s, struct conn *c, const char *target, size_t len,
                               struct error *error)
 {
@@ -304,15 +372,11 @@ struct exchange *exchange_new(struct server *s, struct conn *c, const char *targ
     struct exchange *x =
         try_calloc(1, sizeof *x + uri_storage(len) + len + HTTP_PATH_PARAMS_MAX + 1);
     if (!x) return NULL;
-    x->sink.ops = &exchange_ops;
-    x->server = s;
+    init(x, s);
     x->conn = c;
-    x->file = -1;
-    x->pins = 1;
     x->hub = s->params.hub;
     x->gate = s->params.gate;
     x->target_len = len;
-    x->started_ns = clock_mono_ns();
     x->http = (struct http_request){
         .path = "",
         .request_id = x->request_id,
@@ -323,11 +387,6 @@ struct exchange *exchange_new(struct server *s, struct conn *c, const char *targ
         .query = lookup_query,
     };
     str_copy(x->client, sizeof x->client, c->remote);
-    pthread_mutex_init(&x->lock, NULL);
-    pthread_cond_init(&x->callback_done, NULL);
-    buf_init(&x->body, s->params.max_body);
-    buf_init(&x->fields, FIELDS_MAX);
-    buf_init(&x->out, 0);
     if (uri_parse(target, len, x->storage, &x->uri, error) == OK) x->http.path = x->uri.path;
     x->http.query_pairs = x->uri.query;
     return x;

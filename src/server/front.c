@@ -462,12 +462,12 @@ static void answer_options(struct exchange *x)
     (void)sink_respond(&x->sink, 204, NULL, &header, 1, NULL, 0);
 }
 
-static void submit(struct exchange *x)
+void front_submit(struct exchange *x, void (*run)(void *x))
 {
     pthread_mutex_lock(&x->lock);
     x->pins++;
     pthread_mutex_unlock(&x->lock);
-    enum err err = pool_submit(x->server->params.pool, job, x);
+    enum err err = pool_submit(x->server->params.pool, run, x);
     if (!err) return;
     exchange_unpin(x);
     struct error error;
@@ -484,7 +484,7 @@ static bool is_quick(const struct exchange *x)
     return x->gate ? x->gate->is_quick(x->hub, x->route) : x->route->flags & ROUTE_INLINE;
 }
 
-static void dispatch(struct exchange *x)
+void front_dispatch(struct exchange *x)
 {
     x->dispatched = true;
     /* Its head came before the server was told to stop, its body after the pool was gone. */
@@ -495,10 +495,12 @@ static void dispatch(struct exchange *x)
         exchange_fail(x, x->fault_status, x->fault);
     } else if (!x->route) {
         answer_options(x);
+    } else if ((x->route->flags & ROUTE_SOCKET) && !x->upgrade) {
+        upgrade_dispatch(x);
     } else if (is_quick(x)) {
         run_handler(x);
     } else {
-        submit(x);
+        front_submit(x, job);
     }
 }
 
@@ -511,7 +513,7 @@ static enum MHD_Result request_complete(struct exchange *x)
         if (x->intake && !x->fault && !intake_end(x, &error)) return MHD_YES;
         if (x->intake && !x->fault && error.code) refuse_with(x, &error);
         conn_watch(c, WATCH_NONE);
-        dispatch(x);
+        front_dispatch(x);
     }
     pthread_mutex_lock(&x->lock);
     enum exchange_state state = x->state;
@@ -556,7 +558,7 @@ static void log_exchange(const struct exchange *x, int64_t took_ns, const char *
 }
 
 /* Nobody else changes a closed or ended exchange, so what is read here needs no lock. */
-static void account(struct exchange *x, bool complete)
+void front_account(struct exchange *x, bool complete)
 {
     const char *remark = "";
     if (!complete && !x->answered_raw) {
@@ -584,7 +586,7 @@ void front_completed(void *cls, struct MHD_Connection *mhd, void **context,
     /* Of a HEAD request's stream nobody wants the rest. */
     bool head = x->http.method == HTTP_HEAD;
     bool ended = !exchange_close(x) && x->state == X_ENDED;
-    account(x, (ended || head) && why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
+    front_account(x, (ended || head) && why == MHD_REQUEST_TERMINATED_COMPLETED_OK);
     if (x->intake) intake_leave(x);
     c->exchange = NULL;
     x->conn = NULL;

@@ -74,7 +74,9 @@ static void resume_ready(struct server *s)
         bool closed = x->state == X_CLOSED;
         pthread_mutex_unlock(&x->lock);
         if (closed) exchange_run_due_callback(x);
-        if (x->conn && closed) {
+        if (x->socket) {
+            socket_ready(x->socket, x);
+        } else if (x->conn && closed) {
             conn_abort(x->conn);
         } else if (x->conn) {
             conn_resume(x->conn);
@@ -177,7 +179,10 @@ static void stop_accepting(struct server *s)
     list_each_safe(node, &s->conns)
     {
         struct conn *c = container_of(node, struct conn, node);
-        if (!c->exchange) conn_abort(c);
+        if (c->socket)
+            socket_wind_up(c->socket);
+        else if (!c->exchange)
+            conn_abort(c);
     }
 }
 
@@ -225,7 +230,7 @@ static void handle_events(struct server *s, const struct epoll_event *events, in
         } else if (key & KEY_LINGER) {
             conn_linger_event(s, key);
         } else if (key != KEY_MHD) {
-            conn_event(s, key);
+            conn_event(s, key, events[i].events);
         }
     }
 }
@@ -236,6 +241,7 @@ static void close_everything(struct server *s)
     list_each_safe(node, &s->conns)
     {
         struct conn *c = container_of(node, struct conn, node);
+        if (c->socket) socket_close(c->socket);
         if (c->exchange) exchange_close(c->exchange);
         conn_abort(c);
     }
@@ -320,9 +326,9 @@ static enum err start_mhd(struct server *s, struct error *error)
     const struct server_params *p = &s->params;
     MHD_set_panic_func(on_mhd_panic, NULL);
     s->mhd = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL, front_request,
-        s, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, s, MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)p->max_connections + CONNECTIONS_EXTRA,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG, 0, NULL,
+        NULL, front_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, s, MHD_OPTION_LISTEN_SOCKET,
+        s->listen_fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)p->max_connections + CONNECTIONS_EXTRA,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, p->max_headers + POOL_EXTRA,
         MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)READ_INCREMENT,
         MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_URI_LOG_CALLBACK, front_target, s,

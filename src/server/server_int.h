@@ -4,6 +4,7 @@
  *   conn      one client's TCP connection; front thread only               conn.c
  *   exchange  one request and its answer; implements the sink              exchange.c (any thread)
  *                                                                          front.c (front thread)
+ *   socket    what a connection becomes by an upgrade; front thread only   upgrade.c, socket.c
  *
  * libmicrohttpd is called on the front thread alone. It reports a connection (conn_opened), the
  * request line (front_target), the head, the body and their end (front_request), the end of the
@@ -51,6 +52,7 @@ struct conn {
     struct server *server;
     struct MHD_Connection *mhd;
     struct exchange *exchange; /* NULL between requests */
+    struct socket *socket;     /* NULL: it speaks HTTP */
     int fd;
     enum http_listener listener;
     uint32_t generation; /* tells this connection from an earlier one with the same fd */
@@ -107,6 +109,7 @@ struct exchange {
     pthread_mutex_t lock; /* guards all below */
     enum exchange_state state;
     bool streamed;    /* begun with sink_begin */
+    bool upgrades;    /* the answer is that a WebSocket is opened */
     bool head_queued; /* the answer's status and header are libmicrohttpd's */
     bool parked;
     bool on_ready_list;
@@ -127,6 +130,11 @@ struct exchange {
     int handler_refs; /* references held through sink_ref/sink_unref */
     int pins;         /* the server's own: connection, job, ready list */
     struct exchange *ready_next;
+
+    /* A message of a WebSocket: an exchange of its own, without libmicrohttpd. */
+    struct exchange *upgrade; /* the handshake, whose header and parameters it has; pinned */
+    struct socket *socket;    /* front thread; NULL once it is over */
+    struct list_node node;    /* in socket.waiting */
 
     char storage[]; /* the parts of uri, then the decoded parameters of the route */
 };
@@ -203,8 +211,10 @@ void conn_resume(struct conn *c);
 /* Writes an error past libmicrohttpd. Only while it hasn't begun to answer, and the connection must
  * be closed afterwards. */
 void conn_raw_error(struct conn *c, int status, const struct error *error);
-/* An event of conn_notify's registration in server.epoll_fd. */
-void conn_event(struct server *s, uint64_t key);
+/* Events (of epoll) of conn_notify's registration in server.epoll_fd. */
+void conn_event(struct server *s, uint64_t key, uint32_t events);
+/* Which events are wanted; those of a WebSocket change. */
+void conn_want(struct conn *c, uint32_t events);
 /* Acts on every deadline that is over; returns the milliseconds to the next (-1: none). */
 int conn_expire(struct server *s);
 void conn_linger_event(struct server *s, uint64_t key);
@@ -230,6 +240,10 @@ void exchange_fail(struct exchange *x, int status, const struct error *error);
 void exchange_wake(struct exchange *x);
 /* Front thread: calls a close callback that a producer left due. */
 void exchange_run_due_callback(struct exchange *x);
+/* A message of the WebSocket that x became; one pin for the caller. NULL when memory is short. */
+struct exchange *exchange_message(struct exchange *x, const void *text, size_t len);
+/* Caller holds the lock: so many bytes of x->out are taken; its memory goes with the last. */
+void exchange_took(struct exchange *x, size_t n);
 /* Adds ": ping" to an idle event stream if that may stand here. */
 void exchange_ping(struct exchange *x);
 
@@ -241,6 +255,35 @@ enum MHD_Result front_request(void *cls, struct MHD_Connection *mhd, const char 
                               size_t *size, void **context);
 void front_completed(void *cls, struct MHD_Connection *mhd, void **context,
                      enum MHD_RequestTerminationCode why);
+
+/* The request is whole: runs its handler, here or on the pool, or answers by itself. */
+void front_dispatch(struct exchange *x);
+/* Puts a job on the pool that unpins x; answers when there is no room. */
+void front_submit(struct exchange *x, void (*job)(void *x));
+/* x is over: counted and logged. complete: its client has all of the answer. */
+void front_account(struct exchange *x, bool complete);
+
+/* ---- upgrade.c: the handshake of a WebSocket; front thread ---------------------------------- */
+
+/* The request of a ROUTE_SOCKET route is whole: asks the gate and looks at it, on the pool, and
+ * answers. */
+void upgrade_dispatch(struct exchange *x);
+enum MHD_Result upgrade_queue(struct exchange *x);
+
+/* ---- socket.c: a WebSocket; front thread ----------------------------------------------------- */
+
+/* early: what came behind the handshake's head. urh: libmicrohttpd's handle of the connection. */
+void socket_open(struct conn *c, struct MHD_UpgradeResponseHandle *urh, const char *early,
+                 size_t len);
+void socket_event(struct socket *w, uint32_t events);
+/* Its message x has something to send, or is over. */
+void socket_ready(struct socket *w, struct exchange *x);
+/* Nothing was to be said for params.ping_ms. */
+void socket_ping(struct socket *w);
+/* The hub stops: closes it, once the message at hand is answered. */
+void socket_wind_up(struct socket *w);
+/* Ends it without a further word; libmicrohttpd buries the connection. */
+void socket_close(struct socket *w);
 
 /* ---- intake.c: the body of an upload; front thread unless it says otherwise ----------------- */
 

@@ -61,6 +61,7 @@ const rows = {
   'GET /api/models': ['user', 'models'],
   'POST /api/models/{id}/load': ['admin', 'models', {}],
   'POST /api/models/{id}/unload': ['admin', 'models', {}],
+  'GET /api/chat/ws': ['user', 'chat'],
   'POST /api/chat/completions': ['user', 'chat', { messages: [{ role: 'user', content: 'hi' }], max_tokens: 1 }],
   'POST /api/chat/completions/stream': ['user', 'chat', { messages: [{ role: 'user', content: 'hi' }], max_tokens: 1 }],
   'GET /adapters': ['user', 'models'],

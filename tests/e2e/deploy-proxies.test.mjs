@@ -3,14 +3,13 @@
 // WebSockets. Skipped where the programs are not installed (tools/setup proxies).
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
 import { createWriteStream, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { Agent, request } from 'node:https';
 import { createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { connect } from 'node:tls';
+
+import WebSocket from 'ws';
 
 import { root, startHub, tempDir, until } from './support/hearth.mjs';
 
@@ -258,41 +257,36 @@ for (const kind of ['nginx', 'caddy']) {
   });
 
   describe(`a WebSocket through ${kind}`, { skip }, () => {
+    let hub;
     let proxy;
-    let backend;
 
-    before(async () => { // one that accepts, and answers what it is sent
-      backend = createServer((req, res) => res.end('no'));
-      backend.on('upgrade', (req, socket) => {
-        const accept = createHash('sha1').update(`${req.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
-        backend.seen = req.headers;
-        socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`);
-        socket.on('data', (d) => socket.write(d));
-        socket.on('error', () => {});
-      });
-      await new Promise((done) => backend.listen(0, '127.0.0.1', done));
-      proxy = await startProxy(kind, backend.address().port);
+    before(async () => {
+      hub = await startHub();
+      proxy = await startProxy(kind, hub.port);
     });
     after(async () => {
       await proxy?.stop();
-      backend?.close();
+      await hub?.stop();
     });
 
-    test('is opened and carries bytes both ways', async () => {
-      const key = randomBytes(16).toString('base64');
-      const socket = connect({ host: '127.0.0.1', port: proxy.port, servername: HOST, ca: proxy.agent.options.ca, ALPNProtocols: ['http/1.1'] });
-      let got = '';
-      socket.on('data', (d) => { got += d.toString('latin1'); });
-      await new Promise((done, fail) => socket.on('secureConnect', done).on('error', fail));
-      socket.write(`GET /ws/chat/v2 HTTP/1.1\r\nHost: ${HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
-        `Sec-WebSocket-Key: ${key}\r\nSec-WebSocket-Version: 13\r\n\r\n`);
-      await until(() => got.includes('\r\n\r\n'), 20000, 'an answer');
-      assert.match(got, /^HTTP\/1\.1 101 /);
-      assert.equal(backend.seen.host, 'localhost');
-      assert.equal(backend.seen['x-forwarded-for'], '127.0.0.1');
-      socket.write('ping ping');
-      await until(() => got.endsWith('ping ping'), 20000, 'the echo');
-      socket.destroy();
+    test('is opened, says tokens one by one, and its client’s leaving is noticed', async () => {
+      const health = async () => (await fetch(`${hub.url}/health`)).json();
+      const socket = new WebSocket(`wss://127.0.0.1:${proxy.port}/api/chat/ws`, {
+        servername: HOST, headers: { Host: HOST }, ca: proxy.agent.options.ca,
+      });
+      const types = [];
+      socket.on('message', (data) => types.push(JSON.parse(data.toString()).type));
+      await new Promise((done, fail) => socket.on('open', done).on('error', fail));
+      const say = (more) => socket.send(JSON.stringify({
+        type: 'chat', messages: [{ role: 'user', content: 'Count' }], ignore_eos: true, ...more,
+      }));
+      say({ max_tokens: 5 });
+      await until(() => types.includes('done'), 20000, 'the answer');
+      assert.ok(types.filter((t) => t === 'token').length > 1);
+      say({ max_tokens: -1, context_overflow: 'shift' });
+      await until(async () => (await health()).running === 1, 20000, 'a generation');
+      socket.terminate();
+      await until(async () => (await health()).running === 0, 20000, 'its end');
     });
   });
 }

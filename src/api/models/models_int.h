@@ -5,6 +5,8 @@
  *   POST /api/chat/completions/stream  data: {"content": "...", "done": false}
  *                                      data: {"content": "", "done": true, "message", "usage", ...}
  *                                      data: [DONE]
+ *   /api/chat/ws, a WebSocket          {"type": "token", "content": "...", "done": false}
+ *                                      {"type": "done", "message", "usage", ...}
  *
  * A chat's body is OpenAI's (openai.h), so tools, schemas and pictures work here as well; what it
  * does not say comes from the settings DEFAULT_MODEL, DEFAULT_MAX_TOKENS, DEFAULT_TEMPERATURE and
@@ -23,8 +25,12 @@ void models_unload_one(struct hub *hub, const struct http_request *req, struct s
 /* chat.c */
 void models_chat(struct hub *hub, const struct http_request *req, struct sink *sink);
 void models_chat_stream(struct hub *hub, const struct http_request *req, struct sink *sink);
+/* A message of the WebSocket: {"type": "chat"} and the same body, always streamed, or
+ * {"type": "cancel"}. */
+void models_chat_socket(struct hub *hub, const struct http_request *req, struct sink *sink);
 
 /* write.c: of a call of one request with one choice. Copies what it needs. */
-struct writer *models_writer_new(const struct call *call);
+enum models_form { MODELS_HTTP, MODELS_SOCKET };
+struct writer *models_writer_new(const struct call *call, enum models_form form);
 
 #endif

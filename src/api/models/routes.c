@@ -9,6 +9,7 @@ const struct route models_routes[] = {
     {HTTP_POST, "/api/models/{id...}/unload", models_unload_one, ROUTE_ADMIN, "Model server", "Unload a model once its running requests have ended", NULL, "ServerModelChange"},
     {HTTP_POST, "/api/chat/completions", models_chat, ROUTE_STREAM, "Model server", "Answer a conversation", "ChatRequest", "ServerChatAnswer"},
     {HTTP_POST, "/api/chat/completions/stream", models_chat_stream, ROUTE_STREAM, "Model server", "The same as events: pieces of `content`, then the whole `message` with `done`: true", "ChatRequest", "ServerChatAnswer"},
+    {HTTP_GET, "/api/chat/ws", models_chat_socket, ROUTE_SOCKET, "Model server", "The same over a WebSocket: messages {`type`: chat, ...} are answered with `queued`, `loading`, `token` and `done`, or `error`; `cancel` ends an answer", "ChatRequest", "ServerChatAnswer"},
     {.path = NULL}};
 
 static const struct field model_fields[] = {

@@ -19,6 +19,8 @@ struct tool_made {
 /* The whole message is kept in a stream as well: its last event has it. */
 struct models_writer {
     struct writer base;
+    enum models_form form;
+    char *request_id; /* of a WebSocket, whose messages have no header to tell it */
     char id[40];
     int64_t created_s;
     struct buf text, reasoning;
@@ -66,12 +68,18 @@ static enum err take_tool(struct models_writer *w, const struct gen_event *ev)
     return t->arguments.err ? t->arguments.err : t->name.err;
 }
 
-/* data: {"content": "...", "done": false}; of thoughts "reasoning" instead. */
-static void put_piece(const char *member, const struct gen_event *ev, struct buf *out)
+static bool is_socket(const struct models_writer *w)
 {
-    buf_printf(out, "data: {\"%s\":", member);
+    return w->form == MODELS_SOCKET;
+}
+
+/* data: {"content": "...", "done": false}; of thoughts "reasoning" instead. */
+static void put_piece(const struct models_writer *w, const char *member, const struct gen_event *ev,
+                      struct buf *out)
+{
+    buf_printf(out, is_socket(w) ? "{\"type\":\"token\",\"%s\":" : "data: {\"%s\":", member);
     write_json_string(out, ev->text, ev->text_len);
-    buf_puts(out, ",\"done\":false}\n\n");
+    buf_puts(out, is_socket(w) ? ",\"done\":false}\n" : ",\"done\":false}\n\n");
 }
 
 static enum err on_event(struct writer *base, size_t part, const struct gen_event *ev,
@@ -82,11 +90,11 @@ static enum err on_event(struct writer *base, size_t part, const struct gen_even
     switch (ev->type) {
     case GEN_EV_TEXT:
         buf_append(&w->text, ev->text, ev->text_len);
-        if (base->stream && ev->text_len) put_piece("content", ev, out);
+        if (base->stream && ev->text_len) put_piece(w, "content", ev, out);
         break;
     case GEN_EV_REASONING:
         buf_append(&w->reasoning, ev->text, ev->text_len);
-        if (base->stream && ev->text_len) put_piece("reasoning", ev, out);
+        if (base->stream && ev->text_len) put_piece(w, "reasoning", ev, out);
         break;
     case GEN_EV_TOOL_CALL: return take_tool(w, ev);
     case GEN_EV_CHOICE_END: w->finish = ev->finish; break;
@@ -149,29 +157,55 @@ static void put_members(struct jw *j, const struct models_writer *w)
     put_usage(j, &w->base.usage);
 }
 
+static void put_type(struct jw *j, const struct models_writer *w, const char *type)
+{
+    jw_kstr(j, "type", type);
+    jw_kstr(j, "request_id", w->request_id);
+}
+
 static enum err finish(struct writer *base, struct buf *out)
 {
     struct models_writer *w = of(base);
     struct jw j;
-    if (base->stream) buf_puts(out, "data: ");
+    bool events = base->stream && !is_socket(w);
+    if (events) buf_puts(out, "data: ");
     jw_init(&j, out);
     jw_obj(&j);
+    if (is_socket(w)) put_type(&j, w, "done");
     if (base->stream) {
         jw_kstr(&j, "content", "");
         jw_kbool(&j, "done", true);
     }
     put_members(&j, w);
     jw_obj_end(&j);
-    if (base->stream) buf_puts(out, "\n\ndata: [DONE]\n\n");
+    if (events) buf_puts(out, "\n\ndata: [DONE]\n\n");
     return out->err;
 }
 
 static void fail(struct writer *base, const struct error *error, const char *request_id,
                  struct buf *out)
 {
-    buf_puts(out, "data: ");
+    bool events = !is_socket(of(base));
+    if (events) buf_puts(out, "data: ");
     base->ops->errors->write(out, error, request_id);
-    buf_puts(out, "\n\ndata: [DONE]\n\n");
+    if (events) buf_puts(out, "\n\ndata: [DONE]\n\n");
+}
+
+/* {"type": "queued", "position": 3, "wait_ms": 120}, {"type": "loading", "fraction": 0.5} */
+static void write_note(struct writer *base, const struct wait_note *note, struct buf *out)
+{
+    struct jw j;
+    bool loading = note->what == WAIT_LOADING;
+    jw_init(&j, out);
+    jw_obj(&j);
+    put_type(&j, of(base), loading ? "loading" : "queued");
+    if (loading)
+        jw_kdouble(&j, "fraction", (double)note->fraction);
+    else
+        jw_kint(&j, "position", note->position);
+    if (!loading && note->wait_ms >= 0) jw_kint(&j, "wait_ms", note->wait_ms);
+    jw_obj_end(&j);
+    buf_putc(out, '\n');
 }
 
 static void free_it(struct writer *base)
@@ -182,6 +216,7 @@ static void free_it(struct writer *base)
         buf_free(&w->tools[i].arguments);
     }
     free(w->tools);
+    free(w->request_id);
     buf_free(&w->text);
     buf_free(&w->reasoning);
     free(w);
@@ -196,10 +231,22 @@ static const struct writer_ops ops = {.name = "models",
                                       .note = write_sse_note,
                                       .free = free_it};
 
-struct writer *models_writer_new(const struct call *call)
+/* Lines, one a message. */
+static const struct writer_ops socket_ops = {.name = "models-socket",
+                                             .stream_type = "application/x-ndjson",
+                                             .errors = &error_models_socket,
+                                             .event = on_event,
+                                             .finish = finish,
+                                             .fail = fail,
+                                             .note = write_note,
+                                             .free = free_it};
+
+struct writer *models_writer_new(const struct call *call, enum models_form form)
 {
     struct models_writer *w = xcalloc(1, sizeof *w);
-    writer_init(&w->base, &ops, call);
+    writer_init(&w->base, form == MODELS_SOCKET ? &socket_ops : &ops, call);
+    w->form = form;
+    if (form == MODELS_SOCKET) w->request_id = xstrdup(call->requests[0]->request_id);
     id_make(w->id, sizeof w->id, "chat-");
     w->created_s = clock_wall_s();
     buf_init(&w->text, ANSWER_BYTES_MAX);

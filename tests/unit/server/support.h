@@ -162,6 +162,44 @@ static void h_flood(struct hub *hub, const struct http_request *req, struct sink
     sink_unref(sink);
 }
 
+/* Each message is said again, word by word: lines, which become messages. */
+static void h_socket(struct hub *hub, const struct http_request *req, struct sink *sink)
+{
+    (void)hub;
+    const char *q = req->query(req, "q"), *type = req->header(req, "Content-Type");
+    char head[256];
+    str_printf(head, sizeof head, "id=%.40s q=%s type=%s\n", req->request_id, q ? q : "-",
+               type ? type : "-");
+    sink_on_close(sink, on_close_count, NULL);
+    if (str_starts(req->body, "wait")) { /* until the test ends it */
+        sink_begin(sink, 200, "application/x-ndjson", NULL, 0);
+        sink_write(sink, "waiting\n", 8);
+        pthread_mutex_lock(&world.lock);
+        world.streams[world.n_streams++] = sink;
+        pthread_cond_broadcast(&world.changed);
+        pthread_mutex_unlock(&world.lock);
+        return;
+    }
+    if (str_starts(req->body, "flood")) {
+        static const char line[4096] = "x\n";
+        sink_begin(sink, 200, "application/x-ndjson", NULL, 0);
+        while (sink_write(sink, line, sizeof line) == OK) usleep(20);
+        atomic_fetch_add(&world.flood_end, 1);
+    } else if (str_starts(req->body, "break")) {
+        sink_begin(sink, 200, "application/x-ndjson", NULL, 0);
+        sink_write(sink, "half\n", 5);
+    } else if (str_starts(req->body, "whole")) {
+        sink_respond(sink, 200, "application/json", NULL, 0, "one\nmessage", 11);
+    } else if (!str_starts(req->body, "forget")) {
+        sink_begin(sink, 200, "application/x-ndjson", NULL, 0);
+        sink_write(sink, head, strlen(head));
+        sink_write(sink, req->body, req->body_len);
+        sink_end(sink); /* the last line has no end */
+    }
+    atomic_fetch_add(&world.handled, 1);
+    sink_unref(sink);
+}
+
 static const struct route test_routes[] = {
     {HTTP_GET, "/health", h_health, ROUTE_INLINE, NULL, NULL, NULL, NULL},
     {HTTP_POST, "/echo", h_echo, 0, NULL, NULL, NULL, NULL},
@@ -173,6 +211,7 @@ static const struct route test_routes[] = {
     {HTTP_GET, "/break", h_break, 0, NULL, NULL, NULL, NULL},
     {HTTP_GET, "/big", h_big, 0, NULL, NULL, NULL, NULL},
     {HTTP_GET, "/flood", h_flood, 0, NULL, NULL, NULL, NULL},
+    {HTTP_GET, "/socket", h_socket, ROUTE_SOCKET, NULL, NULL, NULL, NULL},
     {HTTP_GET, NULL, NULL, 0, NULL, NULL, NULL, NULL},
 };
 
