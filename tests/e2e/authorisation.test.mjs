@@ -244,7 +244,7 @@ function noLeak(r, what) {
   for (const word of [marker, who.owner.id, 'owner', objects['/api/v1/conversations']]) {
     assert.ok(!r.text.includes(word), `${what} tells "${word}": ${r.text}`);
   }
-  if (/ \/api\/(?!v1\/|models|chat\/completions)/.test(what)) { // Ollama's: words, the id is in the header
+  if (/ \/api\/(?!v1\/|models|chat\/(completions|ws))/.test(what)) { // Ollama's: words, the id is in the header
     assert.ok(typeof r.json?.error === 'string' && r.headers.get('x-request-id'), `${what}: ${r.text}`);
     return;
   }
