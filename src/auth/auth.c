@@ -274,6 +274,19 @@ static enum err identify(struct auth *a, const char *user_id, int64_t version,
     return e;
 }
 
+static enum err take_key(struct auth *a, const struct store_key *key, struct auth_identity *out,
+                         struct error *error)
+{
+    enum err e = identify(a, key->user_id, -1, out, error);
+    if (e) return e;
+    str_copy(out->key_id, sizeof out->key_id, key->id);
+    if (!str_copy(out->scopes, sizeof out->scopes, key->scopes))
+        return err_set(error, ERR_INTERNAL, "the key's scopes are too long");
+    out->requests_per_minute = key->requests_per_minute;
+    out->local_only |= key->local_only;
+    return OK;
+}
+
 static enum err check_key(struct auth *a, const char *secret, struct auth_identity *out,
                           struct error *error)
 {
@@ -283,14 +296,7 @@ static enum err check_key(struct auth *a, const char *secret, struct auth_identi
     secret_hash(secret, hash);
     enum err e = store_key_by_hash(a->store, hash, arena, &key, error);
     if (e == ERR_NOT_FOUND) e = err_set(error, ERR_AUTH, "the API key is unknown or has expired");
-    if (!e) e = identify(a, key.user_id, -1, out, error);
-    if (!e) {
-        str_copy(out->key_id, sizeof out->key_id, key.id);
-        if (!str_copy(out->scopes, sizeof out->scopes, key.scopes))
-            e = err_set(error, ERR_INTERNAL, "the key's scopes are too long");
-        out->requests_per_minute = key.requests_per_minute;
-        out->local_only |= key.local_only;
-    }
+    if (!e) e = take_key(a, &key, out, error);
     arena_free(arena);
     return e;
 }
@@ -316,6 +322,20 @@ enum err auth_of_user(struct auth *a, const char *user_id, struct auth_identity 
 {
     *out = (struct auth_identity){0};
     return identify(a, user_id, -1, out, error);
+}
+
+enum err auth_of_key(struct auth *a, const char *user_id, const char *key_id,
+                     struct auth_identity *out, struct error *error)
+{
+    struct store_key key;
+    struct arena *arena = arena_new(USER_ARENA);
+    *out = (struct auth_identity){0};
+    enum err e = store_key_by_id(a->store, user_id, key_id, arena, &key, error);
+    if (e == ERR_NOT_FOUND)
+        e = err_set(error, ERR_AUTH, "the API key that asked for it was revoked or has expired");
+    if (!e) e = take_key(a, &key, out, error);
+    arena_free(arena);
+    return e;
 }
 
 bool auth_may(const struct auth_identity *who, const char *scope)

@@ -111,6 +111,10 @@ HT_MUST_CHECK enum err auth_check(struct auth *a, const char *bearer, struct aut
  * disabled. */
 HT_MUST_CHECK enum err auth_of_user(struct auth *a, const char *user_id, struct auth_identity *out,
                                     struct error *error);
+/* The same of one that was asked for with an API key, with what that limits. ERR_AUTH also: the key
+ * was revoked or has expired. */
+HT_MUST_CHECK enum err auth_of_key(struct auth *a, const char *user_id, const char *key_id,
+                                   struct auth_identity *out, struct error *error);
 bool auth_may(const struct auth_identity *who, const char *scope);
 
 /* X(word, what it lets a key do) */

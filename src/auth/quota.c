@@ -323,35 +323,32 @@ static enum err judge(const struct quota *q, const struct meter *m, struct error
     return OK;
 }
 
-/* The lock is held. */
-static enum err charge_key(struct quota *q, const struct auth_identity *who, struct error *error)
+static enum err judge_key(const struct auth_identity *who, const struct meter *m,
+                          struct error *error)
 {
-    struct meter *m;
-    if (!*who->key_id || !who->requests_per_minute) return OK;
-    enum err e = fresh_meter(q, who->key_id, true, &m, error);
-    if (e) return e;
-    if (used_of(m, QUOTA_REQUESTS_MINUTE) >= who->requests_per_minute) {
-        e = used_up(QUOTA_REQUESTS_MINUTE, who->requests_per_minute, error);
-        err_prefix(error, "of this API key");
-        return e;
-    }
-    m->added.minute_requests++;
-    return OK;
+    if (used_of(m, QUOTA_REQUESTS_MINUTE) < who->requests_per_minute) return OK;
+    enum err e = used_up(QUOTA_REQUESTS_MINUTE, who->requests_per_minute, error);
+    err_prefix(error, "of this API key");
+    return e;
 }
 
+/* A call that is refused counts nowhere: a batch asks again and again for the same line. */
 enum err quota_charge(struct quota *q, const struct auth_identity *who, bool counted,
                       struct error *error)
 {
-    struct meter *m;
+    struct meter *key = NULL, *user = NULL;
+    enum err e = OK;
     pthread_mutex_lock(&q->lock);
-    enum err e = charge_key(q, who, error);
-    if (!e && counted) {
-        e = fresh_meter(q, who->user_id, false, &m, error);
-        if (!e) e = judge(q, m, error);
-        if (!e) {
-            m->added.minute_requests++;
-            m->added.day.requests++;
-        }
+    if (*who->key_id && who->requests_per_minute)
+        e = fresh_meter(q, who->key_id, true, &key, error);
+    if (!e && counted) e = fresh_meter(q, who->user_id, false, &user, error);
+    if (key) turn_over(key); /* the lock was given up meanwhile */
+    if (!e && key) e = judge_key(who, key, error);
+    if (!e && user) e = judge(q, user, error);
+    if (!e && key) key->added.minute_requests++;
+    if (!e && user) {
+        user->added.minute_requests++;
+        user->added.day.requests++;
     }
     pthread_mutex_unlock(&q->lock);
     return e;

@@ -241,13 +241,15 @@ enum err accounts_open(struct accounts *a, struct store **store, struct auth **a
     return e;
 }
 
-enum err accounts_user(struct accounts *a, const char *user_id, struct auth_identity *out,
-                       struct error *error)
+enum err accounts_user(struct accounts *a, const char *user_id, const char *key_id,
+                       struct auth_identity *out, struct error *error)
 {
     struct store *store;
     struct auth *auth;
     *out = (struct auth_identity){0};
     if (!*user_id) return OK;
     enum err e = accounts_open(a, &store, &auth, error);
-    return e ? e : auth_of_user(auth, user_id, out, error);
+    if (e) return e;
+    return *key_id ? auth_of_key(auth, user_id, key_id, out, error)
+                   : auth_of_user(auth, user_id, out, error);
 }

@@ -23,8 +23,9 @@ void accounts_free(struct accounts *a); /* NULL is fine */
 /* Both live as long as `a`. ERR_DATABASE: can't be reached now; the next call tries again. */
 HT_MUST_CHECK enum err accounts_open(struct accounts *a, struct store **store, struct auth **auth,
                                      struct error *error);
-/* auth_of_user; "" is nobody, where nobody is asked: all zero. */
-HT_MUST_CHECK enum err accounts_user(struct accounts *a, const char *user_id,
+/* auth_of_user, or auth_of_key where key_id is not ""; the user "" is nobody, where nobody is
+ * asked: all zero. */
+HT_MUST_CHECK enum err accounts_user(struct accounts *a, const char *user_id, const char *key_id,
                                      struct auth_identity *out, struct error *error);
 /* The accounts of what users use; once they are open. */
 struct quota *accounts_quota(struct accounts *a);

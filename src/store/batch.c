@@ -15,7 +15,7 @@ enum { LINES_FIRST = 1024 };
     "id, COALESCE(user_id, ''), job_id, endpoint, input_file_id, output_file_id, error_file_id,"   \
     " state, errors, metadata, model, usage, total, completed, failed, local_only, keep_output_s," \
     " created_ms, expires_ms, in_progress_ms, finalizing_ms, completed_ms, failed_ms, expired_ms," \
-    " cancelling_ms, cancelled_ms"
+    " cancelling_ms, cancelled_ms, key_id"
 #define OWN        "COALESCE(user_id, '') = $1"
 #define UNFINISHED "state IN ('validating', 'in_progress', 'finalizing', 'cancelling')"
 
@@ -69,7 +69,8 @@ static enum err read_batch(struct db_rows *rows, struct arena *a, struct store_b
                                 .failed_ms = db_get_int(rows, 22),
                                 .expired_ms = db_get_int(rows, 23),
                                 .cancelling_ms = db_get_int(rows, 24),
-                                .cancelled_ms = db_get_int(rows, 25)};
+                                .cancelled_ms = db_get_int(rows, 25),
+                                .key_id = db_take_text(rows, 26, a, &e)};
     return e ? err_set(error, e, "no memory for a batch") : OK;
 }
 
@@ -147,11 +148,12 @@ static enum err insert(struct db *db, const struct store_batch *b, const char *j
     enum err e =
         db_run(db,
                "INSERT INTO batches (id, user_id, job_id, endpoint, input_file_id, state, metadata,"
-               " local_only, keep_output_s, created_ms, expires_ms)"
-               " VALUES ($1, NULLIF($2, ''), $3, $4, $5, 'validating', $6, $7, $8, $9, $10)",
+               " local_only, keep_output_s, created_ms, expires_ms, key_id)"
+               " VALUES ($1, NULLIF($2, ''), $3, $4, $5, 'validating', $6, $7, $8, $9, $10, $11)",
                DB_ARGS(db_text(b->id), db_text(b->user_id), db_text(job_id), db_text(b->endpoint),
                        db_text(b->input_file_id), db_text(b->metadata), db_int(b->local_only),
-                       db_int(b->keep_output_s), db_int(clock_wall_ms()), db_int(b->expires_ms)),
+                       db_int(b->keep_output_s), db_int(clock_wall_ms()), db_int(b->expires_ms),
+                       db_text(b->key_id)),
                NULL, error);
     return e == ERR_NOT_FOUND ? err_set(error, e, "there is no such user") : e;
 }

@@ -51,17 +51,14 @@ static enum err read_key(struct db_rows *rows, struct arena *a, struct store_key
     return e ? err_set(error, e, "no memory for an API key") : OK;
 }
 
-static enum err find_key(struct store *s, const char *hash, int64_t now, struct arena *a,
-                         struct store_key *out, struct error *error)
+static enum err find_key(struct store *s, const char *sql, const struct db_value *args, size_t n,
+                         struct arena *a, struct store_key *out, struct error *error)
 {
     struct db *db;
     struct db_rows *rows = NULL;
     enum err e = store_acquire(s, STORE_READ, &db, error);
     if (e) return e;
-    e = db_one(db,
-               "SELECT " KEY_COLUMNS " FROM api_keys WHERE hash = $1"
-               " AND (expires_ms IS NULL OR expires_ms > $2)",
-               DB_ARGS(db_text(hash), db_int(now)), "API key", &rows, error);
+    e = db_one(db, sql, args, n, "API key", &rows, error);
     if (!e) e = read_key(rows, a, out, error);
     db_rows_free(rows);
     store_release(s, db);
@@ -72,10 +69,22 @@ enum err store_key_by_hash(struct store *s, const char *hash, struct arena *a,
                            struct store_key *out, struct error *error)
 {
     int64_t now = clock_wall_ms();
-    enum err e = find_key(s, hash, now, a, out, error);
+    enum err e = find_key(s,
+                          "SELECT " KEY_COLUMNS " FROM api_keys WHERE hash = $1"
+                          " AND (expires_ms IS NULL OR expires_ms > $2)",
+                          DB_ARGS(db_text(hash), db_int(now)), a, out, error);
     if (e || now - out->used_ms < USE_NOTED_MS) return e;
     return store_write(s, "UPDATE api_keys SET used_ms = $2 WHERE hash = $1",
                        DB_ARGS(db_text(hash), db_int(now)), NULL, error);
+}
+
+enum err store_key_by_id(struct store *s, const char *user_id, const char *id, struct arena *a,
+                         struct store_key *out, struct error *error)
+{
+    return find_key(s,
+                    "SELECT " KEY_COLUMNS " FROM api_keys WHERE user_id = $1 AND id = $2"
+                    " AND (expires_ms IS NULL OR expires_ms > $3)",
+                    DB_ARGS(db_text(user_id), db_text(id), db_int(clock_wall_ms())), a, out, error);
 }
 
 enum err store_key_list(struct store *s, const char *user_id, struct arena *a,

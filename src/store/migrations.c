@@ -509,6 +509,11 @@ static const char message_words_down[] =
     "CREATE INDEX request_log_nobody ON request_log (at_ms, cost_micros)"                          \
     " WHERE user_id IS NULL AND cost_micros > 0;"
 
+/* ---- 14: keys of batches --------------------------------------------------------------------- */
+
+/* No reference: that the key is gone is what must be seen. */
+#define BATCH_KEYS_UP "ALTER TABLE batches ADD COLUMN key_id TEXT NOT NULL DEFAULT '';"
+
 const struct migration migrations[] = {
     {.version = 1, .name = "accounts", .up = ACCOUNTS_UP, .down = ACCOUNTS_DOWN},
     {.version = 2,
@@ -565,6 +570,10 @@ const struct migration migrations[] = {
      .name = "nobody's spending",
      .up = NOBODY_UP,
      .down = "DROP INDEX request_log_nobody;"},
+    {.version = 14,
+     .name = "keys of batches",
+     .up = BATCH_KEYS_UP,
+     .down = "ALTER TABLE batches DROP COLUMN key_id;"},
 };
 
 const size_t n_migrations = sizeof migrations / sizeof *migrations;
@@ -628,8 +637,8 @@ const struct table tables[] = {
      "id, user_id, job_id, endpoint, input_file_id, output_file_id, error_file_id, state, errors,"
      " metadata, model, usage, total, completed, failed, local_only, keep_output_s, created_ms,"
      " expires_ms, in_progress_ms, finalizing_ms, completed_ms, failed_ms, expired_ms,"
-     " cancelling_ms, cancelled_ms",
-     "ttttttttttttiiiiiiiiiiiiii", "created_ms, id"},
+     " cancelling_ms, cancelled_ms, key_id",
+     "ttttttttttttiiiiiiiiiiiiiit", "created_ms, id"},
     {"batch_lines", "batch_id, line, failed, text", "tiit", "batch_id, line"},
 };
 

@@ -79,6 +79,7 @@ const char *store_batch_state_name(enum store_batch_state state);
 
 struct store_batch {
     const char *id, *user_id /* "" = nobody's */, *job_id;
+    const char *key_id; /* the API key that it was asked for with; "" = with none */
     const char *endpoint, *input_file_id;
     const char *output_file_id, *error_file_id; /* NULL = there is none */
     enum store_batch_state state;
@@ -95,8 +96,8 @@ struct store_batch {
         cancelled_ms;
 };
 
-/* id, user_id, endpoint, input_file_id, metadata, local_only, keep_output_s, expires_ms are used;
- * of the job kind, payload, priority, max_attempts. */
+/* id, user_id, key_id, endpoint, input_file_id, metadata, local_only, keep_output_s, expires_ms are
+ * used; of the job kind, payload, priority, max_attempts. */
 HT_MUST_CHECK enum err store_batch_add(struct store *s, const struct store_batch *batch,
                                        const struct store_job *job, struct error *error);
 HT_MUST_CHECK enum err store_batch_get(struct store *s, const char *user_id, const char *id,

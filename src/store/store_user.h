@@ -70,6 +70,9 @@ HT_MUST_CHECK enum err store_key_create(struct store *s, const struct store_key 
 /* ERR_NOT_FOUND also when it has expired. Notes the use, at most once a minute. */
 HT_MUST_CHECK enum err store_key_by_hash(struct store *s, const char *hash, struct arena *a,
                                          struct store_key *out, struct error *error);
+/* The same of a user's own one, by its id; no use of it. */
+HT_MUST_CHECK enum err store_key_by_id(struct store *s, const char *user_id, const char *id,
+                                       struct arena *a, struct store_key *out, struct error *error);
 HT_MUST_CHECK enum err store_key_list(struct store *s, const char *user_id, struct arena *a,
                                       struct store_key **out, size_t *n, struct error *error);
 HT_MUST_CHECK enum err store_key_delete(struct store *s, const char *user_id, const char *id,

@@ -388,6 +388,34 @@ test('a user who is pinned meanwhile: nothing more of his batch, nor of what wai
   await h.stop();
 });
 
+test('a key\'s limit is its batches\', too, and one that is revoked begins nothing more', async () => {
+  const { h, ada } = await hubWithUsers();
+  const account = (method, path, body) => fetch(`${h.url}/api/v1${path}`, {
+    method, headers: { authorization: `Bearer ${ada.apiKey}` }, body: body && JSON.stringify(body),
+  });
+  const made = await (await account('POST', '/auth/keys', { name: 'nightly', requests_per_minute: 5 })).json();
+  const n = 60;
+  const lines = Array.from({ length: n }, (_, i) => line(`l${i}`, { max_tokens: 1 }));
+  const limited = await start(lines, {}, clientOf(h, made.key)); // two of its calls
+  const of = (job) => job.kind === 'batch' && job.state === 'running';
+  await until(async () => {
+    const { jobs } = await (await account('GET', '/jobs')).json();
+    return /quota/.test(JSON.stringify(jobs.find(of) ?? ''));
+  }, LONG, 'a batch that waits for its key');
+  const waiting = await ada.batches.retrieve(limited.id);
+  assert.equal(waiting.status, 'in_progress');
+  assert.ok(waiting.request_counts.completed < n, JSON.stringify(waiting.request_counts));
+  assert.equal((await account('DELETE', `/auth/keys/${made.id}`)).status, 204);
+  const done = await finished(limited.id, ada);
+  assert.equal(done.status, 'failed', JSON.stringify(done));
+  assert.match(done.errors.data[0].message, /API key .* revoked/);
+  assert.ok(done.request_counts.completed < n, JSON.stringify(done.request_counts));
+  if (done.output_file_id) assert.equal((await linesOf(done.output_file_id, ada)).length, done.request_counts.completed);
+  const other = await start(lines.slice(0, 8), {}, ada); // with a login, whatever becomes of keys
+  assert.deepEqual((await finished(other.id, ada)).request_counts, { total: 8, completed: 8, failed: 0 });
+  await h.stop();
+});
+
 test('what is kept is its user\'s alone', async () => {
   const { h, ada, bob } = await hubWithUsers();
   await assert.rejects(clientOf(h, 'wrong').files.list(), /401/);

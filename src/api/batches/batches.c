@@ -160,7 +160,8 @@ static enum err create_batch(struct simple *c)
     char id[BATCH_ID_MAX], payload[BATCH_ID_MAX + 32];
     char *metadata = NULL;
     int64_t window_ms = 0;
-    struct store_batch b = {.id = id, .user_id = c->user_id};
+    const struct auth_identity *who = c->req->who;
+    struct store_batch b = {.id = id, .user_id = c->user_id, .key_id = who ? who->key_id : ""};
     struct store_job job = {.kind = "batch",
                             .payload = payload,
                             .priority = JOB_PRIORITY,

@@ -122,12 +122,14 @@ static struct fake_client *client_new(const struct run *r, const struct slot *sl
 }
 
 /* Its user as he is now, who may have been pinned, disabled or deleted since the batch began, and
- * who has no more requests by batches than without. */
+ * who has no more requests by batches than without; and so the API key that it was asked for with,
+ * which may have been revoked. */
 static enum err take_user(struct run *r, struct slot *slot, struct fake_client *c,
                           struct error *error)
 {
     if (!*r->batch->user_id) return OK;
-    enum err e = accounts_user(r->hub->accounts, r->batch->user_id, &c->who, error);
+    enum err e =
+        accounts_user(r->hub->accounts, r->batch->user_id, r->batch->key_id, &c->who, error);
     if (!e && !slot->charged)
         e = quota_charge(accounts_quota(r->hub->accounts), &c->who, true, error);
     if (e) return e;
@@ -148,7 +150,7 @@ static void on_released(void *ctx)
     pthread_mutex_unlock(&r->lock);
 }
 
-/* OK, and it waits still: its user's requests are used up for now. */
+/* OK, and it waits still: its user's requests, or its key's, are used up for now. */
 static enum err ask(struct run *r, struct slot *slot, struct error *error)
 {
     id_make(slot->id, sizeof slot->id, "batch_req_");
@@ -157,8 +159,7 @@ static enum err ask(struct run *r, struct slot *slot, struct error *error)
     if (e) {
         free(client);
         slot->again_ms = clock_mono_ms() + QUOTA_MS;
-        if (e == ERR_QUOTA)
-            job_progress(r->job, "waiting for its user's quota", r->done, r->batch->total);
+        if (e == ERR_QUOTA) job_progress(r->job, "waiting for a quota", r->done, r->batch->total);
         return e == ERR_QUOTA ? OK : e;
     }
     slot->again_ms = 0;

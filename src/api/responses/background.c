@@ -468,7 +468,7 @@ static enum err parse_again(struct hub *hub, const struct store_answer *x, struc
     struct auth_identity who; /* as he is now: he may have been pinned, or disabled */
     const json_t *body = NULL;
     int64_t goal = GOAL_DEFAULT;
-    enum err e = accounts_user(hub->accounts, x->user_id, &who, error);
+    enum err e = accounts_user(hub->accounts, x->user_id, "", &who, error);
     if (e) return e;
     call_env_init(hub->config, &env);
     env.request_id = x->id;

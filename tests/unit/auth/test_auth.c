@@ -244,6 +244,32 @@ static void test_api_keys(void **state)
     assert_true(who.local_only);
 }
 
+/* Who a job works for that was asked for with a key: as both are now. */
+static void test_jobs_of_a_key(void **state)
+{
+    (void)state;
+    char id[STORE_ID_MAX], other[STORE_ID_MAX], key_id[STORE_ID_MAX], secret[AUTH_SECRET_MAX];
+    struct auth_identity who;
+    assert_ok(sign_up("ada", "correct horse", id));
+    assert_ok(sign_up("bob", "correct horse", other));
+    assert_ok(make_key(id, "pinned", "chat", 30, 0, key_id, secret));
+    assert_ok(auth_of_key(auth, id, key_id, &who, &why));
+    assert_string_equal(who.user_id, id);
+    assert_string_equal(who.key_id, key_id);
+    assert_string_equal(who.scopes, "chat");
+    assert_int_equal(who.requests_per_minute, 30);
+    assert_true(who.local_only);
+    assert_int_equal(auth_of_key(auth, other, key_id, &who, &why), ERR_AUTH);
+    assert_string_equal(who.user_id, "");
+    assert_ok(store_user_set_disabled(store, id, true, &why));
+    assert_int_equal(auth_of_key(auth, id, key_id, &who, &why), ERR_AUTH);
+    assert_ok(store_user_set_disabled(store, id, false, &why));
+    assert_ok(auth_of_key(auth, id, key_id, &who, &why));
+    assert_ok(auth_key_revoke(store, id, key_id, &here, &why));
+    assert_int_equal(auth_of_key(auth, id, key_id, &who, &why), ERR_AUTH);
+    assert_ok(auth_of_user(auth, id, &who, &why));
+}
+
 /* A token as libjwt makes it, with `alg` and `key`. */
 static void forge(char out[AUTH_TOKEN_MAX], const char *sub, const char *iss, long exp, int alg,
                   const char *key)
@@ -372,6 +398,7 @@ int main(void)
         T(test_a_new_password),
         T(test_a_disabled_user),
         T(test_api_keys),
+        T(test_jobs_of_a_key),
         T(test_forged_tokens),
         T(test_garbage_as_a_token),
         T(test_the_key_file),

@@ -185,6 +185,23 @@ static void test_a_key_of_its_own(void **state)
     quota_free(q);
 }
 
+/* A batch asks for a line again until its user may: the key's minute stays for others. */
+static void test_a_refused_call_counts_nowhere(void **state)
+{
+    (void)state;
+    struct quota *q = with(QUOTA_REQUESTS_DAY, 1);
+    struct auth_identity key = ada;
+    str_copy(key.key_id, sizeof key.key_id, "key-1");
+    key.requests_per_minute = 2;
+    assert_ok(quota_charge(q, &key, true, &why));
+    for (int i = 0; i < 3; i++)
+        expect_used_up(quota_charge(q, &key, true, &why), QUOTA_REQUESTS_DAY);
+    override(&ada, QUOTA_REQUESTS_DAY, 10);
+    quota_forget(q, ada.user_id);
+    assert_ok(quota_charge(q, &key, true, &why));
+    quota_free(q);
+}
+
 enum { THREADS = 8, EACH = 200, LIMIT = 500 };
 
 static void *charge_many(void *quota)
@@ -290,10 +307,18 @@ static void test_a_month_begins(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_requests_of_a_day),   TEST(test_tokens_of_a_day), TEST(test_a_restart_remembers),
-        TEST(test_two_hubs_share),      TEST(test_streams),         TEST(test_storage),
-        TEST(test_a_key_of_its_own),    TEST(test_threads),         TEST(test_a_user_who_is_gone),
-        TEST(test_a_budget_is_used_up), TEST(test_a_month_begins),
+        TEST(test_requests_of_a_day),
+        TEST(test_tokens_of_a_day),
+        TEST(test_a_restart_remembers),
+        TEST(test_two_hubs_share),
+        TEST(test_streams),
+        TEST(test_storage),
+        TEST(test_a_key_of_its_own),
+        TEST(test_a_refused_call_counts_nowhere),
+        TEST(test_threads),
+        TEST(test_a_user_who_is_gone),
+        TEST(test_a_budget_is_used_up),
+        TEST(test_a_month_begins),
     };
     int failed = cmocka_run_group_tests_name("quotas", tests, NULL, NULL);
     char command[128];

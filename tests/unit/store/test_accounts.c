@@ -103,12 +103,17 @@ static void test_keys(void **state)
     assert_ok(store_key_by_hash(store, "h1", arena, &key, &why));
     assert_true(key.used_ms > 0);
     assert_int_equal(store_key_by_hash(store, "h2", arena, &key, &why), ERR_NOT_FOUND);
+    assert_ok(store_key_by_id(store, ada, "k1", arena, &key, &why));
+    assert_string_equal(key.name, "laptop");
+    assert_int_equal(store_key_by_id(store, bob, "k1", arena, &key, &why), ERR_NOT_FOUND);
+    assert_int_equal(store_key_by_id(store, ada, "k2", arena, &key, &why), ERR_NOT_FOUND);
     assert_ok(store_key_list(store, ada, arena, &keys, &n, &why));
     assert_int_equal(n, 2);
     assert_string_equal(keys[0].name, "laptop");
     assert_int_equal(store_key_delete(store, bob, "k1", &why), ERR_NOT_FOUND);
     assert_ok(store_key_delete(store, ada, "k1", &why));
     assert_int_equal(store_key_by_hash(store, "h1", arena, &key, &why), ERR_NOT_FOUND);
+    assert_int_equal(store_key_by_id(store, ada, "k1", arena, &key, &why), ERR_NOT_FOUND);
     struct store_key nobodys = {.id = "k9", .user_id = "nobody", .name = "x", .scopes = ""};
     assert_int_equal(store_key_create(store, &nobodys, "h9", &why), ERR_NOT_FOUND);
     assert_ok(store_user_delete(store, ada, &why));

@@ -65,6 +65,7 @@ static void add_batch(const char *id, const char *user)
 {
     struct store_batch b = {.id = id,
                             .user_id = user,
+                            .key_id = "key-1",
                             .endpoint = "/v1/responses",
                             .input_file_id = "in",
                             .metadata = "{\"a\":\"b\"}",
@@ -118,6 +119,7 @@ static void test_from_beginning_to_end(void **state)
     assert_int_equal(b.state, STORE_BATCH_VALIDATING);
     assert_true(b.local_only);
     assert_int_equal(b.keep_output_s, 5);
+    assert_string_equal(b.key_id, "key-1");
     assert_ok(store_job_get(store, NULL, b.job_id, arena, &job, &why));
     assert_int_equal(job.state, STORE_JOB_QUEUED);
     assert_int_equal(store_batch_finalize(store, "b", &why), ERR_CONFLICT);
