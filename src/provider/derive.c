@@ -113,19 +113,38 @@ static enum err apply(const struct derived *d, const char *adapter, struct gen_r
     return e || req->model ? e : err_set(error, ERR_NOMEM, "not enough memory for the request");
 }
 
+/* *out: the derived model whose request it was, with a reference; NULL: of none. */
+static enum err prepare(struct derive *v, struct gen_request *req, struct derived **out,
+                        struct error *error)
+{
+    const char *adapter;
+    *out = find_with(v, req->model, &adapter);
+    enum err e = *out ? apply(*out, adapter, req, error) : OK;
+    if (!e) return OK;
+    derived_unref(*out);
+    *out = NULL;
+    return e;
+}
+
+enum err derive_prepare(struct provider *p, struct gen_request *req, struct error *error)
+{
+    struct derived *d;
+    enum err e = prepare(of(p), req, &d, error);
+    derived_unref(d);
+    return e;
+}
+
 static enum err generate(struct provider *p, struct gen_request *req, gen_listener_fn fn, void *ctx,
                          uint64_t *id, struct error *error)
 {
     struct derive *v = of(p);
-    const char *adapter;
-    struct derived *d = find_with(v, req->model, &adapter);
-    if (!d) return provider_generate(v->inner, req, fn, ctx, id, error);
-    enum err e = apply(d, adapter, req, error);
+    struct derived *d;
+    enum err e = prepare(v, req, &d, error);
     if (e) {
-        derived_unref(d);
         arena_free(req->arena);
         return e;
     }
+    if (!d) return provider_generate(v->inner, req, fn, ctx, id, error);
     struct renamed *r = xmalloc(sizeof *r);
     *r = (struct renamed){fn, ctx, d};
     e = provider_generate(v->inner, req, on_event, r, id, error);
@@ -195,8 +214,7 @@ static enum err translate(const struct derived *d, enum control what, json_t *ar
 /* Whether the verb takes a name with an adapter behind it, which changes nothing for it. */
 static bool takes_adapter(enum control what)
 {
-    return what == CONTROL_TOKENIZE || what == CONTROL_DETOKENIZE || what == CONTROL_TEMPLATE ||
-           what == CONTROL_INFILL || what == CONTROL_PROPS;
+    return what != CONTROL_LOAD && what != CONTROL_UNLOAD;
 }
 
 static enum err control(struct provider *p, enum control what, const char *args, control_fn fn,

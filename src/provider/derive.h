@@ -16,6 +16,9 @@
 /* All borrowed but default_model, which is copied. Closing it closes the inner provider. */
 struct provider *derive_new(struct provider *inner, struct models *models,
                             struct adapters *adapters, const char *default_model);
+/* Makes of the request, which stays the caller's, what the inner provider would be asked. */
+HT_MUST_CHECK enum err derive_prepare(struct provider *p, struct gen_request *req,
+                                      struct error *error);
 void derive_free(struct provider *p); /* closed; NULL is fine */
 
 #endif

@@ -70,6 +70,14 @@ enum err names_split_adapter(struct local *l, const char *name, struct model_inf
     return OK;
 }
 
+enum err names_resolve_front(struct local *l, const char *name, struct model_info *out,
+                             struct error *error)
+{
+    const char *adapter;
+    enum err e = names_resolve(l, name, USE_ANY, out, error);
+    return e == ERR_NO_MODEL ? names_split_adapter(l, name, out, &adapter, error) : e;
+}
+
 /* ---- a request's adapter ------------------------------------------------------------------- */
 
 /* What the request says itself; NULL = nothing. */

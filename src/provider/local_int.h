@@ -256,6 +256,9 @@ void names_load_id(char *dst, size_t size, const char *id, enum use use, bool ge
 HT_MUST_CHECK enum err names_split_adapter(struct local *l, const char *name,
                                            struct model_info *out, const char **adapter,
                                            struct error *error);
+/* As names_resolve for any use, where an adapter behind the name changes nothing. */
+HT_MUST_CHECK enum err names_resolve_front(struct local *l, const char *name,
+                                           struct model_info *out, struct error *error);
 /* The error without the folders of this machine. */
 void names_hide_path(struct error *error, const char *path);
 

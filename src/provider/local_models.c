@@ -350,7 +350,7 @@ static void plan(void *arg)
     struct error error = {0};
     struct buf b;
     struct jw w;
-    enum err e = names_resolve(c->l, c->name, USE_ANY, &c->info, &error);
+    enum err e = names_resolve_front(c->l, c->name, &c->info, &error);
     struct sched_load load = {.id = c->info.id, .path = c->info.path};
     if (!e) e = sched_plan(c->l->sched, &load, c->n_ctx, p, &error);
     if (e) names_hide_path(&error, c->info.path);

@@ -101,14 +101,11 @@ static void ask_loaded(void *ctx, const struct error *load_error)
         ask_failed(a, &error);
 }
 
-/* The name may have an adapter behind it, which changes nothing here. */
 static enum err resolve(struct ask *a, struct error *error)
 {
-    const char *name = "", *adapter;
+    const char *name = "";
     enum err e = json_get_string(a->args, "model", "", &name, error);
-    if (!e) e = names_resolve(a->l, name, USE_ANY, &a->info, error);
-    if (e == ERR_NO_MODEL) e = names_split_adapter(a->l, name, &a->info, &adapter, error);
-    return e;
+    return e ? e : names_resolve_front(a->l, name, &a->info, error);
 }
 
 static void ask_first(void *arg)

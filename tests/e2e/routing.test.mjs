@@ -416,6 +416,24 @@ test('a request that names no model is one, also where the default model is a de
   // Who is in memory is asked about the one without a name, and not about the other.
   assert.match((await ask(hard)).why, /: hearth-tiny says that it asks for a (small|middle|large) model/);
   assert.doesNotMatch(named.why, /classified|says/);
+
+  // Beforehand it is said of the request that would be made, not of the one that came.
+  const plan = async (body) => {
+    const r = await fetch(`${other.url}/v1/route`, {
+      method: 'POST', headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ messages: [{ role: 'user', content: 'Good morning!' }], ...body }),
+    });
+    return r.json();
+  };
+  const all = await plan({});
+  assert.deepEqual(all.steps.map((s) => s.provider).sort(), ['cloud', 'local']);
+  assert.ok(all.prompt_tokens > (await plan({ model: 'hearth-tiny' })).prompt_tokens);
+  for (const model of ['mario', 'mario:terse', 'hearth-tiny:terse']) {
+    const one = await plan({ model });
+    assert.equal(one.provider, 'local', `${model}: ${JSON.stringify(one)}`);
+    assert.equal(one.model, 'hearth-tiny');
+    if (model.startsWith('mario')) assert.deepEqual([...new Set(one.skipped.map((s) => s.provider))], ['cloud']);
+  }
   await other.stop();
 });
 

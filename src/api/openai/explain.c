@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "hub/hub.h"
+#include "provider/derive.h"
 #include "store/store_request.h"
 
 enum { LIST_DEFAULT = 100, LIST_ARENA_MAX = 8 << 20, BODY_MAX = 16 << 20 };
@@ -39,8 +40,12 @@ void openai_route(struct hub *hub, const struct http_request *req, struct sink *
         struct gen_request *first = call.requests[0];
         call.requests[0] = NULL;
         call_free(&call);
-        if (router_explain(hub->router, first, responder_pass, r, &error))
-            responder_error(r, &error);
+        enum err e = derive_prepare(hub->derive, first, &error);
+        if (e)
+            arena_free(first->arena);
+        else
+            e = router_explain(hub->router, first, responder_pass, r, &error);
+        if (e) responder_error(r, &error);
         return;
     }
     api_error(sink, req, &error);

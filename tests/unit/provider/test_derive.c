@@ -221,6 +221,8 @@ static void test_verbs_about_a_model_and_its_adapter(void **state)
         fail_msg("%s", args);
     args = told(&r, CONTROL_LOAD, "{\"model\":\"mario:terse\"}");
     assert_string_equal(args, "{\"model\":\"mario:terse\"}");
+    args = told(&r, CONTROL_PLAN, "{\"model\":\"mario:terse\"}");
+    assert_non_null(strstr(args, "\"hearth-tiny\""));
     args = told(&r, CONTROL_UNLOAD, "{\"model\":\"mario\"}");
     assert_non_null(strstr(args, "\"hearth-tiny\""));
     rig_close(&r);
