@@ -96,12 +96,13 @@ static enum err read_thinking(const struct messages_fields *f, struct gen_reques
     if (str_eq(t.type, "enabled")) {
         e = check_budget(&t, f, error);
         req->reasoning_budget = e ? 0 : (int32_t)t.budget_tokens;
-    } else if (str_eq(t.type, "disabled")) {
+    } else if (str_eq(t.type, "disabled") || str_eq(t.type, "between_tools")) {
         req->reasoning_effort = "none";
         return OK;
-    } else if (!str_eq(t.type, "adaptive") && !str_eq(t.type, "between_tools")) {
+    } else if (!str_eq(t.type, "adaptive")) {
         return field_error(error, "/thinking", "type",
-                           "must be \"enabled\", \"adaptive\" or \"disabled\", got \"%.40s\"",
+                           "must be \"enabled\", \"adaptive\", \"between_tools\" or \"disabled\", "
+                           "got \"%.40s\"",
                            t.type);
     }
     if (!req->reasoning_effort && !req->reasoning_budget) req->reasoning_effort = "medium";

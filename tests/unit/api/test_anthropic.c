@@ -182,11 +182,15 @@ static void thinking(void **state)
     assert_true(wish.thinking && wish.omitted);
     assert_string_equal(r->reasoning_effort, "medium");
     call_free(&call);
-    r = accept(HEAD HI ",\"thinking\":{\"type\":\"disabled\"}}", &call, &wish);
-    assert_false(wish.thinking);
-    assert_string_equal(r->reasoning_effort, "none");
-    assert_string_equal(r->template_kwargs, "{\"enable_thinking\":false}");
-    call_free(&call);
+    static const char *const without[] = {HEAD HI ",\"thinking\":{\"type\":\"disabled\"}}",
+                                          HEAD HI ",\"thinking\":{\"type\":\"between_tools\"}}"};
+    for (size_t i = 0; i < sizeof without / sizeof *without; i++) {
+        r = accept(without[i], &call, &wish);
+        assert_false(wish.thinking);
+        assert_string_equal(r->reasoning_effort, "none");
+        assert_string_equal(r->template_kwargs, "{\"enable_thinking\":false}");
+        call_free(&call);
+    }
 }
 
 #define TOOL(n) "{\"name\":\"" n "\",\"input_schema\":{\"type\":\"object\"}}"
