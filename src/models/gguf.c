@@ -96,7 +96,7 @@ struct facts {
     int64_t file_type, alignment, pooling, split_no, split_count;
     int64_t n_ctx, n_embd, n_layer, n_vocab, vocab_size;
     int64_t n_params;
-    bool has_template, has_tools, has_thinking, has_classifier;
+    bool has_template, has_tools, has_thinking, has_effort, has_classifier;
     unsigned gap_marks;  /* which of gap_words it has, as bits */
     bool arch_came_late; /* keys of the architecture stood before its name: read them again */
     uint64_t type_bytes[TENSOR_TYPES];
@@ -190,6 +190,11 @@ bool gguf_template_thinks(const char *template)
     return false;
 }
 
+bool gguf_template_weighs_effort(const char *template)
+{
+    return strstr(template, "reasoning_effort") != NULL;
+}
+
 static bool read_template(struct gguf_reader *r, const struct gguf_key *key, struct facts *f)
 {
     if (key->type != GGUF_STRING) return wrong_type(r, key, "string");
@@ -203,6 +208,7 @@ static bool read_template(struct gguf_reader *r, const struct gguf_key *key, str
         f->has_template = true;
         f->has_tools = f->has_tools || strstr(buf_str(&text), "tools") != NULL;
         f->has_thinking = f->has_thinking || gguf_template_thinks(buf_str(&text));
+        f->has_effort = f->has_effort || gguf_template_weighs_effort(buf_str(&text));
     }
     buf_free(&text);
     return ok;
@@ -536,6 +542,7 @@ static void describe(const struct facts *f, const struct gguf_reader *r, struct 
     out->has_chat_template = f->has_template;
     out->has_tools = f->has_tools;
     out->has_thinking = f->has_thinking;
+    out->has_effort = f->has_effort;
     out->has_infill = f->gap_marks == ALL_GAP_MARKS;
     out->file_bytes = r->file_size > INT64_MAX ? INT64_MAX : (int64_t)r->file_size;
     out->modified_s = r->modified_s;

@@ -36,6 +36,8 @@ HT_MUST_CHECK enum err gguf_check_file(const char *path, int *part, int *n_parts
 
 /* Whether a chat template (Jinja) lets its model think before it answers. */
 bool gguf_template_thinks(const char *template);
+/* And whether it may be told how much. */
+bool gguf_template_weighs_effort(const char *template);
 
 /* ---- adapters ----------------------------------------------------------------------------- */
 

@@ -338,6 +338,7 @@ static void adorn(struct model_info *info, const struct derived *d)
     info->has_chat_template = true;
     info->has_tools = strstr(template, "tools") != NULL;
     info->has_thinking = gguf_template_thinks(template);
+    info->has_effort = gguf_template_weighs_effort(template);
     if (info->kind == MODEL_COMPLETION) info->kind = MODEL_CHAT;
 }
 

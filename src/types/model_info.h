@@ -26,6 +26,7 @@ struct model_info {
     bool has_chat_template;
     bool has_tools;    /* the template mentions tools */
     bool has_thinking; /* and a way to think */
+    bool has_effort;   /* and how much of it: low, medium, high */
     bool has_infill;   /* the vocabulary has marks for a gap: prefix, suffix, middle */
     int64_t file_bytes;
     int64_t modified_s; /* Unix time of the file */

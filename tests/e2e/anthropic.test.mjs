@@ -171,6 +171,16 @@ test('the models', async () => {
   assert.equal(page.first_id, models[0].id);
   assert.equal(page.last_id, models.at(-1).id);
   assert.equal((await client.models.retrieve('hearth-tiny')).id, 'hearth-tiny');
+  // What it says it can is what it does.
+  const can = (await client.beta.models.retrieve('hearth-tiny')).capabilities;
+  const format = { type: 'json_schema', schema: { type: 'object', properties: { a: { enum: ['x'] } }, required: ['a'], additionalProperties: false } };
+  assert.equal(can.structured_outputs.supported, true);
+  const m = await client.messages.create({ ...BASE, max_tokens: 100, output_config: { format } });
+  assert.deepEqual(JSON.parse(m.content[0].text), { a: 'x' });
+  for (const [type, { supported }] of Object.entries(can.thinking.types)) {
+    if (supported) await client.messages.create({ ...BASE, thinking: { type } });
+  }
+  assert.equal(can.image_input.supported, false); // the test of errors sends one
 });
 
 test('the beta face of the client, with what agents send', async () => {

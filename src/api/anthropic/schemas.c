@@ -107,7 +107,7 @@ const struct field tool_choice_fields[] = {
 
 #define S thinking_fields
 const struct field thinking_fields[] = {
-    R("type", STR, REQ, 0, 0, WORDS("\"enabled\",\"adaptive\",\"between_tools\",\"disabled\""), type, "enabled needs budget_tokens; adaptive: as much as the model likes."),
+    R("type", STR, REQ, 0, 0, WORDS("\"enabled\",\"adaptive\",\"between_tools\",\"disabled\""), type, "enabled needs budget_tokens; adaptive: as much as the model likes; between_tools: as disabled."),
     R("budget_tokens", INT, 0, THINKING_BUDGET_MIN, TOKENS_MAX, NULL, budget_tokens, "Most tokens of its thoughts; less than max_tokens."),
     R("display", STR, 0, 0, 0, WORDS("\"summarized\",\"omitted\""), display, "omitted: thoughts come without their text."),
     END};
@@ -163,6 +163,65 @@ static const struct field count_answer_fields[] = {
     W("input_tokens", INT, NULL, "Of the whole prompt, as the model's chat template renders it."),
     END};
 
+#define SUPPORT REF("CapabilitySupport")
+
+static const struct field support_fields[] = {
+    W("supported", BOOL, NULL, "Whether it can."),
+    END};
+
+static const struct field compaction_fields[] = {
+    W("summarize", OBJ, SUPPORT, "false"),
+    W("supported", BOOL, NULL, "false"),
+    END};
+
+static const struct field context_management_fields[] = {
+    W("clear_thinking_20251015", OBJ, SUPPORT, "false"),
+    W("clear_tool_uses_20250919", OBJ, SUPPORT, "false"),
+    W("compact_20260112", OBJ, SUPPORT, "false"),
+    W("supported", BOOL, NULL, "false: it is accepted in a request, without effect."),
+    END};
+
+static const struct field effort_fields[] = {
+    W("high", OBJ, SUPPORT, "As `supported`."),
+    W("low", OBJ, SUPPORT, "As `supported`."),
+    W("max", OBJ, SUPPORT, "false: it is taken for `high`."),
+    W("medium", OBJ, SUPPORT, "As `supported`."),
+    W("supported", BOOL, NULL, "Its chat template knows how much it is to think."),
+    W("xhigh", OBJ, SUPPORT, "false: it is taken for `high`."),
+    END};
+
+static const struct field server_tools_fields[] = {
+    W("code_execution", OBJ, SUPPORT, "false"),
+    W("supported", BOOL, NULL, "false: no tool runs at the server."),
+    W("web_search", OBJ, SUPPORT, "false"),
+    END};
+
+static const struct field thinking_types_fields[] = {
+    W("adaptive", OBJ, SUPPORT, "As the model can think."),
+    W("between_tools", OBJ, SUPPORT, "true of a chat model: it does not think."),
+    W("disabled", OBJ, SUPPORT, "true of a chat model."),
+    W("enabled", OBJ, SUPPORT, "As the model can think."),
+    END};
+
+static const struct field thinking_capability_fields[] = {
+    W("supported", BOOL, NULL, "Its chat template has a way to think."),
+    W("types", OBJ, REF("ThinkingTypes"), "Which of them do what they say."),
+    END};
+
+static const struct field capabilities_fields[] = {
+    W("batch", OBJ, SUPPORT, "false: batches are those of OpenAI's API."),
+    W("citations", OBJ, SUPPORT, "false"),
+    W("code_execution", OBJ, SUPPORT, "false"),
+    W("compaction", OBJ, REF("CompactionCapability"), "None."),
+    W("context_management", OBJ, REF("ContextManagementCapability"), "None."),
+    W("effort", OBJ, REF("EffortCapability"), "How much it thinks."),
+    W("image_input", OBJ, SUPPORT, "false: models on this machine read text."),
+    W("pdf_input", OBJ, SUPPORT, "false"),
+    W("server_tools", OBJ, REF("ServerToolsCapability"), "None."),
+    W("structured_outputs", OBJ, SUPPORT, "true of a chat model: a grammar sees to it."),
+    W("thinking", OBJ, REF("ThinkingCapability"), "Whether and how it thinks."),
+    END};
+
 const struct schema anthropic_schemas[] = {
     {"MessagesRequest", "Body of POST /v1/messages.", messages_fields, NULL},
     {"MessagesTurn", "A turn of the conversation.", turn_fields, NULL},
@@ -177,4 +236,12 @@ const struct schema anthropic_schemas[] = {
     {"MessagesUsage", "Tokens taken in and given out.", usage_fields, NULL},
     {"CountTokensRequest", "Body of POST /v1/messages/count_tokens.", count_fields, NULL},
     {"CountTokensAnswer", "How many tokens the prompt has.", count_answer_fields, NULL},
+    {"ModelCapabilities", "What a model can do at POST /v1/messages; an embedding model: nothing.", capabilities_fields, NULL},
+    {"CapabilitySupport", "Whether it can.", support_fields, NULL},
+    {"CompactionCapability", "Summaries of what was said.", compaction_fields, NULL},
+    {"ContextManagementCapability", "What is forgotten of a long conversation.", context_management_fields, NULL},
+    {"EffortCapability", "Which values of `output_config.effort` make a difference.", effort_fields, NULL},
+    {"ServerToolsCapability", "Tools that Anthropic's servers run.", server_tools_fields, NULL},
+    {"ThinkingCapability", "Whether it thinks before it answers.", thinking_capability_fields, NULL},
+    {"ThinkingTypes", "Values of `thinking.type`.", thinking_types_fields, NULL},
     {NULL, NULL, NULL, NULL}};

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/anthropic/anthropic.h"
 #include "api/control.h"
 #include "api/error.h"
 #include "api/openai/openai_int.h"
@@ -72,6 +73,14 @@ static void pass(struct jw *w, const char *name, const json_t *value)
     if (value) jw_kjson(w, name, value);
 }
 
+/* Tokens that a request has room for now; 0 = the model is not in memory. */
+static int64_t context_of(const json_t *loaded)
+{
+    const char *state = json_string_value(json_object_get(loaded, "state"));
+    if (!state || !str_eq(control_state_word(state), "ready")) return 0;
+    return json_integer_value(json_object_get(loaded, "context"));
+}
+
 static void write_memory(struct jw *w, const json_t *loaded)
 {
     static const char *const members[] = {"slots",    "running",       "waiting",
@@ -80,8 +89,7 @@ static void write_memory(struct jw *w, const json_t *loaded)
     const char *state = json_string_value(json_object_get(loaded, "state"));
     bool on_disk = !state || str_eq(control_state_word(state), "on_disk");
     if (on_disk) return;
-    if (str_eq(control_state_word(state), "ready"))
-        pass(w, "context_loaded", json_object_get(loaded, "context"));
+    if (context_of(loaded)) jw_kint(w, "context_loaded", context_of(loaded));
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
         pass(w, members[i], json_object_get(loaded, members[i]));
     if (!json_is_null(json_object_get(loaded, "error")))
@@ -114,18 +122,21 @@ static void write_adapters(struct jw *w, const struct look *l, const char *id)
     jw_arr_end(w);
 }
 
-/* OpenAI's members, and those that Anthropic's clients read at the same path. */
-static void write_head(struct jw *w, const char *id, int64_t created)
+/* OpenAI's members, and those that Anthropic's clients read at the same path. id: the model's, or
+ * of one with an adapter. */
+static void write_head(struct jw *w, const char *id, const struct model_info *m,
+                       const struct look *l)
 {
     char created_at[32];
-    clock_format_utc(created_at, sizeof created_at, created * 1000);
+    clock_format_utc(created_at, sizeof created_at, m->modified_s * 1000);
     jw_kstr(w, "id", id);
     jw_kstr(w, "object", "model");
-    jw_kint(w, "created", created);
+    jw_kint(w, "created", m->modified_s);
     jw_kstr(w, "owned_by", "hearth");
     jw_kstr(w, "type", "model");
     jw_kstr(w, "display_name", id);
     jw_kstr(w, "created_at", created_at);
+    anthropic_put_model(w, m, context_of(find_loaded(l, m->id)));
 }
 
 static void write_model(struct jw *w, const struct model_info *m, const struct look *l)
@@ -133,7 +144,7 @@ static void write_model(struct jw *w, const struct model_info *m, const struct l
     const json_t *loaded = find_loaded(l, m->id);
     const char *state = json_string_value(json_object_get(loaded, "state"));
     jw_obj(w);
-    write_head(w, m->id, m->modified_s);
+    write_head(w, m->id, m, l);
     jw_key(w, "meta");
     jw_obj(w);
     jw_kstr(w, "state", control_state_word(state ? state : "on_disk"));
@@ -159,13 +170,14 @@ static void adapter_model_id(char id[2 * MODEL_ID_MAX], const char *model, const
 }
 
 /* "<model>:<adapter>", with the model as its parent. */
-static void write_adapter_model(struct jw *w, const struct model_info *m, const json_t *adapter)
+static void write_adapter_model(struct jw *w, const struct model_info *m, const json_t *adapter,
+                                const struct look *l)
 {
     char id[2 * MODEL_ID_MAX];
     if (!fits(adapter, m->id)) return;
     adapter_model_id(id, m->id, adapter);
     jw_obj(w);
-    write_head(w, id, m->modified_s);
+    write_head(w, id, m, l);
     jw_kstr(w, "parent", m->id);
     jw_key(w, "meta");
     jw_obj(w);
@@ -202,7 +214,7 @@ static void write_list(struct jw *w, const struct look *l)
     for (size_t i = 0; i < l->n; i++) write_model(w, &l->models[i], l);
     for (size_t i = 0; i < l->n; i++)
         for (size_t k = 0; k < json_array_size(adapters); k++)
-            write_adapter_model(w, &l->models[i], json_array_get(adapters, k));
+            write_adapter_model(w, &l->models[i], json_array_get(adapters, k), l);
     jw_arr_end(w);
     write_page(w, l);
     pass(w, "memory", json_object_get(l->loaded, "memory"));
@@ -222,7 +234,7 @@ static bool write_one(struct jw *w, const struct look *l)
         if (!fits(a, l->models[0].id) ||
             !str_eq(json_string_value(json_object_get(a, "name")), l->adapter))
             continue;
-        write_adapter_model(w, &l->models[0], a);
+        write_adapter_model(w, &l->models[0], a, l);
         return true;
     }
     return false;

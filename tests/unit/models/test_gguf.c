@@ -144,6 +144,34 @@ static void marks_of_a_gap_are_found_by_key_and_by_word(void **state)
     }
 }
 
+static void what_a_template_can_is_read_from_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool tools, thinking, effort;
+    } cases[] = {
+        {"{{ messages }}", false, false, false},
+        {"{{ tools }}{{ messages }}", true, false, false},
+        {"{% if enable_thinking %}<think>{% endif %}", false, true, false},
+        {"Reasoning: {{ reasoning_effort }}<|channel|>analysis", false, true, true},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct make m;
+        make_begin(&m);
+        make_text(&m, "general.architecture", "llama");
+        make_text(&m, "tokenizer.chat_template", cases[i].text);
+        make_tensor(&m, "output.weight", 4);
+        make_finish(&m, 'x');
+        assert_int_equal(inspect(&m), OK);
+        assert_int_equal(info.kind, MODEL_CHAT);
+        assert_int_equal(info.has_tools, cases[i].tools);
+        assert_int_equal(info.has_thinking, cases[i].thinking);
+        assert_int_equal(info.has_effort, cases[i].effort);
+        buf_free(&m.b);
+    }
+}
+
 static void keys_may_stand_before_the_architecture(void **state)
 {
     (void)state;
@@ -538,6 +566,7 @@ int main(void)
         cmocka_unit_test(the_builtin_models_are_described),
         cmocka_unit_test(kinds_are_told_apart),
         cmocka_unit_test(marks_of_a_gap_are_found_by_key_and_by_word),
+        cmocka_unit_test(what_a_template_can_is_read_from_it),
         cmocka_unit_test(keys_may_stand_before_the_architecture),
         cmocka_unit_test(the_quantisation_comes_from_the_type_or_the_tensors),
         cmocka_unit_test(names_are_safe_for_terminals),
