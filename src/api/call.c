@@ -39,15 +39,21 @@ struct sampling call_sampling(const struct call_env *env)
     };
 }
 
-enum err call_read(const struct config *config, const struct http_request *req,
-                   struct call_env *env, json_t **body, struct error *error)
+enum err call_env_read(const struct config *config, const struct http_request *req,
+                       struct call_env *env, struct error *error)
 {
     call_env_init(config, env);
     env->request_id = req->request_id;
     env->priority = req->header(req, "X-Priority");
     if (req->who) env->tenant = req->who->user_id;
+    return call_route_read(config, req, &env->routing, error);
+}
+
+enum err call_read(const struct config *config, const struct http_request *req,
+                   struct call_env *env, json_t **body, struct error *error)
+{
     enum err err = request_check_type(req, error);
-    if (!err) err = call_route_read(config, req, &env->routing, error);
+    if (!err) err = call_env_read(config, req, env, error);
     return err ? err : request_parse_object(req->body, req->body_len, body, error);
 }
 

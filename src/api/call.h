@@ -44,6 +44,9 @@ struct call_env {
 };
 /* What the configuration says, of a call that nobody makes (a job's). */
 void call_env_init(const struct config *config, struct call_env *env);
+/* The same of a call, with its caller and its headers. ERR_INVALID: a header that means nothing. */
+HT_MUST_CHECK enum err call_env_read(const struct config *config, const struct http_request *req,
+                                     struct call_env *env, struct error *error);
 /* How it samples when it says nothing. */
 struct sampling call_sampling(const struct call_env *env);
 /* The body as a JSON object (the caller's to decref) and what of the call is not in it. Refuses a

@@ -34,24 +34,14 @@ struct call_route {
 HT_MUST_CHECK enum err call_route_read(const struct config *config, const struct http_request *req,
                                        struct call_route *out, struct error *error);
 
-/* Members of a body that say it; all may be absent. A struct that is read by a table of fields has
- * one of these named `routing`, and CALL_ROUTE_FIELDS in the table (tables.h has the macros). */
+/* Members of a body that say it; all may be absent. They are read as a part of what a call's body
+ * says of its terms (call_terms.h has their table). */
 struct call_route_fields {
     const char *source, *route, *goal;
     const json_t
         *provider; /* a name; an object is what other services route by, and says nothing */
     bool local_only;
 };
-
-/* clang-format off */
-#define CALL_ROUTE_FIELDS \
-    R("source", STR, 0, 0, 0, NULL, routing.source, "Who answers: a provider's name, or \"auto\" (the same as absent): whom the route says. Also as the header X-Hearth-Source."), \
-    R("model_source", STR, FIELD_ALIAS, 0, 0, NULL, routing.source, "The same as `source`."), \
-    R("provider", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"string\"},{\"type\":\"object\"}]}", routing.provider, "The same as `source`; an object (OpenRouter's) has no effect."), \
-    R("route", STR, 0, 0, 0, NULL, routing.route, "A configured route's name; absent: the default one. Also as the header X-Hearth-Route."), \
-    R("optimization_goal", STR, 0, 0, 0, "{\"type\":\"string\",\"enum\":[\"balanced\",\"privacy\",\"cost\",\"speed\",\"quality\"]}", routing.goal, "What matters most in choosing who answers; `privacy` never leaves this machine. Also as the header X-Hearth-Goal."), \
-    R("local_only", BOOL, 0, 0, 0, NULL, routing.local_only, "true: this never leaves this machine, and fails when nobody here can answer it. false takes no pin away. Also as the header X-Hearth-Local.")
-/* clang-format on */
 
 /* Adds what the body says to *r. */
 HT_MUST_CHECK enum err call_route_apply(const struct call_route_fields *f, struct call_route *r,

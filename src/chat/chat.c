@@ -91,7 +91,6 @@ static struct turn *turn_new(struct chat *c, const struct chat_ask *ask, const s
     t->ids = *ids;
     t->request_id = xstrdup(ask->request_id);
     t->model = xstrdup(ask->model ? ask->model : "");
-    t->adapter = ask->adapter ? xstrdup(ask->adapter) : NULL;
     t->system_prompt = ask->system_prompt ? xstrdup(ask->system_prompt) : NULL;
     t->sampling = ask->sampling;
     t->said = ask->said;
@@ -99,6 +98,11 @@ static struct turn *turn_new(struct chat *c, const struct chat_ask *ask, const s
     t->sampling.n_logit_bias = 0;
     t->max_tokens = ask->max_tokens;
     t->priority = ask->priority;
+    t->deadline_ms = ask->deadline_ms;
+    t->keep_alive_ms = ask->keep_alive_ms;
+    t->adapter = ask->adapter ? xstrdup(ask->adapter) : NULL;
+    t->adapter_scale = ask->adapter_scale;
+    t->deterministic = ask->deterministic;
     t->overflow = ask->overflow;
     t->source = xstrdup(ask->source ? ask->source : "");
     t->route = xstrdup(ask->route ? ask->route : "");

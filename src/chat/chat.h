@@ -40,10 +40,16 @@ struct chat_ask {
     const char *message;         /* NULL = answer the parent again */
     const char *parent_id;       /* the message before; NULL = the shown branch's last one */
     const char *system_prompt;   /* NULL = none */
-    const char *model, *adapter; /* "" and NULL = the defaults */
+    const char *model;           /* "" and NULL = the default */
     struct sampling sampling;    /* without logit_bias */
     uint32_t said;               /* SAID_...: what of it and of max_tokens the client said */
-    int32_t max_tokens, priority;
+    int32_t max_tokens;
+    /* When and how it is computed: as in gen_request. */
+    int32_t priority;
+    int64_t deadline_ms, keep_alive_ms;
+    const char *adapter; /* NULL = the hub's default one */
+    float adapter_scale;
+    bool deterministic;
     enum overflow overflow;
     const char *source, *route; /* who may answer: as in gen_request */
     bool local_only;            /* it never leaves this machine, nor does the conversation then */

@@ -34,10 +34,14 @@ struct turn {
     struct store *store;
     char user_id[STORE_ID_MAX];
     struct chat_ids ids;
-    char *request_id, *system_prompt, *model, *adapter;
+    char *request_id, *system_prompt, *model;
     struct sampling sampling;
     uint32_t said;
     int32_t max_tokens, priority;
+    int64_t deadline_ms, keep_alive_ms;
+    char *adapter;
+    float adapter_scale;
+    bool deterministic;
     enum overflow overflow;
     char *source, *route;
     bool local_only; /* said when it was asked for; see turn_pinned */

@@ -65,12 +65,16 @@ static enum err fill_request(const struct turn *t, struct gen_request *req, stru
     req->request_id = arena_strdup(a, t->request_id);
     req->model = arena_strdup(a, t->model);
     req->tenant = arena_strdup(a, t->user_id);
-    req->adapter = t->adapter ? arena_strdup(a, t->adapter) : NULL;
     req->n = 1;
     req->sampling = t->sampling;
     req->said = t->said;
     req->max_tokens = t->max_tokens;
     req->priority = t->priority;
+    req->deadline_ms = t->deadline_ms;
+    req->keep_alive_ms = t->keep_alive_ms;
+    req->adapter = t->adapter ? arena_strdup(a, t->adapter) : NULL;
+    req->adapter_scale = t->adapter_scale;
+    req->deterministic = t->deterministic;
     req->overflow = t->overflow;
     req->source = arena_strdup(a, t->source);
     req->route = arena_strdup(a, t->route);

@@ -193,6 +193,7 @@ static enum err embed(struct job *job, struct sched_model *m, struct inputs *in,
                             .n_inputs = req->n_inputs,
                             .tenant = req->tenant,
                             .priority = req->priority,
+                            .deadline_ms = req->deadline_ms,
                             .keep_alive_ms = req->keep_alive_ms,
                             .listener = note_event,
                             .listener_ctx = job};

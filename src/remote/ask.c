@@ -57,6 +57,7 @@ enum err remote_embed(struct provider *provider, struct embed_request *req, embe
     }
     struct call *c = call_new(r, CALL_EMBED, req->request_id);
     c->priority = req->priority;
+    c->deadline_ms = req->deadline_ms;
     c->embed.fn = fn;
     c->embed.req = req;
     c->embed.model = xstrdup(embed_model(r, req));

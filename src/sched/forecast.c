@@ -98,8 +98,9 @@ static int64_t request_ns(const struct forecast *f, const struct request *r)
 
 static void tell(struct request *r, int32_t position, int64_t wait_ms)
 {
-    if (r->embedding || r->started || r->told_position == position) return;
+    if (r->started || r->told_position == position) return;
     r->told_position = position;
+    if (r->embedding) return; /* nobody hears of it */
     struct sched_event ev = {.type = SCHED_EV_QUEUED, .position = position, .wait_ms = wait_ms};
     request_emit(r, &ev);
 }

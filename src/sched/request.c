@@ -192,6 +192,7 @@ struct request *request_new_embed(const struct sched_embed *e, struct error *err
     if (request_new(e->model, e->tenant, e->listener, e->listener_ctx, e->priority, &r, error))
         return NULL;
     r->embedding = true;
+    r->deadline_ms = e->deadline_ms;
     r->keep_alive_ms = e->keep_alive_ms;
     r->embed.n_dims = e->model->facts.is_rerank ? 1 : (size_t)e->model->facts.n_embd_out;
     if (copy_inputs(r, e, error)) {

@@ -266,7 +266,7 @@ struct sched_embed {
     size_t n_inputs;
     const char *tenant;
     int32_t priority;
-    int64_t keep_alive_ms;
+    int64_t deadline_ms, keep_alive_ms;
     sched_listener_fn listener;
     void *listener_ctx;
 };

@@ -338,7 +338,7 @@ struct embed_request {
     const struct embed_input *inputs;
     size_t n_inputs;
     int32_t priority;
-    int64_t keep_alive_ms;
+    int64_t deadline_ms, keep_alive_ms;
     bool truncate; /* what is longer than the context is cut, instead of refused */
     /* With a query this is a rerank: the inputs are documents, scored against it. */
     const char *query; /* NULL = embed */

@@ -182,7 +182,7 @@ static void visit_input(struct wire *w, struct embed_input *in)
     wire_i32s(w, &in->tokens, &in->n_tokens);
 }
 
-VISITED(struct embed_request, 104);
+VISITED(struct embed_request, 112);
 static void visit_embed(struct wire *w, struct embed_request *r)
 {
     wire_str(w, &r->request_id);
@@ -190,6 +190,7 @@ static void visit_embed(struct wire *w, struct embed_request *r)
     wire_str(w, &r->tenant);
     WIRE_LIST(w, struct embed_input, r->inputs, r->n_inputs, visit_input);
     wire_i32(w, &r->priority);
+    wire_i64(w, &r->deadline_ms);
     wire_i64(w, &r->keep_alive_ms);
     wire_bool(w, &r->truncate);
     wire_str(w, &r->query);

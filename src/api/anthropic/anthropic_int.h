@@ -3,7 +3,7 @@
 #define HEARTH_API_ANTHROPIC_INT_H
 
 #include "api/call.h"
-#include "api/call_route.h"
+#include "api/call_terms.h"
 #include "api/fields.h"
 #include "api/writer.h"
 
@@ -26,7 +26,7 @@ struct messages_fields {
     int64_t max_tokens, top_k;
     double temperature, top_p;
     bool stream;
-    struct call_route_fields routing;
+    struct call_terms_fields terms;
 };
 struct turn_fields {
     const char *role;

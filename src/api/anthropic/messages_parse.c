@@ -148,8 +148,11 @@ static enum err fill(const struct messages_fields *f, struct gen_request *req,
 enum err messages_parse(const json_t *body, size_t text_len, bool count, const struct call_env *env,
                         struct call *out, struct messages_wish *wish, struct error *error)
 {
-    struct messages_fields f = {
-        .max_tokens = FIELD_ABSENT, .top_k = FIELD_ABSENT, .temperature = NAN, .top_p = NAN};
+    struct messages_fields f = {.terms = CALL_TERMS_ABSENT,
+                                .max_tokens = FIELD_ABSENT,
+                                .top_k = FIELD_ABSENT,
+                                .temperature = NAN,
+                                .top_p = NAN};
     struct gen_request *req;
     *out = (struct call){0};
     enum err e = fields_read(count ? count_fields : messages_fields, body, "", &f, error);
@@ -157,11 +160,9 @@ enum err messages_parse(const json_t *body, size_t text_len, bool count, const s
         e = err_set_param(error, ERR_UNSUPPORTED, "/mcp_servers",
                           "/mcp_servers: MCP servers can't be called from here; let the client "
                           "call them and offer their tools as `tools`");
-    struct call_route r = env->routing;
-    if (!e) e = call_route_apply(&f.routing, &r, error);
     if (!e) e = call_request_new(env, arena_limit(text_len), &req, error);
     if (e) return e;
-    e = call_route_set(&r, req, error);
+    e = call_terms_set(&f.terms, env, req, error);
     if (!e) e = fill(&f, req, wish, error);
     if (e) {
         arena_free(req->arena);

@@ -21,7 +21,6 @@
     R("output_config", OBJ, 0, 0, 0, REF("MessagesOutputConfig"), output_config, "How much effort, and in which format."), \
     R("output_format", OBJ, 0, 0, 0, REF("MessagesOutputFormat"), output_format, "The older name of `output_config.format`."), \
     R("mcp_servers", ARR, 0, 0, 0, LIST("{}"), mcp_servers, "Refused unless empty: MCP servers are the client's to call."), \
-    CALL_ROUTE_FIELDS, \
     CACHE_CONTROL, \
     IGNORED("context_management", "Accepted, no effect."), \
     IGNORED("speed", "Accepted, no effect.")
@@ -38,10 +37,12 @@ const struct field messages_fields[] = {
     IGNORED("service_tier", "Accepted, no effect."),
     IGNORED("container", "Accepted, no effect."),
     IGNORED("inference_geo", "Accepted, no effect."),
+    CALL_GEN_TERMS_FIELDS,
     END};
 
 const struct field count_fields[] = {
     COMMON,
+    CALL_ROUTE_FIELDS,
     END};
 #undef S
 

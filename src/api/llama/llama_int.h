@@ -3,6 +3,7 @@
 #define HEARTH_API_LLAMA_INT_H
 
 #include "api/call.h"
+#include "api/call_terms.h"
 #include "api/fields.h"
 #include "api/http.h"
 #include "api/writer.h"
@@ -22,6 +23,7 @@ struct completion_wish {
 };
 
 struct completion_fields {
+    struct call_terms_fields terms; /* checked here, used by completion_parse */
     const json_t *prompt, *logit_bias, *json_schema, *response_fields;
     const char *grammar, *input_prefix, *input_suffix;
     const json_t *input_extra;

@@ -35,6 +35,7 @@
     R("n", INT, FIELD_ALIAS, 1, GEN_N_MAX, NULL, n_cmpl, "The same as `n_cmpl`."), \
     R("return_tokens", BOOL, 0, 0, 0, NULL, return_tokens, "Return the ids of the tokens, too; streams always do."), \
     R("response_fields", ARR, 0, 0, 0, LIST("{\"type\":\"string\"}"), response_fields, "Only these members of the answer; \"timings/prompt_n\" is one inside of another."), \
+    CALL_GEN_TERMS_FIELDS, \
     IGNORED("cache_prompt", "Accepted, no effect: prompts are always cached."), \
     IGNORED("id_slot", "Accepted, no effect: the scheduler chooses."), \
     IGNORED("samplers", "Accepted, no effect."), \

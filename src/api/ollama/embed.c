@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/control.h"
 #include "api/embedding.h"
 #include "api/ollama/ollama_int.h"
 #include "api/route.h"
@@ -46,8 +45,7 @@ static enum err fill(const struct ollama_embed_fields *f, const struct call_env 
                      struct embed_request *req, struct error *error)
 {
     enum err err = ollama_copy_model(req->arena, f->model, &req->model, error);
-    if (!err) err = call_priority(f->priority, env, &req->priority, error);
-    if (!err) err = keep_alive_read(f->keep_alive, &req->keep_alive_ms, error);
+    if (!err) err = call_terms_set_embed(&f->terms, env, req, error);
     req->truncate = f->truncate;
     return err;
 }
@@ -178,7 +176,7 @@ static enum err read_call(struct hub *hub, const struct http_request *req, bool 
                           struct embed_request **out, struct wanted **wanted, bool *none,
                           struct error *error)
 {
-    struct ollama_embed_fields f = {.truncate = true, .priority = FIELD_ABSENT};
+    struct ollama_embed_fields f = {.terms = CALL_TERMS_ABSENT, .truncate = true};
     struct call_env env;
     json_t *body, *prompt = NULL;
     enum err err = call_read(hub->config, req, &env, &body, error);

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "api/call.h"
+#include "api/call_terms.h"
 #include "api/error.h"
 #include "api/fields.h"
 #include "api/http.h"
@@ -27,11 +28,12 @@ struct hub;
 /* Members of a body, as read by the field tables. Pointers are NULL, integers FIELD_ABSENT and
  * fractions NAN where the client said nothing. */
 struct ollama_gen_fields {
+    struct call_terms_fields terms;
     const char *model;
     bool stream;
-    const json_t *format, *options, *keep_alive, *think;
+    const json_t *format, *options, *think;
     bool logprobs;
-    int64_t top_logprobs, priority;
+    int64_t top_logprobs;
     /* chat */
     const json_t *messages, *tools;
     /* generate */
@@ -62,10 +64,11 @@ struct ollama_tool_function_reading {
     const json_t *parameters;
 };
 struct ollama_embed_fields {
+    struct call_terms_fields terms;
     const char *model, *prompt;
-    const json_t *input, *keep_alive, *options;
+    const json_t *input, *options;
     bool truncate;
-    int64_t dimensions, priority;
+    int64_t dimensions;
 };
 struct ollama_model_fields {
     const char *model, *name, *source, *destination, *modelfile;

@@ -1,15 +1,14 @@
-/* What /api/chat and /api/generate share: options, format, think, keep_alive. Pure functions; any
+/* What /api/chat and /api/generate share: options, format, think, terms. Pure functions; any
  * thread. */
 #include <string.h>
 
-#include "api/control.h"
 #include "api/ollama/ollama_int.h"
 #include "base/str.h"
 #include "models/derived.h"
 
 void ollama_gen_fields_init(struct ollama_gen_fields *f)
 {
-    *f = (struct ollama_gen_fields){.stream = true, .top_logprobs = 0, .priority = FIELD_ABSENT};
+    *f = (struct ollama_gen_fields){.terms = CALL_TERMS_ABSENT, .stream = true};
 }
 
 enum err ollama_copy_model(struct arena *a, const char *name, const char **out, struct error *error)
@@ -112,8 +111,7 @@ static enum err fill(const struct ollama_gen_fields *f, const struct call_env *e
 {
     enum err err = OK;
     if (f->model) err = ollama_copy_model(req->arena, f->model, &req->model, error);
-    if (!err) err = call_priority(f->priority, env, &req->priority, error);
-    if (!err) err = keep_alive_read(f->keep_alive, &req->keep_alive_ms, error);
+    if (!err) err = call_terms_set(&f->terms, env, req, error);
     if (!err && f->options) err = read_options(f->options, req, error);
     if (!err) err = read_format(f->format, req, error);
     if (!err) err = read_think(f->think, req, error);

@@ -11,7 +11,6 @@
 
 /* ---- requests ------------------------------------------------------------------------------ */
 
-#define KEEP_ALIVE "{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"string\"}]}"
 #define ANY_OBJECT "{\"type\":\"object\",\"additionalProperties\":true}"
 
 #define S ollama_gen_fields
@@ -20,11 +19,10 @@
     R("stream", BOOL, 0, 0, 0, NULL, stream, "One JSON object a line while it is written; absent: true."), \
     R("format", JSON, 0, 0, 0, "{\"oneOf\":[{\"const\":\"json\"}," ANY_OBJECT "]}", format, "\"json\", or a JSON schema that the answer matches."), \
     R("options", OBJ, 0, 0, 0, REF("OllamaOptions"), options, "How it is generated."), \
-    R("keep_alive", JSON, 0, 0, 0, KEEP_ALIVE, keep_alive, "How long the model stays in memory after this request: a duration (\"5m\"), seconds, below 0 for ever, 0 not at all."), \
     R("think", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"boolean\"}," WORDS("\"low\",\"medium\",\"high\"") "]}", think, "Whether, or how much, a reasoning model thinks first."), \
     R("logprobs", BOOL, 0, 0, 0, NULL, logprobs, "Return the log probability of each token."), \
     R("top_logprobs", INT, 0, 0, GEN_TOP_LOGPROBS_MAX, NULL, top_logprobs, "Alternatives to return for each token; only with `logprobs`."), \
-    R("priority", INT, 0, 0, 100, NULL, priority, "Lower is served first; also as the header X-Priority. Not Ollama's.")
+    CALL_GEN_TERMS_FIELDS
 
 const struct field ollama_chat_fields[] = {
     GEN_FIELDS_COMMON,
@@ -102,14 +100,13 @@ const struct field ollama_embed_fields[] = {
     R("input", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"string\"}," LIST("{\"type\":\"string\"}") "]}", input, "A text, or a list of at most 2048."),
     R("truncate", BOOL, 0, 0, 0, NULL, truncate, "Cut texts that are longer than the model's context; false refuses them. Absent: true."),
     R("dimensions", INT, 0, 0, INT32_MAX, NULL, dimensions, "Cut the vectors to this many numbers and make their length 1 again."),
-    R("keep_alive", JSON, 0, 0, 0, KEEP_ALIVE, keep_alive, "As in a chat."),
-    R("priority", INT, 0, 0, 100, NULL, priority, "Lower is served first; also as the header X-Priority. Not Ollama's."),
+    CALL_TERMS_FIELDS,
     IGNORED("options", "Accepted, no effect."),
     END};
 const struct field ollama_embeddings_fields[] = {
     R("model", STR, 0, 0, 0, NULL, model, "Embedding model."),
     R("prompt", STR, 0, 0, 0, NULL, prompt, "The text."),
-    R("keep_alive", JSON, 0, 0, 0, KEEP_ALIVE, keep_alive, "As in a chat."),
+    CALL_TERMS_FIELDS,
     IGNORED("options", "Accepted, no effect."),
     END};
 #undef S

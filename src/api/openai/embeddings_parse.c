@@ -1,7 +1,6 @@
 /* The body of POST /v1/embeddings. Pure functions; any thread. */
 #include <string.h>
 
-#include "api/control.h"
 #include "api/openai/openai_int.h"
 #include "base/str.h"
 
@@ -47,11 +46,7 @@ static enum err fill(const struct embed_fields *f, const struct call_env *env,
                      struct embed_request *req, struct error *error)
 {
     enum err err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
-    if (!err) err = call_priority(f->priority, env, &req->priority, error);
-    if (!err) err = keep_alive_read(f->keep_alive, &req->keep_alive_ms, error);
-    struct call_route r = env->routing;
-    if (!err) err = call_route_apply(&f->routing, &r, error);
-    if (!err) err = call_route_set_embed(&r, req, error);
+    if (!err) err = call_terms_set_embed(&f->terms, env, req, error);
     if (!err) err = parse_inputs(f->input, req, error);
     return err;
 }
@@ -59,7 +54,7 @@ static enum err fill(const struct embed_fields *f, const struct call_env *env,
 enum err embed_parse(const json_t *body, size_t text_len, const struct call_env *env,
                      struct embed_call *out, struct error *error)
 {
-    struct embed_fields f = {.priority = FIELD_ABSENT};
+    struct embed_fields f = {.terms = CALL_TERMS_ABSENT};
     *out = (struct embed_call){0};
     enum err err = fields_read(embed_fields, body, "", &f, error);
     if (err) return err;

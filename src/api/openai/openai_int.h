@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "api/call.h"
+#include "api/call_terms.h"
 #include "api/fields.h"
 #include "api/http.h"
 #include "api/openai/openai.h"
@@ -27,17 +28,12 @@ enum {
 /* Members of a generation's body, as read by the field tables. Pointers are NULL, integers
  * FIELD_ABSENT and numbers of the sampling NAN where the client said nothing. */
 struct gen_fields {
-    struct call_route_fields routing;
+    struct call_terms_fields terms;
     const char *model, *grammar, *reasoning_format, *reasoning_effort;
     bool stream, timings, ignore_eos;
     const json_t *stream_options, *stop, *logit_bias, *response_format, *template_kwargs;
-    int64_t n, max_tokens, max_completion_tokens, seed, top_k, repeat_last_n, priority;
+    int64_t n, max_tokens, max_completion_tokens, seed, top_k, repeat_last_n;
     double temperature, top_p, min_p, repeat_penalty, frequency_penalty, presence_penalty;
-    const char *adapter, *context_overflow;
-    double adapter_scale;
-    bool deterministic;
-    const json_t *keep_alive;
-    int64_t deadline_ms;
     /* chat */
     const json_t *messages, *tools, *tool_choice, *functions, *modalities, *store, *metadata;
     bool parallel_tool_calls, logprobs;
@@ -88,16 +84,16 @@ struct stream_options_fields {
     bool include_usage;
 };
 struct embed_fields {
-    struct call_route_fields routing;
+    struct call_terms_fields terms;
     const char *model, *encoding_format;
-    const json_t *input, *keep_alive;
-    int64_t dimensions, priority;
+    const json_t *input;
+    int64_t dimensions;
 };
 struct rerank_fields {
-    struct call_route_fields routing;
+    struct call_terms_fields terms;
     const char *model, *query;
-    const json_t *documents, *keep_alive;
-    int64_t top_n, priority;
+    const json_t *documents;
+    int64_t top_n;
     bool return_documents, raw_scores;
 };
 

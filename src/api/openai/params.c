@@ -6,26 +6,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/control.h"
 #include "base/str.h"
 
 void gen_fields_init(struct gen_fields *f)
 {
     *f = (struct gen_fields){
+        .terms = CALL_TERMS_ABSENT,
         .n = 1,
         .max_tokens = FIELD_ABSENT,
         .max_completion_tokens = FIELD_ABSENT,
         .seed = FIELD_ABSENT,
         .top_k = FIELD_ABSENT,
         .repeat_last_n = FIELD_ABSENT,
-        .priority = FIELD_ABSENT,
         .temperature = NAN,
         .top_p = NAN,
         .min_p = NAN,
         .repeat_penalty = NAN,
         .frequency_penalty = NAN,
         .presence_penalty = NAN,
-        .adapter_scale = 1,
         .parallel_tool_calls = true,
         .top_logprobs = FIELD_ABSENT,
         .logprobs_n = FIELD_ABSENT,
@@ -101,38 +99,6 @@ static enum err read_logit_bias(const json_t *map, struct gen_request *req, stru
     req->sampling.logit_bias = biases;
     req->sampling.n_logit_bias = n;
     return OK;
-}
-
-/* How it is computed: when, with which adapter, what happens to the context and to the model. */
-static enum err read_scheduling(const struct gen_fields *f, const struct call_env *env,
-                                struct gen_request *req, struct error *error)
-{
-    const char *overflow = f->context_overflow;
-    req->deterministic = f->deterministic;
-    req->adapter_scale = (float)f->adapter_scale;
-    if (f->deadline_ms) req->deadline_ms = env->now_ms + f->deadline_ms;
-    if (overflow && strcmp(overflow, "stop") == 0)
-        req->overflow = OVERFLOW_STOP;
-    else if (overflow && strcmp(overflow, "shift") == 0)
-        req->overflow = OVERFLOW_SHIFT;
-    else if (overflow)
-        return field_error(error, "", "context_overflow",
-                           "must be \"stop\" or \"shift\", got \"%.40s\"", overflow);
-    if (f->adapter && !f->adapter[0])
-        return field_error(error, "", "adapter",
-                           "must not be empty; leave it out for the default one, \"base\" is none");
-    const char *adapter = f->adapter_scale == 0 ? "base" : f->adapter;
-    enum err err = keep_alive_read(f->keep_alive, &req->keep_alive_ms, error);
-    if (!err && adapter) err = copy_text(req->arena, adapter, &req->adapter, error);
-    return err;
-}
-
-static enum err read_routing(const struct gen_fields *f, const struct call_env *env,
-                             struct gen_request *req, struct error *error)
-{
-    struct call_route r = env->routing;
-    enum err err = call_route_apply(&f->routing, &r, error);
-    return err ? err : call_route_set(&r, req, error);
 }
 
 /* ---- output format ------------------------------------------------------------------------- */
@@ -239,9 +205,7 @@ static enum err fill_request(const struct gen_fields *f, const struct call_env *
                            f->repeat_penalty);
     enum err err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
     if (!err) err = read_max_tokens(f, req, error);
-    if (!err) err = call_priority(f->priority, env, &req->priority, error);
-    if (!err) err = read_scheduling(f, env, req, error);
-    if (!err) err = read_routing(f, env, req, error);
+    if (!err) err = call_terms_set(&f->terms, env, req, error);
     if (!err) err = read_stop(f->stop, req, error);
     if (!err) err = read_logit_bias(f->logit_bias, req, error);
     if (!err) err = read_format(f, req, error);

@@ -1,7 +1,6 @@
 /* The body of POST /v1/rerank. Pure functions; any thread. */
 #include <string.h>
 
-#include "api/control.h"
 #include "api/openai/openai_int.h"
 #include "base/str.h"
 
@@ -46,11 +45,7 @@ static enum err fill(const struct rerank_fields *f, const struct call_env *env,
     if (!f->query[0]) return field_error(error, "", "query", "must not be empty");
     enum err err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
     if (!err) err = copy_text(req->arena, f->query, &req->query, error);
-    if (!err) err = call_priority(f->priority, env, &req->priority, error);
-    if (!err) err = keep_alive_read(f->keep_alive, &req->keep_alive_ms, error);
-    struct call_route r = env->routing;
-    if (!err) err = call_route_apply(&f->routing, &r, error);
-    if (!err) err = call_route_set_embed(&r, req, error);
+    if (!err) err = call_terms_set_embed(&f->terms, env, req, error);
     if (!err) err = parse_documents(f->documents, req, error);
     return err;
 }
@@ -58,7 +53,7 @@ static enum err fill(const struct rerank_fields *f, const struct call_env *env,
 enum err rerank_parse(const json_t *body, size_t text_len, const struct call_env *env,
                       struct rerank_call *out, struct error *error)
 {
-    struct rerank_fields f = {.priority = FIELD_ABSENT};
+    struct rerank_fields f = {.terms = CALL_TERMS_ABSENT};
     *out = (struct rerank_call){0};
     enum err err = fields_read(rerank_fields, body, "", &f, error);
     if (err) return err;

@@ -33,15 +33,8 @@
     R("ignore_eos", BOOL, 0, 0, 0, NULL, ignore_eos, "Go on to max_tokens even if the model wants to end."), \
     R("response_format", OBJ, 0, 0, 0, REF("ResponseFormat"), response_format, "Constrains the answer to JSON, or to a JSON schema."), \
     R("grammar", STR, 0, 0, 0, NULL, grammar, "Constrains the answer to a grammar (GBNF); not together with response_format or tools."), \
-    R("priority", INT, 0, 0, 100, NULL, priority, "Lower is served first; also as the header X-Priority. Absent: the setting HEARTH_PRIORITY."), \
-    R("deadline_ms", INT, 0, 1, 86400000, NULL, deadline_ms, "Milliseconds within which the answer must have begun, else it fails with 408 (timeout); a request that would wait longer is refused at once with 429."), \
-    R("adapter", STR, 0, 0, 0, NULL, adapter, "LoRA adapter (GET /adapters); \"base\" is none. Absent: the one chosen by POST /adapters/load. The model may also be named `<model>:<adapter>`."), \
-    R("adapter_scale", NUM, 0, -100, 100, NULL, adapter_scale, "How strongly the adapter works; absent: 1, as it was trained."), \
-    R("deterministic", BOOL, 0, 0, 0, NULL, deterministic, "The same tokens whatever else is running at the time, at the price of speed; a fixed `seed`, or temperature 0, is needed as well."), \
-    R("context_overflow", STR, 0, 0, 0, WORDS("\"stop\",\"shift\""), context_overflow, "When the context is full: stop ends the answer with `length`, shift forgets the oldest text after the system prompt and goes on. Absent: as configured."), \
-    R("keep_alive", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"string\"}]}", keep_alive, "How long the model stays in memory after this request: a duration (\"5m\"), seconds, -1 for ever, 0 not at all. Absent: as configured."), \
     R("timings", BOOL, 0, 0, 0, NULL, timings, "Add a `timings` object to the answer."), \
-    CALL_ROUTE_FIELDS, \
+    CALL_GEN_TERMS_FIELDS, \
     IGNORED("user", "Accepted, no effect."), \
     IGNORED("cache_prompt", "Accepted, no effect: prompts are always cached.")
 
@@ -168,9 +161,7 @@ const struct field embed_fields[] = {
     R("model", STR, 0, 0, 0, NULL, model, "Embedding model; absent or \"\" is the default one."),
     R("encoding_format", STR, 0, 0, 0, WORDS("\"float\",\"base64\""), encoding_format, "Numbers, or base64 of little-endian 32-bit floats."),
     R("dimensions", INT, 0, 1, INT32_MAX, NULL, dimensions, "Cut the vectors to this many numbers and make their length 1 again; at most what the model gives."),
-    R("priority", INT, 0, 0, 100, NULL, priority, "Lower is served first; also as the header X-Priority."),
-    R("keep_alive", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"string\"}]}", keep_alive, "How long the model stays in memory after this request: a duration (\"5m\"), seconds, -1 for ever, 0 not at all. Absent: as configured."),
-    CALL_ROUTE_FIELDS,
+    CALL_TERMS_FIELDS,
     IGNORED("user", "Accepted, no effect."),
     END};
 #undef S
@@ -183,9 +174,7 @@ const struct field rerank_fields[] = {
     R("top_n", INT, 0, 1, INT32_MAX, NULL, top_n, "Return only this many, the best ones; absent: all."),
     R("return_documents", BOOL, 0, 0, 0, NULL, return_documents, "Repeat the documents in the answer."),
     R("raw_scores", BOOL, 0, 0, 0, NULL, raw_scores, "Scores as the model gives them (logits), instead of 0 to 1."),
-    R("priority", INT, 0, 0, 100, NULL, priority, "Lower is served first; also as the header X-Priority."),
-    R("keep_alive", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"string\"}]}", keep_alive, "How long the model stays in memory after this request: a duration (\"5m\"), seconds, -1 for ever, 0 not at all. Absent: as configured."),
-    CALL_ROUTE_FIELDS,
+    CALL_TERMS_FIELDS,
     IGNORED("max_tokens_per_doc", "Accepted, no effect."),
     IGNORED("rank_fields", "Accepted, no effect."),
     END};

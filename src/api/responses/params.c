@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/control.h"
 #include "api/responses/responses_int.h"
 #include "base/clock.h"
 #include "base/id.h"
@@ -78,32 +77,19 @@ static enum err read_include(const struct response_fields *f, struct response_in
     return OK;
 }
 
-static enum err read_limits(const struct response_fields *f, const struct call_env *env,
-                            struct gen_request *req, struct error *error)
+static enum err read_limits(const struct response_fields *f, struct gen_request *req,
+                            struct error *error)
 {
     if (f->max_output_tokens == 0)
         return field_error(error, "", "max_output_tokens", "must be at least 1, or -1, got 0");
     call_say_int(&req->said, SAID_MAX_TOKENS, f->max_output_tokens, &req->max_tokens);
-    if (f->deadline_ms) req->deadline_ms = env->now_ms + f->deadline_ms;
-    if (str_eq(f->truncation, "auto"))
-        req->overflow = OVERFLOW_SHIFT;
-    else if (f->truncation && !str_eq(f->truncation, "disabled"))
+    bool shift = str_eq(f->truncation, "auto");
+    if (f->truncation && !shift && !str_eq(f->truncation, "disabled"))
         return field_error(error, "", "truncation",
                            "must be \"auto\" or \"disabled\", got \"%.40s\"", f->truncation);
-    if (f->adapter && !*f->adapter)
-        return field_error(error, "", "adapter",
-                           "must not be empty; leave it out for the default one, \"base\" is none");
-    enum err err = keep_alive_read(f->keep_alive, &req->keep_alive_ms, error);
-    if (!err && f->adapter) err = copy_text(req->arena, f->adapter, &req->adapter, error);
-    return err;
-}
-
-static enum err read_route(const struct response_fields *f, const struct call_env *env,
-                           struct gen_request *req, struct error *error)
-{
-    struct call_route r = env->routing;
-    enum err err = call_route_apply(&f->routing, &r, error);
-    return err ? err : call_route_set(&r, req, error);
+    /* context_overflow says the same, and more. */
+    if (shift && req->overflow == OVERFLOW_DEFAULT) req->overflow = OVERFLOW_SHIFT;
+    return OK;
 }
 
 static enum err fill_request(const struct response_fields *f, const struct call_env *env,
@@ -111,7 +97,6 @@ static enum err fill_request(const struct response_fields *f, const struct call_
                              struct error *error)
 {
     req->kind = GEN_CHAT;
-    req->deterministic = f->deterministic;
     struct sampling *s = &req->sampling;
     call_say_real(&req->said, SAID_TEMPERATURE, f->temperature, &s->temperature);
     call_say_real(&req->said, SAID_TOP_P, f->top_p, &s->top_p);
@@ -121,9 +106,8 @@ static enum err fill_request(const struct response_fields *f, const struct call_
     if (f->seed != FIELD_ABSENT) req->said |= SAID_SEED;
     s->seed = call_seed(f->seed);
     enum err err = copy_text(req->arena, f->model ? f->model : "", &req->model, error);
-    if (!err) err = call_priority(f->priority, env, &req->priority, error);
-    if (!err) err = read_limits(f, env, req, error);
-    if (!err) err = read_route(f, env, req, error);
+    if (!err) err = call_terms_set(&f->terms, env, req, error);
+    if (!err) err = read_limits(f, req, error);
     if (!err) err = read_format(f, req, error);
     if (!err) err = read_include(f, info, error);
     if (!err) err = read_reasoning(f, req, info, error);
@@ -237,13 +221,13 @@ static enum err write_echo(const struct response_fields *f, const struct call_en
 static void init_fields(struct response_fields *f)
 {
     *f = (struct response_fields){
+        .terms = CALL_TERMS_ABSENT,
         .parallel_tool_calls = true,
         .max_output_tokens = FIELD_ABSENT,
         .max_tool_calls = FIELD_ABSENT,
         .top_logprobs = FIELD_ABSENT,
         .top_k = FIELD_ABSENT,
         .seed = FIELD_ABSENT,
-        .priority = FIELD_ABSENT,
         .temperature = NAN,
         .top_p = NAN,
         .min_p = NAN,

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "api/call.h"
+#include "api/call_terms.h"
 #include "api/fields.h"
 #include "api/http.h"
 #include "api/writer.h"
@@ -42,14 +43,14 @@ enum {
 
 /* Pointers are NULL and integers FIELD_ABSENT where the client said nothing. */
 struct response_fields {
-    struct call_route_fields routing;
+    struct call_terms_fields terms;
     const char *model, *instructions, *previous_response_id, *truncation, *prompt_cache_key,
-        *safety_identifier, *user, *adapter;
+        *safety_identifier, *user;
     const json_t *input, *tools, *tool_choice, *text, *reasoning, *metadata, *include,
-        *stream_options, *conversation, *prompt, *keep_alive, *template_kwargs;
-    bool stream, background, parallel_tool_calls, deterministic;
+        *stream_options, *conversation, *prompt, *template_kwargs;
+    bool stream, background, parallel_tool_calls;
     const json_t *store;
-    int64_t max_output_tokens, max_tool_calls, top_logprobs, top_k, seed, priority, deadline_ms;
+    int64_t max_output_tokens, max_tool_calls, top_logprobs, top_k, seed;
     double temperature, top_p, min_p;
 };
 struct response_text_fields {

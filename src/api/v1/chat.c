@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/call.h"
-#include "api/call_route.h"
+#include "api/call_terms.h"
 #include "api/error.h"
 #include "api/tables.h"
 #include "api/v1/v1_int.h"
@@ -18,15 +17,15 @@
 #include "hub/hub.h"
 #include "store/store_chunk.h"
 
-enum { NOT_SAID = INT32_MIN, EVENT_HEAD = 96, TEXT_MAX = 32 << 20 };
+enum { EVENT_HEAD = 96, TEXT_MAX = 32 << 20 };
 
 /* ---- the request --------------------------------------------------------------------------- */
 
 struct form {
-    struct call_route_fields routing;
-    const char *message, *conversation_id, *parent_id, *system_prompt, *model, *adapter, *overflow;
+    struct call_terms_fields terms;
+    const char *message, *conversation_id, *parent_id, *system_prompt, *model;
     double temperature, top_p;
-    int64_t max_tokens, priority, seed;
+    int64_t max_tokens, seed;
     bool regenerate, use_rag;
     const json_t *file_ids, *collections;
 };
@@ -43,40 +42,15 @@ static const struct field chat_fields[] = {
     {"use_rag", FIELD_BOOL, 0, 0, 0, NULL, "Answer from the user's files, with sources that the answer cites as [n].", AT(use_rag)},
     {"file_ids", FIELD_ARR, 0, 0, 0, "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}", "Answer from these files (use_rag is then true unless it is said to be false).", AT(file_ids)},
     {"collections", FIELD_ARR, 0, 0, 0, "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}", "Answer from the files in these collections, by id or name; the same.", AT(collections)},
-    CALL_ROUTE_FIELDS,
     {"model", FIELD_STR, 0, 0, 0, NULL, "Absent: the default model.", AT(model)},
-    {"adapter", FIELD_STR, 0, 0, 0, NULL, "LoRA adapter; base is none.", AT(adapter)},
     {"system_prompt", FIELD_STR, 0, 0, 0, NULL, "Instructions in front of the conversation.", AT(system_prompt)},
     {"temperature", FIELD_NUM, 0, 0, 100, NULL, "Absent: DEFAULT_TEMPERATURE.", AT(temperature)},
     {"top_p", FIELD_NUM, 0, 0, 1, NULL, "Absent: DEFAULT_TOP_P.", AT(top_p)},
     {"max_tokens", FIELD_INT, 0, -1, 16777216, NULL, "Absent: DEFAULT_MAX_TOKENS; -1: until the model ends.", AT(max_tokens)},
     {"seed", FIELD_INT, 0, 0, 4294967294.0, NULL, "Absent: another one each time.", AT(seed)},
-    {"priority", FIELD_INT, 0, 0, 100, NULL, "Lower is served first; also as the header X-Priority.", AT(priority)},
-    {"context_overflow", FIELD_STR, 0, 0, 0, "{\"type\":\"string\",\"enum\":[\"stop\",\"shift\"]}", "When the context is full.", AT(overflow)},
+    CALL_GEN_TERMS_FIELDS,
     {.name = NULL}};
 /* clang-format on */
-
-static enum err read_priority(struct v1_call *c, const struct form *f, int32_t *out)
-{
-    int64_t v = f->priority;
-    const char *header = c->req->header(c->req, "X-Priority");
-    if (v == NOT_SAID) v = config_int(c->hub->config, CONFIG_DEFAULT_PRIORITY);
-    if (f->priority == NOT_SAID && header && !str_to_i64(header, 0, 100, &v))
-        return err_set_param(&c->error, ERR_INVALID, "X-Priority",
-                             "X-Priority must be an integer from 0 (first) to 100, got %.40s",
-                             header);
-    *out = (int32_t)v;
-    return OK;
-}
-
-static enum err read_overflow(struct v1_call *c, const char *word, enum overflow *out)
-{
-    *out = OVERFLOW_DEFAULT;
-    if (!word) return OK;
-    *out = str_eq(word, "shift") ? OVERFLOW_SHIFT : OVERFLOW_STOP;
-    if (*out == OVERFLOW_SHIFT || str_eq(word, "stop")) return OK;
-    return err_set_param(&c->error, ERR_INVALID, "/context_overflow", "must be stop or shift");
-}
 
 static enum err check_form(struct v1_call *c, const struct form *f)
 {
@@ -91,21 +65,30 @@ static enum err check_form(struct v1_call *c, const struct form *f)
     return OK;
 }
 
-static enum err read_routing(struct v1_call *c, const struct form *f, struct chat_ask *ask)
+static enum err read_terms(struct v1_call *c, const struct form *f, const struct call_env *env,
+                           struct chat_ask *ask)
 {
-    struct call_route r;
-    enum err e = call_route_read(c->hub->config, c->req, &r, &c->error);
-    if (!e) e = call_route_apply(&f->routing, &r, &c->error);
+    struct call_terms t;
+    enum err e = call_terms_read(&f->terms, env, &t, &c->error);
+    if (e) return e;
     const struct routing *all = router_routing(c->hub->router);
-    if (!e && *r.source && !routing_provider(all, r.source))
-        e = routing_no_provider(all, r.source, ERR_INVALID, "/model_source", &c->error);
-    if (!e && *r.route && !routing_route(all, r.route))
-        e = err_set_param(&c->error, ERR_INVALID, "/route", "there is no route \"%.64s\"", r.route);
-    ask->source = r.source;
-    ask->route = r.route;
-    ask->goal = r.goal;
-    ask->local_only = r.local_only;
-    return e;
+    if (*t.route.source && !routing_provider(all, t.route.source))
+        return routing_no_provider(all, t.route.source, ERR_INVALID, "/model_source", &c->error);
+    if (*t.route.route && !routing_route(all, t.route.route))
+        return err_set_param(&c->error, ERR_INVALID, "/route", "there is no route \"%.64s\"",
+                             t.route.route);
+    ask->source = t.route.source;
+    ask->route = t.route.route;
+    ask->goal = t.route.goal;
+    ask->local_only = t.route.local_only;
+    ask->priority = t.priority;
+    ask->deadline_ms = t.deadline_ms;
+    ask->keep_alive_ms = t.keep_alive_ms;
+    ask->adapter = t.adapter;
+    ask->adapter_scale = t.adapter_scale;
+    ask->deterministic = t.deterministic;
+    ask->overflow = t.overflow;
+    return OK;
 }
 
 /* Names are checked here, so that a wrong one is a 404 and not the end of a stream. */
@@ -127,13 +110,13 @@ static enum err read_files(struct v1_call *c, const struct form *f, struct chat_
 static enum err read_ask(struct v1_call *c, struct chat_ask *ask)
 {
     struct call_env env;
-    struct form f = {.temperature = NAN,
+    struct form f = {.terms = CALL_TERMS_ABSENT,
+                     .temperature = NAN,
                      .top_p = NAN,
                      .max_tokens = FIELD_ABSENT,
-                     .priority = NOT_SAID,
-                     .seed = NOT_SAID};
-    call_env_init(c->hub->config, &env);
-    enum err e = fields_read(chat_fields, c->body, "", &f, &c->error);
+                     .seed = FIELD_ABSENT};
+    enum err e = call_env_read(c->hub->config, c->req, &env, &c->error);
+    if (!e) e = fields_read(chat_fields, c->body, "", &f, &c->error);
     if (!e) e = check_form(c, &f);
     *ask = (struct chat_ask){.store = c->store,
                              .user_id = c->who.user_id,
@@ -143,19 +126,16 @@ static enum err read_ask(struct v1_call *c, struct chat_ask *ask)
                              .parent_id = f.parent_id,
                              .system_prompt = f.system_prompt,
                              .model = f.model,
-                             .adapter = f.adapter,
                              .max_tokens = (int32_t)env.max_tokens,
                              .sampling = call_sampling(&env)};
     call_say_real(&ask->said, SAID_TEMPERATURE, f.temperature, &ask->sampling.temperature);
     call_say_real(&ask->said, SAID_TOP_P, f.top_p, &ask->sampling.top_p);
     call_say_int(&ask->said, SAID_MAX_TOKENS, f.max_tokens, &ask->max_tokens);
-    if (f.seed != NOT_SAID) {
+    if (f.seed != FIELD_ABSENT) {
         ask->sampling.seed = (uint32_t)f.seed;
         ask->said |= SAID_SEED;
     }
-    if (!e) e = read_priority(c, &f, &ask->priority);
-    if (!e) e = read_overflow(c, f.overflow, &ask->overflow);
-    if (!e) e = read_routing(c, &f, ask);
+    if (!e) e = read_terms(c, &f, &env, ask);
     if (!e) e = read_files(c, &f, ask);
     return e;
 }

@@ -825,42 +825,9 @@ static void embeddings_read(void **state)
     free(body);
 }
 
-static void scheduling_members(void **state)
-{
-    (void)state;
-    struct call call;
-    struct call_env later = env;
-    struct error error;
-    later.now_ms = 1000000;
-    const char *text = "{" U ",\"adapter\":\"pirate\",\"adapter_scale\":0.5,\"deterministic\":true,"
-                       "\"keep_alive\":\"5m\",\"context_overflow\":\"shift\","
-                       "\"deadline_ms\":2500}";
-    assert_int_equal(parse_with(&later, true, text, &call, &error), OK);
-    const struct gen_request *r = call.requests[0];
-    assert_string_equal(r->adapter, "pirate");
-    assert_true(r->adapter_scale == 0.5f);
-    assert_true(r->deterministic);
-    assert_int_equal(r->keep_alive_ms, 300000);
-    assert_int_equal(r->overflow, OVERFLOW_SHIFT);
-    assert_int_equal(r->deadline_ms, 1002500);
-    call_free(&call);
-    r = accept(true, "{" U "}", &call); /* what is not said is as configured */
-    assert_null(r->adapter);
-    assert_true(r->adapter_scale == 1);
-    assert_false(r->deterministic);
-    assert_int_equal(r->keep_alive_ms, KEEP_ALIVE_DEFAULT);
-    assert_int_equal(r->overflow, OVERFLOW_DEFAULT);
-    assert_int_equal(r->deadline_ms, 0);
-    call_free(&call);
-    r = accept(false, "{\"prompt\":\"a\",\"adapter_scale\":0,\"adapter\":\"x\"}", &call);
-    assert_string_equal(r->adapter, "base"); /* one that does nothing is none */
-    call_free(&call);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scheduling_members),
         cmocka_unit_test(chat_refuses_bodies),
         cmocka_unit_test(chat_takes_images),
         cmocka_unit_test(requests_say_who_answers),

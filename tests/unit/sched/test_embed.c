@@ -75,6 +75,51 @@ static void test_many_inputs_equal_single_ones(void **state)
     fixture_close(&f);
 }
 
+/* What waits longer than it may is told so; what has begun goes on. */
+static void test_deadline(void **state)
+{
+    (void)state;
+    enum { BUSY = 32 }; /* as many as begin at once */
+    struct fixture f;
+    struct client *busy[BUSY];
+    struct error error;
+    struct inputs in;
+    fixture_open(&f, "fake:kind=embed,ms=5", some_params());
+    make_inputs(&in, 100, 200); /* an input in a batch */
+    for (int i = 0; i < BUSY; i++) busy[i] = embed(&f, &in, 50);
+    int64_t soon = clock_mono_ms() + 200;
+    struct sched_embed wish = {.model = f.model,
+                               .inputs = (const int32_t *const *)in.tokens,
+                               .n_tokens = in.n_tokens,
+                               .n_inputs = 1,
+                               .tenant = "",
+                               .priority = 50,
+                               .deadline_ms = soon,
+                               .listener = client_listen};
+    struct client *late = client_new(), *patient = client_new();
+    wish.listener_ctx = late;
+    assert_int_equal(sched_embed(f.sched, &wish, &late->id, &error), OK);
+    wish.listener_ctx = patient;
+    wish.deadline_ms = soon + 600000;
+    assert_int_equal(sched_embed(f.sched, &wish, &patient->id, &error), OK);
+    client_wait(late);
+    /* In time, or before it where it is known by then how long the others take. */
+    assert_int_equal(late->error.code, late->done_ns / 1000000 >= soon ? ERR_TIMEOUT : ERR_BUSY);
+    assert_false(patient->done);
+    for (int i = 0; i < BUSY; i++) {
+        assert_false(busy[i]->done);
+        sched_cancel(f.sched, busy[i]->id);
+        client_wait(busy[i]);
+        client_free(busy[i]);
+    }
+    client_wait(patient);
+    assert_int_equal(patient->error.code, OK);
+    client_free(late);
+    client_free(patient);
+    free_inputs(&in);
+    fixture_close(&f);
+}
+
 static void test_input_longer_than_the_context(void **state)
 {
     (void)state;
@@ -235,6 +280,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_many_inputs_equal_single_ones),
+        cmocka_unit_test(test_deadline),
         cmocka_unit_test(test_input_longer_than_the_context),
         cmocka_unit_test(test_input_longer_than_a_usual_batch),
         cmocka_unit_test(test_priority_and_cancel_between_batches),

@@ -237,6 +237,7 @@ static void test_embeddings(void **state)
                                        .inputs = inputs,
                                        .n_inputs = 2,
                                        .priority = 7,
+                                       .deadline_ms = 1234567890123,
                                        .keep_alive_ms = -2,
                                        .query = "q"};
     struct buf bytes;
@@ -245,6 +246,7 @@ static void test_embeddings(void **state)
     assert_int_equal(codec_read_embed(bytes.data, bytes.len, &back, &error), OK);
     assert_string_equal(back->query, "q");
     assert_int_equal(back->priority, 7);
+    assert_int_equal(back->deadline_ms, 1234567890123);
     assert_int_equal(back->keep_alive_ms, -2);
     assert_int_equal(back->n_inputs, 2);
     assert_string_equal(back->inputs[0].text, "one");
