@@ -41,14 +41,19 @@ bool cache_ready(const struct cache *c);
 bool cache_keeps(const struct cache *c);
 
 /* The entry with the longest beginning in common, *n tokens. whole: see prefix_index_find. It is
- * valid until the next call of a function that may evict: cache_put, cache_used, cache_poll. */
+ * valid, and so are its state and its prefix, until the next call of a function that may evict:
+ * cache_put, cache_take, cache_poll; so also until a sequence is kept or room is made (slots.c). */
 struct cache_entry *cache_find(struct cache *c, const struct prefix *want, bool whole, int32_t *n);
 /* Its state; NULL: it is on disk only. */
 const struct blob *cache_state(const struct cache_entry *e);
 const struct prefix *cache_prefix(const struct cache_entry *e);
 /* Has it read from disk; cache_poll will find it in memory, or the entry gone. */
 void cache_fetch(struct cache *c, struct cache_entry *e);
-void cache_used(struct cache *c, struct cache_entry *e, enum cache_source source);
+/* A reference of the caller's own to the state of an entry that is in memory, which counts as used
+ * now. The entry is not valid any more: what is taken may be evicted as anything else. */
+struct blob *cache_take(struct cache *c, struct cache_entry *e);
+/* For the numbers: a prompt's beginning was found there, or nowhere. */
+void cache_hit(struct cache *c, enum cache_source source);
 void cache_missed(struct cache *c);
 
 /* Would a state of that size be kept? */

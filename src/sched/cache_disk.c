@@ -67,7 +67,7 @@ struct blob *blob_new(size_t size)
     return b;
 }
 
-static struct blob *blob_ref(struct blob *b)
+struct blob *blob_ref(struct blob *b)
 {
     atomic_fetch_add(&b->refs, 1);
     return b;

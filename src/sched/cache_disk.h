@@ -26,7 +26,8 @@ struct blob {
 };
 
 struct blob *blob_new(size_t size); /* refs 1; NULL without memory */
-void blob_unref(struct blob *b);    /* NULL is fine */
+struct blob *blob_ref(struct blob *b);
+void blob_unref(struct blob *b); /* NULL is fine */
 
 /* What a file says about its state. */
 struct disk_meta {

@@ -273,7 +273,17 @@ void cache_fetch(struct cache *c, struct cache_entry *e)
     disk_read(c->disk, e->meta->file);
 }
 
-void cache_used(struct cache *c, struct cache_entry *e, enum cache_source source)
+struct blob *cache_take(struct cache *c, struct cache_entry *e)
+{
+    ht_assert(e->state);
+    struct blob *state = blob_ref(e->state);
+    e->used = ++c->uses;
+    if (e->on_disk) disk_touch(c->disk, e->meta->file);
+    trim(c, NULL); /* a state that was read from disk may be more than the memory is to hold */
+    return state;
+}
+
+void cache_hit(struct cache *c, enum cache_source source)
 {
     static const enum metric metrics[] = {[CACHE_SEQUENCE] = METRIC_cache_sequence_hits_total,
                                           [CACHE_MEMORY] = METRIC_cache_memory_hits_total,
@@ -281,10 +291,6 @@ void cache_used(struct cache *c, struct cache_entry *e, enum cache_source source
     ht_assert(source != CACHE_NONE);
     atomic_fetch_add(&c->hits[source], 1);
     metric_add(metrics[source], 1);
-    if (!e) return;
-    e->used = ++c->uses;
-    if (e->on_disk) disk_touch(c->disk, e->meta->file);
-    trim(c, NULL);
 }
 
 void cache_missed(struct cache *c)

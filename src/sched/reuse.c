@@ -312,17 +312,20 @@ static int32_t copy(struct sched_model *m, struct slot *from, struct slot *to, i
     return n;
 }
 
+/* The entry is not valid any more. */
 static int32_t restore(struct sched_model *m, struct cache_entry *e, struct slot *to, int32_t n)
 {
     struct error error;
-    const struct blob *state = cache_state(e);
     int32_t all = cache_prefix(e)->n_tokens;
-    if (m->shared_kv && slots_room(m, all) < all) return 0;
-    if (engine_seq_restore(m->ctx, to->seq, state->bytes, state->size, &error)) {
+    struct blob *state = cache_take(m->s->cache, e);
+    bool room = !m->shared_kv || slots_room(m, all) >= all; /* may evict the entry */
+    enum err failed = OK;
+    if (room) failed = engine_seq_restore(m->ctx, to->seq, state->bytes, state->size, &error);
+    blob_unref(state);
+    if (failed)
         log_debug(sched, "a kept state of %d tokens does not fit into %s: %s", all, m->id,
                   error.msg);
-        return 0;
-    }
+    if (!room || failed) return 0;
     to->n_kv = all;
     to->whole = !engine_ctx_divisible(m->ctx);
     return slot_truncate(m, to, n) ? n : 0;
@@ -339,7 +342,6 @@ static int32_t fill(struct sched_model *m, struct choice *c, const struct source
 {
     struct cache *cache = m->s->cache;
     enum cache_source source = CACHE_SEQUENCE;
-    struct cache_entry *used = NULL;
     int32_t n = 0;
     switch (s->how) {
     case IN_PLACE: n = slot_truncate(m, c->slot, s->n) ? s->n : 0; break;
@@ -347,13 +349,12 @@ static int32_t fill(struct sched_model *m, struct choice *c, const struct source
     case RESTORE:
         n = restore(m, s->entry, c->slot, s->n);
         source = c->fetched ? CACHE_DISK : CACHE_MEMORY;
-        used = s->entry;
         break;
     default: break;
     }
     if (!c->req->started) report(c->req, n, source);
     if (n >= HIT_LEAST)
-        cache_used(cache, used, source);
+        cache_hit(cache, source);
     else
         cache_missed(cache);
     return n;

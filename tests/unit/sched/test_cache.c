@@ -62,6 +62,12 @@ static struct cache_entry *get(struct cache *c, int i)
     return e;
 }
 
+/* As one that restores it. */
+static void use(struct cache *c, int i)
+{
+    blob_unref(cache_take(c, get(c, i)));
+}
+
 #define until(c, what)                                                                             \
     do {                                                                                           \
         int64_t end_ = clock_mono_ms() + WAIT_MS;                                                  \
@@ -192,7 +198,7 @@ static void test_memory_is_limited_and_the_oldest_goes(void **state)
     assert_true(cache_ready(c));
     for (int i = 0; i < 4; i++) put(c, i, STATE);
     for (int i = 0; i < 4; i++) assert_true(is_right(fetch(c, i), i, STATE));
-    cache_used(c, get(c, 0), CACHE_MEMORY);
+    use(c, 0);
     put(c, 4, STATE);
     assert_null(get(c, 1)); /* not 0, which was used since */
     assert_non_null(get(c, 0));
@@ -207,6 +213,24 @@ static void test_memory_is_limited_and_the_oldest_goes(void **state)
     assert_null(get(c, 5));
     assert_int_equal(stats(c).memory.entries, 4);
     assert_int_equal(count_files(), 0);
+    cache_free(c, 0);
+}
+
+/* What was taken is there whatever is kept meanwhile, also when its entry is evicted for that. */
+static void test_what_is_taken_outlives_its_entry(void **state)
+{
+    (void)state;
+    struct cache *c = open_cache(2 * STATE, 0);
+    put(c, 0, STATE);
+    put(c, 1, STATE);
+    struct blob *taken = cache_take(c, get(c, 0));
+    put(c, 2, STATE);
+    assert_null(get(c, 1)); /* it was used now, so others go first */
+    put(c, 3, 2 * STATE);
+    assert_null(get(c, 0));
+    assert_true(is_right(taken, 0, STATE));
+    assert_int_equal(stats(c).memory.bytes, 2 * STATE);
+    blob_unref(taken);
     cache_free(c, 0);
 }
 
@@ -322,12 +346,12 @@ static void test_memory_of_files_is_evicted_and_read_again(void **state)
     struct cache *c = open_cache(2 * STATE, 1 << 20);
     until(c, cache_ready(c));
     for (int i = 0; i < 6; i++) put(c, i, STATE);
-    until(c, count_files() == 6);
-    assert_true(stats(c).memory.bytes <= 2 * STATE);
+    until(c, count_files() == 6 && stats(c).memory.bytes <= 2 * STATE); /* when that is heard */
     for (int round = 0; round < 3; round++)
         for (int i = 0; i < 6; i++) {
             assert_true(is_right(fetch(c, i), i, STATE));
-            cache_used(c, get(c, i), CACHE_DISK);
+            use(c, i);
+            cache_hit(c, CACHE_DISK);
             assert_true(stats(c).memory.bytes <= 2 * STATE);
         }
     assert_int_equal(stats(c).disk.hits, 18);
@@ -525,6 +549,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory_is_limited_and_the_oldest_goes),
+        cmocka_unit_test(test_what_is_taken_outlives_its_entry),
         cmocka_unit_test(test_what_is_dearer_to_compute_stays_longer),
         cmocka_unit_test(test_a_longer_sequence_replaces_its_beginning),
         cmocka_unit_test(test_nothing_is_kept_without_tiers),

@@ -239,6 +239,34 @@ static void test_too_little_memory_is_no_harm(void **state)
     fixture_close(&f);
 }
 
+/* A pool that holds two of three prompts, and memory for the third, or half of it more. Room for
+ * one that is restored is made by keeping another one, for which the memory has no room beside it.
+ */
+static void test_room_for_what_is_restored(void **state)
+{
+    (void)state;
+    for (uint64_t memory = 8000; memory <= 12000; memory += 4000) {
+        struct fixture f;
+        char text[LONG + 64];
+        struct cache_report report;
+        struct sched_cache_stats st;
+        struct sched_params p = params_of(3, true, memory, 0);
+        p.n_ctx = 2500;
+        fixture_open(&f, "fake:ctx=2500", p);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(asks_for(&f, "t", text_of(text, (char)i, ""), 2, NULL), 0);
+        for (int i = 0; i < 9; i++) {
+            int32_t cached = asks_for(&f, "t", text_of(text, (char)(i % 3), ""), 2, &report);
+            assert_true(cached >= LONG);
+            assert_int_equal(report.source, CACHE_MEMORY);
+            sched_cache_stats(f.sched, &st);
+            assert_true(st.memory.bytes <= (int64_t)memory);
+        }
+        assert_true(st.evictions >= 9);
+        fixture_close(&f);
+    }
+}
+
 /* A paused request goes on from where it stopped, even if others have taken its sequence. */
 static void test_a_paused_request_is_restored(void **state)
 {
@@ -552,6 +580,7 @@ int main(void)
         cmocka_unit_test(test_followers_may_leave),
         cmocka_unit_test(test_more_prefixes_than_slots),
         cmocka_unit_test(test_too_little_memory_is_no_harm),
+        cmocka_unit_test(test_room_for_what_is_restored),
         cmocka_unit_test(test_a_paused_request_is_restored),
         cmocka_unit_test(test_a_restart_keeps_what_was_computed),
         cmocka_unit_test(test_idle_states_are_written_soon),
