@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/json.h"
 #include "base/list.h"
@@ -50,25 +51,26 @@ static bool is_model(struct derive *v, const char *name)
     return is;
 }
 
-/* As find; the name may also have an adapter behind its last ':', which is *adapter then, a part of
- * the name, else NULL. A model of the whole name goes before. */
-static struct derived *find_with(struct derive *v, const char *name, const char **adapter)
+/* What a model's name says. */
+struct named {
+    struct derived *d;        /* with a reference; NULL: it is of none */
+    const char *adapter;      /* behind the name's last ':', a part of it; NULL = none */
+    char model[MODEL_ID_MAX]; /* what stands before that */
+};
+
+/* A model of the whole name goes before one with an adapter. Names that are neither, and models
+ * without an adapter that are not derived, leave *out empty. */
+static void read_name(struct derive *v, const char *name, struct named *out)
 {
-    char model[MODEL_ID_MAX];
-    struct derived *d = find(v, name);
     const char *colon = strrchr(name, ':');
     size_t n = colon ? (size_t)(colon - name) : 0;
-    *adapter = NULL;
-    if (d || !n || n >= sizeof model) return d;
-    memcpy(model, name, n);
-    model[n] = '\0';
-    d = models_derived(v->models, model);
-    if (d && is_adapter(v, colon + 1) && !is_model(v, name)) {
-        *adapter = colon + 1;
-        return d;
-    }
-    derived_unref(d);
-    return NULL;
+    *out = (struct named){.d = find(v, name)};
+    if (out->d || !n || n >= sizeof out->model) return;
+    memcpy(out->model, name, n);
+    out->model[n] = '\0';
+    if (!is_adapter(v, colon + 1) || is_model(v, name) || !is_model(v, out->model)) return;
+    out->adapter = colon + 1;
+    out->d = models_derived(v->models, out->model);
 }
 
 static const char *base_of(const struct derived *d)
@@ -102,27 +104,45 @@ static void on_event(void *ctx, const struct gen_event *ev)
 }
 
 /* A request that names no model stays one: whoever it goes to takes a model of his own, and the
- * local provider adds what only its default model's weights understand. */
-static enum err apply(const struct derived *d, const char *adapter, struct gen_request *req,
-                      struct error *error)
+ * local provider adds what only its default model's weights understand. An adapter that is named
+ * goes into its field, by which the router sees that nobody else can answer. */
+static enum err apply(const struct named *n, struct gen_request *req, struct error *error)
 {
-    if (!provider_names_model(req->model)) return derived_apply_anywhere(d, req, error);
-    enum err e = adapter_wanted(req->adapter, adapter, &req->adapter, error);
-    if (!e) e = derived_apply(d, req, error);
-    if (!e) req->model = arena_strdup(req->arena, base_of(d));
-    return e || req->model ? e : err_set(error, ERR_NOMEM, "not enough memory for the request");
+    enum err e = OK;
+    if (!n->d && !n->adapter) return OK;
+    if (!provider_names_model(req->model)) return derived_apply_anywhere(n->d, req, error);
+    if (n->adapter) e = adapter_wanted(req->adapter, n->adapter, &req->adapter, error);
+    if (!e && n->d) e = derived_apply(n->d, req, error);
+    if (e) return e;
+    arena_allow(req->arena, sizeof n->model);
+    req->model = arena_strdup(req->arena, n->d ? base_of(n->d) : n->model);
+    return req->model ? OK : err_set(error, ERR_NOMEM, "not enough memory for the request");
+}
+
+/* "local/mario" is mario, and nobody else is asked: what the router makes of any provider's name in
+ * front of a model's, as which it is not known here. */
+static void read_name_here(struct derive *v, struct gen_request *req, struct named *out)
+{
+    static const char here[] = "local";
+    size_t n = sizeof here - 1;
+    bool elsewhere = req->source && *req->source && !str_ieq(req->source, here);
+    if (elsewhere || strncasecmp(req->model, here, n) != 0 || req->model[n] != '/') return;
+    read_name(v, req->model + n + 1, out);
+    if (!out->d && !out->adapter) return;
+    req->source = here;
+    req->model += n + 1;
 }
 
 /* *out: the derived model whose request it was, with a reference; NULL: of none. */
 static enum err prepare(struct derive *v, struct gen_request *req, struct derived **out,
                         struct error *error)
 {
-    const char *adapter;
-    *out = find_with(v, req->model, &adapter);
-    enum err e = *out ? apply(*out, adapter, req, error) : OK;
-    if (!e) return OK;
-    derived_unref(*out);
-    *out = NULL;
+    struct named n;
+    read_name(v, req->model, &n);
+    if (!n.d && !n.adapter) read_name_here(v, req, &n);
+    enum err e = apply(&n, req, error);
+    if (e) derived_unref(n.d);
+    *out = e ? NULL : n.d;
     return e;
 }
 
@@ -220,23 +240,24 @@ static bool takes_adapter(enum control what)
 static enum err control(struct provider *p, enum control what, const char *args, control_fn fn,
                         void *ctx, struct error *error)
 {
-    const char *adapter;
+    struct named n = {0};
     struct derive *v = of(p);
     json_t *root;
     if (!models_has_derived(v->models) || !strstr(args, "\"model\"") ||
         json_parse(args, strlen(args), &root, NULL))
         return provider_control(v->inner, what, args, fn, ctx, error);
     const char *name = json_string_value(json_object_get(root, "model"));
-    struct derived *d = !name                 ? NULL
-                        : takes_adapter(what) ? find_with(v, name, &adapter)
-                                              : find(v, name);
+    if (name && takes_adapter(what))
+        read_name(v, name, &n);
+    else if (name)
+        n.d = find(v, name);
     struct buf own;
     buf_init(&own, ARGS_MAX);
-    enum err e = d ? translate(d, what, root, &own, error) : OK;
+    enum err e = n.d ? translate(n.d, what, root, &own, error) : OK;
     json_decref(root);
-    if (!e) e = provider_control(v->inner, what, d ? buf_str(&own) : args, fn, ctx, error);
+    if (!e) e = provider_control(v->inner, what, n.d ? buf_str(&own) : args, fn, ctx, error);
     buf_free(&own);
-    derived_unref(d);
+    derived_unref(n.d);
     return e;
 }
 

@@ -1,9 +1,10 @@
 /* Derived models in front of whoever answers: a request for one gets what its record says
  * (models/derived.h) and goes on as a request for the model whose weights it has, so that a
  * fallback to another provider keeps the system prompt. The answer bears the name that was asked
- * for. "<derived model>:<adapter>" is that model with another adapter than its own, where it has
- * one. Where the default model is a derived one, a request that names none gets what any model
- * understands of it, and goes on without a name. Requests for other models pass unchanged.
+ * for. "<model>:<adapter>" is that model with this adapter, a derived one too, whatever its own
+ * is; the adapter goes on in its field of the request. Where the default model is a derived one, a
+ * request that names none gets what any model understands of it, and goes on without a name.
+ * Requests for other models pass unchanged.
  *
  * Any thread. Looking up a name reads the models folder at most once a second. */
 #ifndef HEARTH_PROVIDER_DERIVE_H

@@ -432,7 +432,7 @@ test('a request that names no model is one, also where the default model is a de
     const one = await plan({ model });
     assert.equal(one.provider, 'local', `${model}: ${JSON.stringify(one)}`);
     assert.equal(one.model, 'hearth-tiny');
-    if (model.startsWith('mario')) assert.deepEqual([...new Set(one.skipped.map((s) => s.provider))], ['cloud']);
+    assert.deepEqual([...new Set(one.skipped.map((s) => s.provider))], ['cloud']);
   }
   await other.stop();
 });

@@ -176,8 +176,8 @@ static void test_a_derived_model_with_another_adapter(void **state)
 static void test_other_names_with_a_colon_pass(void **state)
 {
     (void)state;
-    static const char *const names[] = {"mario:3b",          "mario:",      ":terse",
-                                        "hearth-tiny:terse", "luigi:terse", "hearth-tiny:latest"};
+    static const char *const names[] = {"mario:3b",           "mario:",   ":terse", "luigi:terse",
+                                        "hearth-tiny:latest", "box/mario"};
     struct rig r;
     rig_open(&r, "");
     add_derived(r.dir, "mario%3Apirate",
@@ -193,6 +193,53 @@ static void test_other_names_with_a_colon_pass(void **state)
     assert_string_equal(req->messages[0].content, "Arr.");
     assert_null(req->adapter);
     assert_string_equal(answer(&r, "hearth-tiny"), "mario:pirate");
+    rig_close(&r);
+}
+
+/* Nobody else has the adapter, so it must be seen where who answers is chosen. */
+static void test_any_models_adapter_goes_into_its_field(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_open(&r, "");
+    const struct gen_request *req = asked(&r, "hearth-tiny:terse", NULL);
+    assert_string_equal(req->model, "hearth-tiny");
+    assert_string_equal(req->adapter, "terse");
+    assert_int_equal(req->n_messages, 1);
+    assert_string_equal(answer(&r, "hearth-tiny"), "hearth-tiny");
+    rig_close(&r);
+}
+
+/* The provider's name in front of the model's. */
+static void test_this_hubs_own_one(void **state)
+{
+    (void)state;
+    static const char *const names[][3] = {{"local/mario", NULL, "pirate"},
+                                           {"Local/mario:terse", NULL, "terse"},
+                                           {"local/mario", "local", "pirate"}};
+    struct rig r;
+    rig_open(&r, "mario");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct gen_request *one = chat_request(names[i][0], "hi");
+        one->source = names[i][1];
+        assert_int_equal(hand_in(&r, one), OK);
+        const struct gen_request *req = r.keeper.req;
+        expect_mario(req);
+        assert_string_equal(req->model, "hearth-tiny");
+        assert_string_equal(req->source, "local");
+        assert_string_equal(req->adapter, names[i][2]);
+        assert_string_equal(answer(&r, "hearth-tiny"), "mario");
+    }
+    struct gen_request *box = chat_request("local/mario", "hi");
+    box->source = "box"; /* who may call a model so */
+    assert_int_equal(hand_in(&r, box), OK);
+    assert_string_equal(r.keeper.req->model, "local/mario");
+    answer(&r, "");
+    const struct gen_request *req = asked(&r, "local/", NULL);
+    expect_mario(req);
+    assert_string_equal(req->model, "");
+    assert_string_equal(req->source, "local");
+    answer(&r, "hearth-tiny");
     rig_close(&r);
 }
 
@@ -235,6 +282,8 @@ int main(void)
         cmocka_unit_test(test_a_request_without_a_name_stays_one),
         cmocka_unit_test(test_a_derived_model_with_another_adapter),
         cmocka_unit_test(test_other_names_with_a_colon_pass),
+        cmocka_unit_test(test_any_models_adapter_goes_into_its_field),
+        cmocka_unit_test(test_this_hubs_own_one),
         cmocka_unit_test(test_verbs_about_a_model_and_its_adapter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
