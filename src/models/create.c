@@ -312,28 +312,11 @@ static enum err check_users(const struct create *c)
 
 static enum err write_record(struct create *c)
 {
-    char path[FS_PATH_MAX], dir[FS_PATH_MAX], when[32];
-    struct derived *checked;
-    struct buf text;
-    set_text(c->doc, "name", c->name);
+    char when[32];
     clock_format_utc(when, sizeof when, clock_wall_ms());
     set_text(c->doc, "created_at", when);
-    enum err e = derived_of_json(json_deep_copy(c->doc), &checked, c->error);
-    if (e) return e;
-    derived_unref(checked);
-    e = check_users(c);
-    if (!e) e = fs_join(dir, sizeof dir, models_dir(c->m), DERIVED_DIR, c->error);
-    if (!e) e = fs_mkdirs(dir, 0755, c->error);
-    if (!e) e = derived_path(models_dir(c->m), c->name, path, c->error);
-    if (e) return e;
-    buf_init(&text, DERIVED_FILE_MAX);
-    e = json_dump(c->doc, &text);
-    if (e)
-        err_set(c->error, e, "the model's record is too large");
-    else
-        e = fs_write_atomic(path, buf_str(&text), text.len, 0644, c->error);
-    buf_free(&text);
-    return e;
+    enum err e = check_users(c);
+    return e ? e : derived_write(models_dir(c->m), c->name, c->doc, c->error);
 }
 
 static enum err create(struct create *c)

@@ -191,6 +191,31 @@ enum err derived_read(const char *path, struct derived **out, struct error *erro
     return e ? e : derived_of_json(document, out, error);
 }
 
+/* ---- writing ------------------------------------------------------------------------------- */
+
+enum err derived_write(const char *dir, const char *name, json_t *document, struct error *error)
+{
+    char path[FS_PATH_MAX], folder[FS_PATH_MAX];
+    struct derived *checked;
+    struct buf text;
+    ht_assert(json_object_set_new(document, "name", json_string(name)) == 0);
+    enum err e = derived_of_json(json_deep_copy(document), &checked, error);
+    if (e) return e;
+    derived_unref(checked);
+    e = fs_join(folder, sizeof folder, dir, DERIVED_DIR, error);
+    if (!e) e = fs_mkdirs(folder, 0755, error);
+    if (!e) e = derived_path(dir, name, path, error);
+    if (e) return e;
+    buf_init(&text, DERIVED_FILE_MAX);
+    e = json_dump(document, &text);
+    if (e)
+        err_set(error, e, "the model's record is too large");
+    else
+        e = fs_write_atomic(path, buf_str(&text), text.len, 0644, error);
+    buf_free(&text);
+    return e;
+}
+
 /* ---- parameters ----------------------------------------------------------------------------- */
 
 enum kind { NUMBER, WHOLE, TEXTS, FLAG };

@@ -51,6 +51,10 @@ void derived_unref(struct derived *d); /* NULL is fine */
 HT_MUST_CHECK enum err derived_of_json(json_t *document, struct derived **out, struct error *error);
 /* What is in the file; ERR_INVALID when it is none of ours. */
 HT_MUST_CHECK enum err derived_read(const char *path, struct derived **out, struct error *error);
+/* Writes the document as the record of that name into the models folder `dir`, replacing the one
+ * that is there. ERR_INVALID as derived_of_json; ERR_TOO_LARGE. */
+HT_MUST_CHECK enum err derived_write(const char *dir, const char *name, json_t *document,
+                                     struct error *error);
 /* Where the file of that name is, in the models folder `dir`. */
 HT_MUST_CHECK enum err derived_path(const char *dir, const char *name, char path[4096],
                                     struct error *error);

@@ -175,27 +175,6 @@ static enum err check_known(const struct import *im, const char *name, const jso
     return taken ? err_set(error, ERR_CONFLICT, "there is another model of that name here") : OK;
 }
 
-static enum err write_record(const struct import *im, const char *name, json_t *doc,
-                             struct error *error)
-{
-    char path[FS_PATH_MAX], dir[FS_PATH_MAX];
-    struct derived *checked;
-    struct buf text;
-    (void)!json_object_set_new(doc, "name", json_string(name));
-    enum err e = derived_of_json(json_deep_copy(doc), &checked, error);
-    if (e) return e;
-    derived_unref(checked);
-    e = fs_join(dir, sizeof dir, models_dir(im->m), DERIVED_DIR, error);
-    if (!e) e = fs_mkdirs(dir, 0755, error);
-    if (!e) e = derived_path(models_dir(im->m), name, path, error);
-    if (e) return e;
-    buf_init(&text, DERIVED_FILE_MAX);
-    e = json_dump(doc, &text);
-    if (!e) e = fs_write_atomic(path, buf_str(&text), text.len, 0644, error);
-    buf_free(&text);
-    return e;
-}
-
 static enum err import_one(struct import *im, const char *path, const char *asked, bool *known,
                            struct error *error)
 {
@@ -210,7 +189,7 @@ static enum err import_one(struct import *im, const char *path, const char *aske
     if (!e) e = json_parse(buf_str(&text), text.len, &manifest, error);
     if (!e) e = use_layers(im, manifest, doc, info, error);
     if (!e) e = check_known(im, name, doc, known, error);
-    if (!e && !*known) e = write_record(im, name, doc, error);
+    if (!e && !*known) e = derived_write(models_dir(im->m), name, doc, error);
     json_decref(manifest);
     json_decref(doc);
     buf_free(&text);

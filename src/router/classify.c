@@ -146,7 +146,7 @@ static void too_slow(void *ctx)
     struct classify *c = ctx;
     char why[64];
     pthread_mutex_lock(&c->router->lock);
-    c->refs++;
+    classify_ref(c);
     pthread_mutex_unlock(&c->router->lock);
     str_printf(why, sizeof why, "no answer within %lld ms", (long long)c->limit_ms);
     end(c, why);
