@@ -388,11 +388,41 @@ test('a user who is pinned meanwhile: nothing more of his batch, nor of what wai
   await h.stop();
 });
 
+/** Changes ada's account. */
+const accountOf = (h, ada) => (method, path, body) => fetch(`${h.url}/api/v1${path}`, {
+  method, headers: { authorization: `Bearer ${ada.apiKey}` }, body: body && JSON.stringify(body),
+});
+
+test('a key that is revoked: what waits in the background is not answered', async () => {
+  const { h, ada } = await hubWithUsers({ HEARTH_BACKGROUND: 1 });
+  const account = accountOf(h, ada);
+  const made = await (await account('POST', '/auth/keys', { name: 'lost' })).json();
+  // The only place is taken by one that can't end by itself.
+  const schema = { type: 'object', properties: { text: { type: 'string', minLength: 500 } }, required: ['text'], additionalProperties: false };
+  const first = await ada.responses.create({
+    model: MODEL, input: 'Go on.', max_output_tokens: 1000000, truncation: 'auto', background: true,
+    text: { format: { type: 'json_schema', name: 'long', schema } },
+  });
+  await until(async () => (await ada.responses.retrieve(first.id)).status === 'in_progress', LONG);
+  const ask = { model: MODEL, input: 'Hello', max_output_tokens: 3, background: true };
+  const lost = await clientOf(h, made.key).responses.create(ask);
+  const kept = await ada.responses.create(ask);
+  assert.equal((await account('DELETE', `/auth/keys/${made.id}`)).status, 204);
+  await ada.responses.cancel(first.id);
+  const over = (id) => until(async () => {
+    const x = await ada.responses.retrieve(id);
+    return x.status !== 'queued' && x.status !== 'in_progress' && x;
+  }, LONG);
+  const failed = await over(lost.id);
+  assert.equal(failed.status, 'failed');
+  assert.match(failed.error.message, /API key .* revoked/);
+  assert.notEqual((await over(kept.id)).status, 'failed');
+  await h.stop();
+});
+
 test('a key\'s limit is its batches\', too, and one that is revoked begins nothing more', async () => {
   const { h, ada } = await hubWithUsers();
-  const account = (method, path, body) => fetch(`${h.url}/api/v1${path}`, {
-    method, headers: { authorization: `Bearer ${ada.apiKey}` }, body: body && JSON.stringify(body),
-  });
+  const account = accountOf(h, ada);
   const made = await (await account('POST', '/auth/keys', { name: 'nightly', requests_per_minute: 5 })).json();
   const n = 60;
   const lines = Array.from({ length: n }, (_, i) => line(`l${i}`, { max_tokens: 1 }));

@@ -285,8 +285,8 @@ void response_ended_outside(struct hub *hub, const char *id)
 /* ---- queueing -------------------------------------------------------------------------------- */
 
 /* What the job needs: the body, and what of the call was not in it. */
-static enum err write_request(const struct call_env *env, const json_t *body, struct buf *out,
-                              struct error *error)
+static enum err write_request(const struct http_request *req, const struct call_env *env,
+                              const json_t *body, struct buf *out, struct error *error)
 {
     struct jw w;
     jw_init(&w, out);
@@ -295,12 +295,14 @@ static enum err write_request(const struct call_env *env, const json_t *body, st
     jw_kstr(&w, "source", env->routing.source);
     jw_kstr(&w, "route", env->routing.route);
     jw_kint(&w, "goal", env->routing.goal);
+    jw_kstr(&w, "key_id", req->who ? req->who->key_id : "");
     jw_kjson(&w, "body", body);
     jw_obj_end(&w);
     return out->err ? request_too_large(error) : OK;
 }
 
-static enum err add_record(struct hub *hub, const struct call_env *env, const json_t *body,
+static enum err add_record(struct hub *hub, const struct http_request *req,
+                           const struct call_env *env, const json_t *body,
                            const struct response_info *info, const char *text, struct error *error)
 {
     struct store *s;
@@ -314,7 +316,7 @@ static enum err add_record(struct hub *hub, const struct call_env *env, const js
     jw_kstr(&w, "response_id", info->id);
     jw_obj_end(&w);
     enum err e = response_store(hub, &s, error);
-    if (!e) e = write_request(env, body, &request, error);
+    if (!e) e = write_request(req, env, body, &request, error);
     if (!e) {
         struct store_answer x = {.id = info->id,
                                  .user_id = info->user_id,
@@ -365,7 +367,7 @@ void response_enqueue(struct hub *hub, const struct http_request *req, struct si
     buf_init(&text, ANSWER_BYTES_MAX);
     response_write_empty(&c->info, c->info.model, "queued", NULL, &text);
     enum err e = text.err ? request_too_large(&error)
-                          : add_record(hub, env, body, &c->info, buf_str(&text), &error);
+                          : add_record(hub, req, env, body, &c->info, buf_str(&text), &error);
     if (e) {
         api_error(sink, req, &error);
         sink_unref(sink);
@@ -465,11 +467,13 @@ static enum err parse_again(struct hub *hub, const struct store_answer *x, struc
 {
     json_t *request = NULL;
     struct call_env env;
-    struct auth_identity who; /* as he is now: he may have been pinned, or disabled */
+    struct auth_identity who = {0}; /* as he is now: pinned, or disabled; his key: revoked */
     const json_t *body = NULL;
+    const char *key_id = "";
     int64_t goal = GOAL_DEFAULT;
-    enum err e = accounts_user(hub->accounts, x->user_id, "", &who, error);
-    if (e) return e;
+    enum err e = json_parse(x->request, strlen(x->request), &request, error);
+    if (!e) e = json_get_string(request, "key_id", "", &key_id, error);
+    if (!e) e = accounts_user(hub->accounts, x->user_id, key_id, &who, error);
     call_env_init(hub->config, &env);
     env.request_id = x->id;
     env.tenant = x->user_id;
@@ -479,7 +483,6 @@ static enum err parse_again(struct hub *hub, const struct store_answer *x, struc
                                      .user_id = x->user_id,
                                      .id = x->id,
                                      .created_s = x->created_ms / 1000};
-    e = json_parse(x->request, strlen(x->request), &request, error);
     if (!e) e = json_get_string(request, "priority", "", &env.priority, error);
     if (!e) e = json_get_string(request, "source", "", &env.routing.source, error);
     if (!e) e = json_get_string(request, "route", "", &env.routing.route, error);
