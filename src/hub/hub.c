@@ -133,7 +133,7 @@ enum err hub_open_with_engine(const struct config *config, struct engine *engine
     h->local = h->stack.local;
     h->sched = h->stack.sched;
     if (!e) e = open_face(h, error);
-    if (!e) e = stack_preload(config, &h->stack, error);
+    if (!e) e = stack_preload(config, &h->stack, NULL, 0, error);
     if (e)
         hub_close(h, 0);
     else

@@ -43,6 +43,9 @@ void local_stop(struct provider *p, int64_t grace_ms);
 HT_MUST_CHECK enum err local_resolve(struct provider *p, const char *name, bool embedding,
                                      struct model_info *out, struct error *error);
 
+/* Does the name stand for the model of that id, whatever it is asked for? Reads folders. */
+bool local_means(struct provider *p, const char *name, const char *id);
+
 /* The same for a chat model without a provider: default_model is what "" stands for. */
 HT_MUST_CHECK enum err local_resolve_name(struct models *models, const char *default_model,
                                           const char *name, struct model_info *out,

@@ -84,7 +84,9 @@ enum err names_resolve_front(struct local *l, const char *name, struct model_inf
 static enum err said(const struct job *job, const char **name, struct error *error)
 {
     const struct gen_request *req = job->gen;
-    enum err e = adapter_wanted(req->adapter, job->model_adapter, name, error);
+    /* An answer that goes on says what it began with, by the name that its client never used. */
+    const char *named = req->resume && req->adapter ? NULL : job->model_adapter;
+    enum err e = adapter_wanted(req->adapter, named, name, error);
     if (e) return e;
     if (isfinite(req->adapter_scale) && fabsf(req->adapter_scale) <= SCALE_MAX) return OK;
     return err_set_param(error, ERR_INVALID, "/adapter_scale",
@@ -109,6 +111,9 @@ static enum err take(struct job *job, const char *name, float scale, const char 
     enum err e = names_resolve(job->l, model_id, USE_GENERATE, &model, error);
     if (!e) e = resolve(job->l, name, &info, error);
     if (!e) e = check(job->l, &info, &model, error);
+    uint64_t began_with = job->gen->resume ? job->gen->adapter_version : 0;
+    if (!e && began_with && began_with != info.version)
+        e = err_set(error, ERR_ADAPTER, "the adapter %s is another file now", info.name);
     if (e) {
         names_hide_path(error, info.path);
         return e;
@@ -133,6 +138,8 @@ enum err adapter_choose(struct job *job, const char *model_id, struct error *err
     }
     if (adapter_is_none(own)) return OK;
     e = take(job, own, job->gen->adapter_scale, model_id, error);
+    if (e && job->gen->resume)
+        return err_prefix(error, "the answer can't be continued with its adapter");
     if (e && !*error->param)
         str_copy(error->param, sizeof error->param, job->gen->adapter ? "/adapter" : "/model");
     return e;

@@ -239,6 +239,8 @@ static void on_started(struct job *job, const struct note *n)
     struct gen_event ev = {.type = GEN_EV_STARTED,
                            .model = job->model_id,
                            .adapter = job->adapter ? job->adapter->name : NULL,
+                           .adapter_scale = job->adapter ? job->adapter_scale : 0,
+                           .adapter_version = job->adapter ? job->adapter->version : 0,
                            .usage = n->more->usage,
                            .cache = &n->more->cache};
     emit(job, &ev);

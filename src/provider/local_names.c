@@ -215,6 +215,13 @@ enum err local_resolve(struct provider *p, const char *name, bool embedding, str
     return names_resolve(l, name, embedding ? USE_EMBED : USE_GENERATE, out, error);
 }
 
+bool local_means(struct provider *p, const char *name, const char *id)
+{
+    struct model_info info;
+    struct local *l = container_of(p, struct local, base);
+    return names_resolve(l, name, USE_ANY, &info, NULL) == OK && str_eq(info.id, id);
+}
+
 enum err local_resolve_kind(struct models *models, const char *default_model, const char *name,
                             enum model_kind kind, struct model_info *out, struct error *error)
 {

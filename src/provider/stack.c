@@ -49,7 +49,8 @@ static uint64_t cache_memory(const struct config *c)
     return limit < most ? limit : most;
 }
 
-static enum err open_sched(const struct config *c, struct stack *stack, struct error *error)
+static enum err open_sched(const struct config *c, struct stack *stack,
+                           const struct stack_hooks *hooks, struct error *error)
 {
     struct shape_profile *shapes = xcalloc(TUNING_MAX, sizeof *shapes);
     struct sched_params params = {
@@ -80,6 +81,10 @@ static enum err open_sched(const struct config *c, struct stack *stack, struct e
         .cache_disk = (uint64_t)config_int(c, CONFIG_CACHE_DISK),
         .cache_dir = config_str(c, CONFIG_CACHE_DIR),
     };
+    if (hooks) {
+        params.on_left = hooks->on_left;
+        params.left_ctx = hooks->ctx;
+    }
     struct shared_texts shared = {0};
     enum err e = shared_read(config_str(c, CONFIG_SHARED_PREFIXES), &shared, error);
     params.shared = (const char *const *)shared.texts;
@@ -120,7 +125,7 @@ enum err stack_open(const struct config *config, struct engine *engine, struct m
                     struct error *error)
 {
     *out = (struct stack){.engine = engine};
-    enum err e = open_sched(config, out, error);
+    enum err e = open_sched(config, out, hooks, error);
     if (!e) e = open_local(config, out, models, pool, hooks, error);
     if (e) stack_close(out);
     return e;
@@ -133,27 +138,41 @@ static void preloaded(void *ctx, const struct error *error)
         log_error(hub, "a model to begin with is not available: %s", error->msg);
 }
 
+struct preload {
+    struct provider *local;
+    const char *const *but; /* ids that are not to be loaded */
+    size_t n;
+};
+
+static enum err preload(const struct preload *p, const char *name, struct error *error)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (local_means(p->local, name, p->but[i])) return OK;
+    return local_load(p->local, name, preloaded, NULL, error);
+}
+
 /* Each name of the comma-separated list. */
-static enum err preload_list(struct provider *local, const char *list, struct error *error)
+static enum err preload_list(const struct preload *p, const char *list, struct error *error)
 {
     enum err e = OK;
     while (!e && *(list += strspn(list, ", "))) {
         size_t n = strcspn(list, ",");
         char *name = xstrndup(list, n);
         for (size_t len = n; len > 0 && name[len - 1] == ' ';) name[--len] = '\0';
-        e = local_load(local, name, preloaded, NULL, error);
+        e = preload(p, name, error);
         free(name);
         list += n;
     }
     return e;
 }
 
-enum err stack_preload(const struct config *config, struct stack *stack, struct error *error)
+enum err stack_preload(const struct config *config, struct stack *stack, const char *const *but,
+                       size_t n, struct error *error)
 {
+    struct preload p = {.local = stack->local, .but = but, .n = n};
     enum err e = OK;
-    if (config_bool(config, CONFIG_PRELOAD))
-        e = local_load(stack->local, "", preloaded, NULL, error);
-    return e ? e : preload_list(stack->local, config_str(config, CONFIG_PRELOAD_MODELS), error);
+    if (config_bool(config, CONFIG_PRELOAD)) e = preload(&p, "", error);
+    return e ? e : preload_list(&p, config_str(config, CONFIG_PRELOAD_MODELS), error);
 }
 
 void stack_stop(struct stack *stack, int64_t grace_ms)

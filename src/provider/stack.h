@@ -15,6 +15,7 @@ struct stack {
 /* What the process around it has to say; see local_params. May be NULL. */
 struct stack_hooks {
     void (*on_drained)(void *ctx);
+    void (*on_left)(void *ctx, const char *id); /* sched_params */
     void *ctx;
     const char *const *quarantined;
     size_t n_quarantined;
@@ -26,9 +27,10 @@ HT_MUST_CHECK enum err stack_open(const struct config *config, struct engine *en
                                   const struct stack_hooks *hooks, struct stack *out,
                                   struct error *error);
 /* Loads what is to be in memory from the start, in the background, unless the configuration says
- * no. What fails is an error in the log. */
+ * no, or it is one of the n models in `but`. What fails is an error in the log. Reads folders where
+ * there are such. */
 HT_MUST_CHECK enum err stack_preload(const struct config *config, struct stack *stack,
-                                     struct error *error);
+                                     const char *const *but, size_t n, struct error *error);
 /* Refuses new work, lets requests go on for grace_ms; then the pool may be freed. */
 void stack_stop(struct stack *stack, int64_t grace_ms);
 void stack_close(struct stack *stack);

@@ -3,7 +3,8 @@
  *
  * A model leaves when nobody has a reference to it and
  *   - its keep_alive is over: KEEP_ALIVE_NONE at the moment of its last reference, with no timer; a
- *     duration after that moment;
+ *     duration after that moment. What a load or a request has said of it holds until another one
+ *     says something else, or it leaves;
  *   - it was told to (`closing`): by sched_unload, or for another model;
  *   - a model that waits for room chose it (ledger.c, evict.c).
  *
@@ -39,8 +40,10 @@ void model_used(struct sched_model *m, int64_t keep_alive_ms)
     m->heat = evict_heat(m->heat, now - m->heat_ms) + 1;
     m->heat_ms = m->last_used_ms = now;
     m->n_uses++;
-    m->keep_asked = keep_alive_ms != KEEP_ALIVE_DEFAULT;
-    m->keep_alive_ms = m->keep_asked ? keep_alive_ms : s->params.keep_alive_ms;
+    if (keep_alive_ms != KEEP_ALIVE_DEFAULT) { /* else what was said before goes on to hold */
+        m->keep_asked = true;
+        m->keep_alive_ms = keep_alive_ms;
+    }
     pthread_mutex_unlock(&s->models_lock);
 }
 
@@ -67,6 +70,7 @@ static void unload(struct sched_model *m)
     atomic_store(&m->n_idle, 0);
     m->state = MODEL_ON_DISK;
     m->memory = (struct engine_memory){0};
+    bool left = !m->again || m->makes_way; /* else it only comes from another file */
     m->closing = m->makes_way = false;
     struct list_node *n;
     while ((n = list_pop_front(&m->unload_listeners))) list_push_back(&u->listeners, n);
@@ -75,6 +79,7 @@ static void unload(struct sched_model *m)
     metric_set(METRIC_models_memory_bytes, (int64_t)ledger_used(s, -1));
     pthread_mutex_unlock(&s->models_lock);
     metric_add(METRIC_models_loaded, -1);
+    if (left && !s->draining && s->params.on_left) s->params.on_left(s->params.left_ctx, m->id);
 }
 
 static void tell_unloaded(struct list_node *listeners)

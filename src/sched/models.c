@@ -196,20 +196,28 @@ void model_begin_load(struct sched_model *m)
     mailbox_send(m->s->loads, &m->load_job.mail);
 }
 
+/* models_lock is held. What the load says of keep_alive holds; one that says nothing changes it
+ * only where the model comes (back) for it: what was said before it left is forgotten. */
+static void set_keep_alive(struct sched_model *m, const struct sched_load *load, bool comes)
+{
+    bool said = load->keep_alive_ms != KEEP_ALIVE_DEFAULT;
+    if (!said && !comes) return;
+    m->keep_alive_ms = said ? load->keep_alive_ms : m->s->params.keep_alive_ms;
+    m->keep_asked = said;
+    if (said) keep_touch(m->s);
+}
+
 /* models_lock is held. True: it is ready and *m has a reference. */
 static bool want(struct sched *s, const struct sched_load *load,
                  const struct sched_load_listener *l, struct sched_model **out)
 {
     struct sched_model *m = model_find(s, load->id);
     if (!m) m = add_model(s, load->id);
-    if (load->keep_alive_ms != KEEP_ALIVE_DEFAULT) {
-        m->keep_alive_ms = load->keep_alive_ms;
-        m->keep_asked = true;
-        keep_touch(s);
-    }
     *out = m;
     bool other = m->state == MODEL_READY && !str_eq(m->path, load->path);
-    if (m->state == MODEL_READY && !m->closing && !other) {
+    bool stays = m->state == MODEL_READY && !m->closing && !other;
+    set_keep_alive(m, load, !stays && m->state != MODEL_LOADING && !m->again);
+    if (stays) {
         sched_model_ref(m);
         return true;
     }

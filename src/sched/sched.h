@@ -66,6 +66,10 @@ struct sched_params {
     bool exclusive;         /* one model at a time */
     int64_t switch_wait_ms; /* how long a model waits for room while others go on working; then
                                those finish what is running and make room */
+    /* A model has left the memory and does not come back by itself: it was told to, its time was
+     * over, or another one got its room. Engine thread; may be NULL. */
+    void (*on_left)(void *ctx, const char *id);
+    void *left_ctx;
 };
 
 HT_MUST_CHECK enum err sched_new(const struct sched_params *params, struct sched **out,

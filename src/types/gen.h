@@ -195,8 +195,11 @@ struct gen_request {
     int32_t priority;    /* 0 (first) .. 100 */
     int64_t deadline_ms; /* clock_mono_ms by which it must have started; 0 = none */
 
-    const char *adapter;    /* LoRA adapter; NULL = the hub's default one, "base" = none */
-    float adapter_scale;    /* 1 = as it was trained; 0 = not said, 1 */
+    const char *adapter; /* LoRA adapter; NULL = the hub's default one, "base" = none */
+    float adapter_scale; /* 1 = as it was trained; 0 = not said, 1 */
+    /* With `resume`: of the adapter that the answer began with; 0 = none. Another one by now is an
+     * error. */
+    uint64_t adapter_version;
     bool deterministic;     /* the same tokens whatever else is running; slower */
     enum overflow overflow; /* what happens when the context is full */
     int64_t keep_alive_ms;  /* KEEP_ALIVE_...; how long the model stays after its last request */
@@ -308,7 +311,9 @@ struct gen_event {
     int64_t wait_ms;       /* QUEUED: estimated until it starts; -1 = unknown */
     const int32_t *tokens; /* TOKENS */
     size_t n_tokens;
-    const char *adapter;              /* STARTED: name of the adapter in use, NULL = none */
+    const char *adapter; /* STARTED: name of the adapter in use, NULL = none */
+    float adapter_scale; /* STARTED: its, and the version of its file */
+    uint64_t adapter_version;
     const struct cache_report *cache; /* STARTED, DONE, ERROR; may be NULL */
     const char *model;                /* STARTED, DONE: the id of the model that answers */
     const struct gen_route *route;    /* ROUTED, STARTED; NULL where nobody routes */

@@ -108,6 +108,17 @@ static void on_drained(void *ctx)
     pthread_mutex_unlock(&c->lock);
 }
 
+/* On the engine thread. */
+static void on_left(void *ctx, const char *id)
+{
+    struct child *c = ctx;
+    pthread_mutex_lock(&c->lock);
+    size_t begin = frame_begin(&c->channel.out, FRAME_LEFT, 0);
+    codec_write_left(&c->channel.out, &(struct left_model){.id = id});
+    if (frame_end(&c->channel.out, begin) == OK) flush(c);
+    pthread_mutex_unlock(&c->lock);
+}
+
 /* ---- jobs ---------------------------------------------------------------------------------- */
 
 static struct job *job_new(struct child *c, uint64_t id)
@@ -351,6 +362,7 @@ static enum err open_parts(struct child *c, const struct greeting *g, struct err
         e = pool_new("pool", (int)config_int(c->config, CONFIG_POOL_THREADS), queued, &c->pool,
                      error);
     struct stack_hooks hooks = {.on_drained = on_drained,
+                                .on_left = on_left,
                                 .ctx = c,
                                 .quarantined = g->quarantined,
                                 .n_quarantined = g->n_quarantined};
@@ -382,7 +394,7 @@ static enum err be_greeted(struct child *c, struct error *error)
     if (!e) e = open_parts(c, &g, error);
     bool preload = !e && g.preload;
     answer_greeting(c, e ? error : NULL);
-    if (preload) e = stack_preload(c->config, &c->stack, error);
+    if (preload) e = stack_preload(c->config, &c->stack, g.let_go, g.n_let_go, error);
     arena_free(arena);
     return e;
 }

@@ -3,7 +3,7 @@
  *   client.c        the face: taking, cancelling, stopping (any thread)
  *   client_task.c   a task's life: sending it, telling its listener, what the worker's death means
  *   client_loop.c   the `worker` thread: socket, frames, the child's start
- *   client_wishes.c what has to be so again in the next worker
+ *   client_wishes.c what has to be so again in the next worker, and what has not
  *   client_child.c  the process: starting it, how it ended, whose fault that was
  *   client_watch.c  whether it still does anything
  *
@@ -94,6 +94,8 @@ struct client {
     struct arena *arena; /* of the event at hand */
     struct wish *wishes; /* client_wishes.c */
     size_t n_wishes;
+    char *let_go[WISHES_MAX]; /* ids of models that are not to be preloaded again */
+    size_t n_let_go;
     int64_t started_ms, start_at_ms; /* STARTING since; DOWN: not before */
     int failed_starts;               /* in a row */
     char why[ERROR_MSG_MAX];         /* the worker had to go; "" = by itself */
@@ -131,6 +133,8 @@ void task_ask(struct client *c, enum control what, const char *args);
 /* A control call has worked. */
 void wishes_heard(struct client *c, enum control what, const char *args, const char *answer,
                   size_t len);
+/* A model is no longer in memory: it does not come back with the next worker. */
+void wishes_left(struct client *c, const char *id);
 void wishes_send(struct client *c);
 void wishes_free(struct client *c);
 

@@ -44,7 +44,9 @@ static enum err greet(struct client *c, struct error *error)
                          .log_json = log_is_json(),
                          .preload = c->preload,
                          .settings = settings,
-                         .quarantined = quarantined};
+                         .quarantined = quarantined,
+                         .let_go = (const char *const *)c->let_go,
+                         .n_let_go = c->n_let_go};
     if (c->params.config) g.n_settings = list_settings(c->params.config, settings);
     pthread_mutex_lock(&c->lock);
     g.n_quarantined = suspects_quarantined(c, quarantined, SUSPECTS_MAX);
@@ -135,6 +137,16 @@ static enum err on_ready(struct client *c, const struct frame *f, struct error *
     return OK;
 }
 
+static enum err on_left(struct client *c, const struct frame *f, struct error *error)
+{
+    struct left_model m;
+    enum err e = codec_read_left(f->payload, f->len, c->arena, &m, error);
+    if (!e && strlen(m.id) >= MODEL_ID_MAX)
+        e = err_set(error, ERR_INVALID, "a name that is too long for a model's");
+    if (!e) wishes_left(c, m.id);
+    return e;
+}
+
 static enum err on_frame(struct client *c, const struct frame *f, struct error *error)
 {
     if (c->state == CLIENT_STARTING && f->type != FRAME_READY)
@@ -146,6 +158,7 @@ static enum err on_frame(struct client *c, const struct frame *f, struct error *
     case FRAME_EVENT: return task_event(c, f, error);
     case FRAME_EMBEDDING: return task_result(c, f, error);
     case FRAME_ANSWER: return task_answer(c, f, error);
+    case FRAME_LEFT: return on_left(c, f, error);
     case FRAME_PONG: watch_answered(c, f->id); return OK;
     default: break;
     }

@@ -23,11 +23,7 @@ static void write_generate(struct buf *out, struct task *t)
 {
     struct gen_request req = *t->gen;
     struct gen_resume resume[GEN_N_MAX];
-    if (t->told.lives > 1) {
-        told_resume(&t->told, resume);
-        req.resume = resume;
-        if (t->told.started) req.deadline_ms = 0; /* it was met */
-    }
+    if (t->told.lives > 1) told_resume(&t->told, &req, resume);
     codec_write_request(out, &req);
 }
 

@@ -1,6 +1,10 @@
 /* What people have asked for that has to be so in the next worker, too: the adapter for all, and
  * the models that they had loaded. Each is the control call that brought it about, asked again by
- * the client itself before anything else is sent. Worker thread only. */
+ * the client itself before anything else is sent.
+ *
+ * A model that has left the memory, for whatever reason, is no such wish any more, and is not
+ * preloaded again either: the next worker begins with what was in memory when the last one was
+ * heard of last. Worker thread only. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +39,23 @@ static void add(struct client *c, enum control what, const char *model, const ch
     str_copy(w->model, sizeof w->model, model);
 }
 
+static bool is_let_go(const struct client *c, const char *id)
+{
+    for (size_t i = 0; i < c->n_let_go; i++)
+        if (str_eq(c->let_go[i], id)) return true;
+    return false;
+}
+
+void wishes_left(struct client *c, const char *id)
+{
+    forget(c, CONTROL_LOAD, id);
+    if (!c->preload || is_let_go(c, id)) return;
+    if (c->n_let_go == WISHES_MAX)
+        c->preload = false; /* too many to know them all: better none than the wrong ones */
+    else
+        c->let_go[c->n_let_go++] = xstrdup(id);
+}
+
 void wishes_heard(struct client *c, enum control what, const char *args, const char *answer,
                   size_t len)
 {
@@ -50,7 +71,7 @@ void wishes_heard(struct client *c, enum control what, const char *args, const c
             suspects_lift(c, model); /* a person wanted it, and it can be loaded */
             pthread_mutex_unlock(&c->lock);
         } else {
-            forget(c, CONTROL_LOAD, model);
+            wishes_left(c, model);
         }
     }
     json_decref(v);
@@ -85,5 +106,6 @@ void wishes_send(struct client *c)
 void wishes_free(struct client *c)
 {
     for (size_t i = 0; i < c->n_wishes; i++) free(c->wishes[i].args);
+    for (size_t i = 0; i < c->n_let_go; i++) free(c->let_go[i]);
     free(c->wishes);
 }

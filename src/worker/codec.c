@@ -127,6 +127,13 @@ static void visit_stop(struct wire *w, const char **stop)
     wire_str(w, stop);
 }
 
+static void visit_version(struct wire *w, uint64_t *version)
+{
+    int64_t v = (int64_t)*version;
+    wire_i64(w, &v);
+    *version = (uint64_t)v;
+}
+
 /* n of them, or none */
 static void visit_resumes(struct wire *w, struct gen_request *r)
 {
@@ -135,7 +142,7 @@ static void visit_resumes(struct wire *w, struct gen_request *r)
     if (n != 0 && n != (size_t)r->n) wire_bad(w);
 }
 
-VISITED(struct gen_request, 368);
+VISITED(struct gen_request, 376);
 static void visit_request(struct wire *w, struct gen_request *r)
 {
     WIRE_ENUM(w, r->kind, GEN_RAW);
@@ -165,6 +172,7 @@ static void visit_request(struct wire *w, struct gen_request *r)
     wire_i64(w, &r->deadline_ms);
     wire_str(w, &r->adapter);
     wire_f32(w, &r->adapter_scale);
+    visit_version(w, &r->adapter_version);
     wire_bool(w, &r->deterministic);
     WIRE_ENUM(w, r->overflow, OVERFLOW_SHIFT);
     wire_i64(w, &r->keep_alive_ms);
@@ -272,7 +280,7 @@ static void visit_tool_delta(struct wire *w, struct gen_event *e)
 }
 
 /* Which fields an event has is said by its type (types/gen.h); the others stay zero. */
-VISITED(struct gen_event, 256);
+VISITED(struct gen_event, 272);
 static void visit_event(struct wire *w, struct gen_event *e)
 {
     WIRE_ENUM(w, e->type, GEN_EV_ERROR);
@@ -289,6 +297,8 @@ static void visit_event(struct wire *w, struct gen_event *e)
         visit_timings(w, &e->timings);
         visit_cache_ptr(w, &e->cache);
         wire_str(w, &e->adapter);
+        wire_f32(w, &e->adapter_scale);
+        visit_version(w, &e->adapter_version);
         wire_str(w, &e->model);
         break;
     case GEN_EV_TOKENS: wire_i32s(w, &e->tokens, &e->n_tokens); break;
@@ -339,6 +349,12 @@ static void visit_answer(struct wire *w, struct control_answer *a)
     wire_bytes(w, &a->answer, &a->len);
 }
 
+static void visit_left(struct wire *w, struct left_model *m)
+{
+    wire_str(w, &m->id);
+    if (w->reading && !m->id) wire_bad(w);
+}
+
 /* ---- greetings ----------------------------------------------------------------------------- */
 
 static void visit_setting(struct wire *w, struct setting *s)
@@ -365,6 +381,7 @@ static void visit_greeting(struct wire *w, struct greeting *g)
     wire_bool(w, &g->preload);
     WIRE_LIST(w, struct setting, g->settings, g->n_settings, visit_setting);
     WIRE_LIST(w, const char *, g->quarantined, g->n_quarantined, visit_stop);
+    WIRE_LIST(w, const char *, g->let_go, g->n_let_go, visit_stop);
 }
 
 static void visit_greeting_answer(struct wire *w, struct greeting_answer *g)
@@ -400,6 +417,7 @@ WRITER(control, struct control_call, visit_control)
 WRITER(event, struct gen_event, visit_event)
 WRITER(result, struct embed_result, visit_result)
 WRITER(answer, struct control_answer, visit_answer)
+WRITER(left, struct left_model, visit_left)
 
 void codec_write_greeting(struct buf *out, const struct greeting *v)
 {
@@ -455,6 +473,7 @@ enum err codec_read_greeting_answer(const void *bytes, size_t len, struct arena 
 READER(event, struct gen_event, visit_event, "an event")
 READER(result, struct embed_result, visit_result, "an embedding")
 READER(answer, struct control_answer, visit_answer, "an answer")
+READER(left, struct left_model, visit_left, "the name of a model")
 
 enum err codec_read_control(const void *bytes, size_t len, struct control_call *v,
                             struct error *error)

@@ -27,6 +27,7 @@ enum { WORKER_PROTOCOL = 1 };
     X(EVENT, WORKER, "struct gen_event of a generation")                                           \
     X(EMBEDDING, WORKER, "struct embed_result: the only answer to EMBED")                          \
     X(ANSWER, WORKER, "struct control_answer: the only answer to CONTROL")                         \
+    X(LEFT, WORKER, "struct left_model")                                                           \
     X(PONG, WORKER, "nothing; the id is the PING's")
 
 enum frame_type {
@@ -49,6 +50,8 @@ struct greeting {
     size_t n_settings;
     const char *const *quarantined; /* models that are not to be loaded */
     size_t n_quarantined;
+    const char *const *let_go; /* models that are not to be preloaded: they have left the memory */
+    size_t n_let_go;
 };
 
 struct greeting_answer {
@@ -60,6 +63,11 @@ struct greeting_answer {
 struct control_call {
     enum control what;
     const char *args;
+};
+
+/* A model is no longer in memory and does not come back by itself. */
+struct left_model {
+    const char *id;
 };
 
 struct control_answer {
@@ -77,6 +85,7 @@ void codec_write_control(struct buf *out, const struct control_call *v);
 void codec_write_event(struct buf *out, const struct gen_event *v);
 void codec_write_result(struct buf *out, const struct embed_result *v);
 void codec_write_answer(struct buf *out, const struct control_answer *v);
+void codec_write_left(struct buf *out, const struct left_model *v);
 
 /* The bytes begin at a multiple of WIRE_ALIGN. What is read points into them and into the arena.
  * ERR_INVALID: malformed; ERR_NOMEM. */
@@ -85,6 +94,8 @@ HT_MUST_CHECK enum err codec_read_greeting(const void *bytes, size_t len, struct
 HT_MUST_CHECK enum err codec_read_greeting_answer(const void *bytes, size_t len,
                                                   struct arena *arena, struct greeting_answer *v,
                                                   struct error *error);
+HT_MUST_CHECK enum err codec_read_left(const void *bytes, size_t len, struct arena *arena,
+                                       struct left_model *v, struct error *error);
 HT_MUST_CHECK enum err codec_read_control(const void *bytes, size_t len, struct control_call *v,
                                           struct error *error);
 /* Uses the arena only for events that carry log probabilities, an error or a cache report. */

@@ -22,6 +22,8 @@ void told_free(struct told *t)
         free(t->choices[i].tokens);
         free(t->choices[i].calls);
     }
+    free(t->model);
+    free(t->adapter);
     *t = (struct told){0};
 }
 
@@ -125,6 +127,10 @@ static enum told_verdict pass_started(struct told *t, const struct gen_event *ev
     if (!ev->model) return bad(error, "no model");
     if (t->started) return TOLD_DROP;
     t->started = true;
+    t->model = xstrdup(ev->model);
+    t->adapter = ev->adapter ? xstrdup(ev->adapter) : NULL;
+    t->adapter_scale = ev->adapter_scale;
+    t->adapter_version = ev->adapter_version;
     t->cached_tokens = ev->usage.cached_tokens;
     return TOLD_PASS;
 }
@@ -189,11 +195,20 @@ bool told_again(struct told *t)
     return true;
 }
 
-void told_resume(const struct told *t, struct gen_resume *out)
+void told_resume(const struct told *t, struct gen_request *req, struct gen_resume *resume)
 {
+    req->resume = resume;
+    if (t->started) {
+        req->deadline_ms = 0; /* it was met */
+        req->adapter = t->adapter ? t->adapter : "base";
+        req->adapter_scale = t->adapter_scale;
+        req->adapter_version = t->adapter_version;
+        if (req->loaded_only) req->model = t->model; /* the new worker has none in memory */
+        req->loaded_only = false;
+    }
     for (int32_t i = 0; i < t->n; i++) {
         const struct told_choice *c = &t->choices[i];
-        out[i] = (struct gen_resume){
+        resume[i] = (struct gen_resume){
             .tokens = c->tokens, .n_tokens = c->n_tokens, .over = c->over, .finish = c->finish};
     }
 }

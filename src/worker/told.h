@@ -37,6 +37,10 @@ struct told {
     bool logprobs;
     bool started;
     bool anything; /* text, reasoning or a call */
+    char *model;   /* that answers; with the adapter, NULL = none */
+    char *adapter;
+    float adapter_scale;
+    uint64_t adapter_version;
     int32_t cached_tokens;
     int64_t begun_ns, first_ns; /* when it arrived, when the first piece was told */
     int lives;
@@ -58,7 +62,8 @@ enum told_verdict told_pass(struct told *t, struct gen_event *ev, struct error *
 /* Its worker has died: what comes next is told from the start. False when the request can't be
  * continued: log probabilities were told, which would have to be computed anew. */
 bool told_again(struct told *t);
-/* For a request to go on: t->n of them, which point into *t. */
-void told_resume(const struct told *t, struct gen_resume *out);
+/* Makes *req, a copy of the request, one that goes on: with its tokens, and with what it began
+ * with, whatever would be chosen for it now. `resume` has room for t->n, and points into *t. */
+void told_resume(const struct told *t, struct gen_request *req, struct gen_resume *resume);
 
 #endif

@@ -150,6 +150,42 @@ test('killed while it loads: the request gets its answer', async () => {
   await hub.stop();
 });
 
+test('an answer goes on with the adapter it began with, not with the one for all by then', async () => {
+  const hub = await startHub();
+  const choose = (adapter_name) => post(hub, '/adapters/load', { adapter_name });
+  await choose('pirate');
+  const calm = await stream(hub, story);
+  assert.notEqual(calm.text, (await stream(hub, { ...story, adapter: 'base' })).text);
+  const killed = await stream(hub, story, async (n) => {
+    if (n !== 20) return;
+    assert.equal((await choose('base')).status, 200);
+    await killWorker(hub);
+  });
+  assert.equal(killed.error, undefined);
+  assert.equal(killed.text, calm.text);
+  await hub.stop();
+});
+
+test('what was let go does not come back with the next worker', async () => {
+  const hub = await startHub();
+  const state = async (id) => {
+    const { data } = await (await fetch(`${hub.url}/v1/models`)).json();
+    return data.find((m) => m.id === id).meta.state;
+  };
+  const load = (id, keep_alive) => post(hub, `/v1/models/${id}/load`, { keep_alive });
+  assert.equal((await load('hearth-tiny-embed', '1h')).status, 200);
+  assert.equal((await load('hearth-tiny-rerank', '100ms')).status, 200);
+  await until(async () => await state('hearth-tiny-rerank') === 'on_disk', 30000, 'its time being over');
+  await until(async () => await state('hearth-tiny') === 'ready', 30000, 'the preload');
+  assert.equal((await post(hub, '/v1/models/hearth-tiny/unload', {})).status, 200);
+  const first = await killWorker(hub);
+  await until(() => workerPid(hub) !== first, 30000, 'the next worker');
+  await until(async () => await state('hearth-tiny-embed') === 'ready', 30000, 'the wish');
+  assert.equal(await state('hearth-tiny'), 'on_disk');
+  assert.equal(await state('hearth-tiny-rerank'), 'on_disk');
+  await hub.stop();
+});
+
 test('20 kills leave no descriptors, processes or threads behind', async () => {
   const hub = await startHub();
   await stream(hub, { ...story, max_tokens: 5 });

@@ -37,9 +37,11 @@ static enum err hear(struct told *told, const struct frame *f, struct arena *are
     struct embed_result r;
     struct control_answer a;
     struct greeting_answer g;
+    struct left_model m;
     switch (f->type) {
     case FRAME_READY: return codec_read_greeting_answer(f->payload, f->len, arena, &g, &error);
     case FRAME_ANSWER: return codec_read_answer(f->payload, f->len, arena, &a, &error);
+    case FRAME_LEFT: return codec_read_left(f->payload, f->len, arena, &m, &error);
     case FRAME_EMBEDDING: {
         enum err e = codec_read_result(f->payload, f->len, arena, &r, &error);
         float sum = 0;
@@ -83,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
     struct gen_resume resume[GEN_N_MAX];
-    told_resume(&told, resume);
+    told_resume(&told, &req, resume);
     told_free(&told);
     frame_reader_free(r);
     return 0;

@@ -51,6 +51,7 @@ struct client {
     int64_t wait_ms; /* as told last */
     int n_loading, n_queued, n_started, n_ends, n_last, n_texts;
     char model[MODEL_ID_MAX], adapter[MODEL_ID_MAX];
+    uint64_t adapter_version;
     struct error error;
     struct usage usage;
     struct timings timings;
@@ -135,6 +136,7 @@ static inline void client_listen(void *ctx, const struct gen_event *ev)
         c->usage = ev->usage;
         str_copy(c->model, sizeof c->model, ev->model);
         str_copy(c->adapter, sizeof c->adapter, ev->adapter ? ev->adapter : "");
+        c->adapter_version = ev->adapter_version;
         break;
     case GEN_EV_TEXT:
         assert_true(utf8_valid(ev->text, ev->text_len));

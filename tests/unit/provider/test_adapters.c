@@ -94,6 +94,48 @@ static void test_mixed_in_one_hub_each_answer_is_as_alone(void **state)
     fixture_close(&f, 0);
 }
 
+static struct client *go_on(struct fixture *f, const char *model, const char *adapter,
+                            uint64_t version)
+{
+    static const struct gen_resume nothing = {0};
+    struct gen_request *req = chat_request(model, QUESTION);
+    req->adapter = arena_strdup(req->arena, adapter);
+    req->adapter_version = version;
+    req->resume = &nothing;
+    req->max_tokens = 32;
+    return send_request(f, req);
+}
+
+/* An answer that goes on says itself which adapter it began with, and gets that one or none. */
+static void test_an_answer_goes_on_with_its_adapter(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_builtin(&f);
+    char *base = text_of(begin(&f, "", NULL), "");
+    struct client *c = begin(&f, "", "pirate");
+    client_wait(c);
+    uint64_t version = c->adapter_version;
+    assert_int_not_equal(version, 0);
+    char *pirate = text_of(c, "pirate");
+    choose(&f, "terse");
+    char *again = text_of(go_on(&f, "", "pirate", version), "pirate");
+    assert_string_equal(again, pirate);
+    free(again);
+    again = text_of(go_on(&f, "", "base", 0), ""); /* not the one for all */
+    assert_string_equal(again, base);
+    free(again);
+    /* What its model's name says may be another name of the same. */
+    again = text_of(go_on(&f, "hearth-tiny:terse", "pirate", version), "pirate");
+    assert_string_equal(again, pirate);
+    free(again);
+    expect_refusal(go_on(&f, "", "pirate", version + 1), ERR_ADAPTER, "", "is another file now");
+    expect_refusal(go_on(&f, "", "corsair", version), ERR_NO_ADAPTER, "", "can't be continued");
+    free(base);
+    free(pirate);
+    fixture_close(&f, 0);
+}
+
 static void test_an_adapter_in_the_models_name(void **state)
 {
     (void)state;
@@ -225,6 +267,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_mixed_in_one_hub_each_answer_is_as_alone),
+        cmocka_unit_test(test_an_answer_goes_on_with_its_adapter),
         cmocka_unit_test(test_an_adapter_in_the_models_name),
         cmocka_unit_test(test_one_for_all),
         cmocka_unit_test(test_a_derived_default_models_own_adapter_and_template),

@@ -256,6 +256,7 @@ struct ask {
     int32_t n_keep;
     const char *adapter; /* its path, "fake:lora,..." */
     float adapter_scale;
+    int64_t keep_alive_ms;
     const struct gen_resume *resume;
 };
 
@@ -295,6 +296,7 @@ static inline enum err try_ask_model(struct fixture *f, struct sched_model *m, s
                                .priority = a.priority ? a.priority : PRIORITY_DEFAULT,
                                .deadline_ms = a.deadline_ms,
                                .deterministic = a.deterministic,
+                               .keep_alive_ms = a.keep_alive_ms,
                                .resume = a.resume,
                                .overflow = a.overflow,
                                .n_keep = a.n_keep,

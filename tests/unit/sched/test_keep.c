@@ -379,6 +379,94 @@ static void unloaded(void *ctx)
     atomic_store((atomic_int *)ctx, 1);
 }
 
+/* A request's keep_alive counts when the request is gone: behind the end of the one after it. */
+static void use_with(struct fixture *f, const char *id, int64_t keep_alive_ms)
+{
+    struct client *c = ask_of(f, id, (struct ask){.text = "hi", .keep_alive_ms = keep_alive_ms});
+    client_wait(c);
+    assert_int_equal(c->error.code, OK);
+    client_free(c);
+    use(f, id);
+}
+
+static void test_what_was_said_of_keep_alive_holds_until_something_else_is(void **state)
+{
+    (void)state;
+    enum { MINUTE = 60000 };
+    struct fixture f;
+    struct error error;
+    fixture_open(&f, NULL, budget(100000));
+    struct loading l = LOADING_INIT;
+    assert_int_equal(load_with(&f, "m", "fake:ctx=500", 10 * MINUTE, &l), OK);
+    load_wait(&l);
+    use_with(&f, "m", KEEP_ALIVE_DEFAULT);
+    assert_int_equal(status_of(&f, "m").keep_alive_ms, 10 * MINUTE);
+    load_now(&f, "m", "fake:ctx=500"); /* nor does a load that says nothing change it */
+    assert_int_equal(status_of(&f, "m").keep_alive_ms, 10 * MINUTE);
+    use_with(&f, "m", 5 * MINUTE);
+    use_with(&f, "m", KEEP_ALIVE_DEFAULT);
+    assert_int_equal(status_of(&f, "m").keep_alive_ms, 5 * MINUTE);
+    atomic_int gone = 0;
+    assert_int_equal(sched_unload(f.sched, "m", unloaded, &gone, &error), OK);
+    until(atomic_load(&gone));
+    load_now(&f, "m", "fake:ctx=500"); /* what was said is over with its stay */
+    assert_int_equal(status_of(&f, "m").keep_alive_ms, KEEP_ALIVE_FOREVER);
+    /* "0" is not taken back by those that wait behind it. */
+    struct client *none =
+        ask_of(&f, "m", (struct ask){.text = "x", .keep_alive_ms = KEEP_ALIVE_NONE});
+    struct client *nothing = ask_of(&f, "m", (struct ask){.text = "a longer one than that"});
+    client_wait(none);
+    client_wait(nothing);
+    until(!in_memory(&f, "m"));
+    client_free(none);
+    client_free(nothing);
+    fixture_close(&f);
+}
+
+static struct {
+    pthread_mutex_t lock;
+    char ids[8][MODEL_ID_MAX];
+    atomic_int n;
+} left = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void on_left(void *ctx, const char *id)
+{
+    assert_ptr_equal(ctx, &left);
+    pthread_mutex_lock(&left.lock);
+    str_copy(left.ids[atomic_load(&left.n)], MODEL_ID_MAX, id);
+    atomic_fetch_add(&left.n, 1);
+    pthread_mutex_unlock(&left.lock);
+}
+
+static void test_who_leaves_is_told(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct error error;
+    struct sched_params params = budget(SIZE(500, 10));
+    params.on_left = on_left;
+    params.left_ctx = &left;
+    atomic_store(&left.n, 0);
+    fixture_open(&f, NULL, params);
+    load_now(&f, "unloaded", "fake:ctx=10,cell=1,weights=500");
+    assert_int_equal(sched_unload(f.sched, "unloaded", NULL, NULL, &error), OK);
+    until(atomic_load(&left.n) == 1);
+    load_now(&f, "file", "fake:ctx=10,cell=1,weights=500");
+    load_now(&f, "file", "fake:ctx=10,cell=1,weights=400"); /* another file: it only changes */
+    load_now(&f, "evicts", "fake:ctx=10,cell=1,weights=500");
+    until(atomic_load(&left.n) == 2);
+    struct loading l = LOADING_INIT;
+    assert_int_equal(load_with(&f, "evicts", "fake:ctx=10,cell=1,weights=500", 30, &l), OK);
+    load_wait(&l);
+    until(atomic_load(&left.n) == 3); /* its time is over */
+    load_now(&f, "stays", "fake:ctx=10,cell=1,weights=500");
+    fixture_close(&f); /* nobody is interested in who leaves with the hub */
+    assert_int_equal(atomic_load(&left.n), 3);
+    assert_string_equal(left.ids[0], "unloaded");
+    assert_string_equal(left.ids[1], "file");
+    assert_string_equal(left.ids[2], "evicts");
+}
+
 static void test_unload_waits_for_its_work_and_new_requests_load_again(void **state)
 {
     (void)state;
@@ -672,6 +760,8 @@ int main(void)
         cmocka_unit_test(test_keep_alive_none_leaves_with_its_last_request),
         cmocka_unit_test(test_a_reference_keeps_what_is_loaded),
         cmocka_unit_test(test_keep_alive_ends_after_its_time),
+        cmocka_unit_test(test_what_was_said_of_keep_alive_holds_until_something_else_is),
+        cmocka_unit_test(test_who_leaves_is_told),
         cmocka_unit_test(test_unload_waits_for_its_work_and_new_requests_load_again),
         cmocka_unit_test(test_another_file_of_the_same_name_is_loaded_when_the_old_one_is_free),
         cmocka_unit_test(test_exclusive_means_one_at_a_time),

@@ -145,6 +145,7 @@ static inline struct gen_request *any_request(void)
     r->deadline_ms = (int64_t)dice(UINT32_MAX) << 8;
     r->adapter = any_text_or_null(a);
     r->adapter_scale = (float)dice(100) / 10;
+    r->adapter_version = (uint64_t)dice(UINT32_MAX) << 32 | dice(UINT32_MAX);
     r->deterministic = coin();
     r->overflow = dice(3);
     r->keep_alive_ms = (int64_t)dice(UINT32_MAX) << 8;
@@ -222,6 +223,9 @@ static inline struct gen_event any_event(struct arena *a, enum gen_event_type ty
         break;
     case GEN_EV_ERROR: e.error = any_error(a); /* fall through */
     case GEN_EV_STARTED:
+        e.adapter_scale = type == GEN_EV_STARTED ? (float)dice(100) / 10 : 0;
+        e.adapter_version = type == GEN_EV_STARTED ? (uint64_t)dice(UINT32_MAX) << 32 : 0;
+        /* fall through */
     case GEN_EV_DONE:
         any_numbers(&e);
         e.cache = any_cache(a);

@@ -588,6 +588,86 @@ static void test_wishes_are_told_to_the_next_worker(void **state)
     assert_string_equal(asked[2], "queue {}");
 }
 
+/* As above; what is loaded leaves when somebody asks for the queue the first time. */
+static char let_go[4][64];
+static atomic_int n_let_go;
+
+static void say_left(struct peer *p, const char *id)
+{
+    struct buf b;
+    buf_init(&b, 4096);
+    size_t begin = frame_begin(&b, FRAME_LEFT, 0);
+    codec_write_left(&b, &(struct left_model){.id = id});
+    assert_int_equal(frame_end(&b, begin), OK);
+    say(p, &b);
+}
+
+static void hear_greeting(struct peer *p)
+{
+    struct frame fr;
+    struct greeting g;
+    struct error error;
+    struct arena *arena = arena_new(1 << 20);
+    assert_true(hear(p, &fr));
+    assert_int_equal(codec_read_greeting(fr.payload, fr.len, arena, &g, &error), OK);
+    assert_true(g.preload);
+    for (size_t i = 0; i < g.n_let_go && p->life == 1; i++)
+        str_copy(let_go[atomic_fetch_add(&n_let_go, 1)], 64, g.let_go[i]);
+    arena_free(arena);
+    say_ready(p, codec_build());
+}
+
+static void lets_models_go(struct peer *p)
+{
+    struct frame fr;
+    struct error error;
+    hear_greeting(p);
+    while (hear(p, &fr)) {
+        struct control_call call;
+        if (fr.type != FRAME_CONTROL || codec_read_control(fr.payload, fr.len, &call, &error))
+            continue;
+        if (p->life == 1 && atomic_load(&n_asked) < 8)
+            str_printf(asked[atomic_fetch_add(&n_asked, 1)], 64, "%s %s", control_name(call.what),
+                       call.args);
+        if (p->life == 0 && call.what == CONTROL_QUEUE) {
+            say_left(p, "gone");
+            say_left(p, "the default one");
+            say_left(p, "gone");
+            return; /* and dies */
+        }
+        struct buf b;
+        buf_init(&b, 4096);
+        size_t begin = frame_begin(&b, FRAME_ANSWER, fr.id);
+        codec_write_answer(&b,
+                           &(struct control_answer){.answer = call.args, .len = strlen(call.args)});
+        assert_int_equal(frame_end(&b, begin), OK);
+        say(p, &b);
+    }
+}
+
+/* A model that has left the memory is not loaded again, nor preloaded. */
+static void test_what_has_left_does_not_come_back(void **state)
+{
+    (void)state;
+    struct error error;
+    struct worker_params params = {.connect = connect_stage, .start_ms = 2000, .preload = true};
+    stage.script = lets_models_go;
+    atomic_store(&stage.lives, 0);
+    atomic_store(&n_asked, 0);
+    f = (struct fixture){0};
+    assert_int_equal(worker_open(&params, &f.local, &error), OK);
+    ask_control(CONTROL_LOAD, "{\"model\":\"stays\"}");
+    ask_control(CONTROL_LOAD, "{\"model\":\"gone\"}");
+    ask_control(CONTROL_QUEUE, "{}");
+    close_client();
+    assert_int_equal(atomic_load(&n_asked), 2);
+    assert_string_equal(asked[0], "load {\"model\":\"stays\",\"wait\":false}");
+    assert_string_equal(asked[1], "queue {}");
+    assert_int_equal(atomic_load(&n_let_go), 2);
+    assert_string_equal(let_go[0], "gone");
+    assert_string_equal(let_go[1], "the default one");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -602,6 +682,7 @@ int main(void)
         cmocka_unit_test(test_a_worker_that_does_not_read),
         cmocka_unit_test(test_what_comes_behind_a_cancel_is_ignored),
         cmocka_unit_test(test_wishes_are_told_to_the_next_worker),
+        cmocka_unit_test(test_what_has_left_does_not_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

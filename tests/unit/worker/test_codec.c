@@ -96,6 +96,7 @@ static void same_request(const struct gen_request *a, const struct gen_request *
     assert_true(a->deadline_ms == b->deadline_ms && a->keep_alive_ms == b->keep_alive_ms);
     same_text(a->adapter, b->adapter);
     assert_true(a->adapter_scale == b->adapter_scale);
+    assert_true(a->adapter_version == b->adapter_version);
     assert_int_equal(a->deterministic, b->deterministic);
     assert_int_equal(a->overflow, b->overflow);
     assert_int_equal(a->want_tokens, b->want_tokens);
@@ -164,6 +165,8 @@ static void same_event(const struct gen_event *a, const struct gen_event *b)
     assert_int_equal(a->position, b->position);
     same_tokens(a->tokens, a->n_tokens, b->tokens, b->n_tokens);
     same_text(a->adapter, b->adapter);
+    assert_true(a->adapter_scale == b->adapter_scale);
+    assert_true(a->adapter_version == b->adapter_version);
     same_text(a->model, b->model);
     assert_memory_equal(&a->usage, &b->usage, sizeof a->usage);
     assert_true(
@@ -281,7 +284,9 @@ static void test_greetings(void **state)
                             .settings = settings,
                             .n_settings = 2,
                             .quarantined = bad,
-                            .n_quarantined = 2};
+                            .n_quarantined = 2,
+                            .let_go = &bad[1],
+                            .n_let_go = 1};
     struct buf bytes;
     buf_init(&bytes, 4096);
     codec_write_greeting(&bytes, &x);
@@ -291,6 +296,8 @@ static void test_greetings(void **state)
     assert_int_equal(y.n_settings, 2);
     assert_string_equal(y.settings[0].name, "PORT");
     assert_string_equal(y.quarantined[1], "two");
+    assert_int_equal(y.n_let_go, 1);
+    assert_string_equal(y.let_go[0], "two");
     arena_free(arena);
     buf_free(&bytes);
 }

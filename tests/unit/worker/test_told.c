@@ -52,12 +52,14 @@ static void test_an_answer_cut_anywhere_is_heard_once(void **state)
     for (int from = 0; from <= N_WORDS; from++) {
         struct buf heard;
         struct gen_resume resume;
+        struct gen_request again = {.n = 1};
         buf_init(&heard, 4096);
         begin(1, false, false);
         assert_int_equal(say_started(), TOLD_PASS);
         for (int i = 0; i < from; i++) say_text(GEN_EV_TEXT, 0, 100 + i, words[i], &heard);
         assert_true(told_again(&told));
-        told_resume(&told, &resume);
+        told_resume(&told, &again, &resume);
+        assert_ptr_equal(again.resume, &resume);
         assert_int_equal(resume.n_tokens, from);
         for (int i = 0; i < from; i++) assert_int_equal(resume.tokens[i], 100 + i);
         assert_int_equal(say_started(), TOLD_DROP);
@@ -75,6 +77,42 @@ static void test_an_answer_cut_anywhere_is_heard_once(void **state)
         told_free(&told);
         buf_free(&heard);
     }
+}
+
+/* What is chosen when an answer begins stays its own, whatever would be chosen now. */
+static void test_an_answer_goes_on_with_what_it_began_with(void **state)
+{
+    (void)state;
+    struct gen_resume resume;
+    struct gen_request again = {.n = 1, .model = "", .loaded_only = true, .deadline_ms = 5};
+    struct gen_event ev = {.type = GEN_EV_STARTED,
+                           .model = "m",
+                           .adapter = "pirate",
+                           .adapter_scale = 0.5f,
+                           .adapter_version = 77};
+    begin(1, false, false);
+    assert_true(told_again(&told));
+    told_resume(&told, &again, &resume);
+    assert_null(again.adapter); /* nothing was told: it may begin as it likes */
+    assert_true(again.loaded_only && again.deadline_ms == 5);
+    assert_int_equal(say(&ev), TOLD_PASS);
+    assert_true(told_again(&told));
+    told_resume(&told, &again, &resume);
+    assert_string_equal(again.adapter, "pirate");
+    assert_true(again.adapter_scale == 0.5f);
+    assert_int_equal(again.adapter_version, 77);
+    assert_string_equal(again.model, "m");
+    assert_false(again.loaded_only);
+    assert_int_equal(again.deadline_ms, 0);
+    told_free(&told);
+
+    begin(1, false, false);
+    assert_int_equal(say_started(), TOLD_PASS); /* without one */
+    assert_true(told_again(&told));
+    told_resume(&told, &again, &resume);
+    assert_string_equal(again.adapter, "base");
+    assert_int_equal(again.adapter_version, 0);
+    told_free(&told);
 }
 
 /* A piece that begins before what was told and ends behind it is shortened. */
@@ -129,6 +167,7 @@ static void test_choices_are_counted_apart(void **state)
 {
     (void)state;
     struct gen_resume resume[2];
+    struct gen_request again = {.n = 2};
     struct buf heard;
     buf_init(&heard, 4096);
     begin(2, false, true);
@@ -136,7 +175,7 @@ static void test_choices_are_counted_apart(void **state)
     say_text(GEN_EV_TEXT, 1, 2, "right", &heard);
     assert_int_equal(say_end(1), TOLD_PASS);
     assert_true(told_again(&told));
-    told_resume(&told, resume);
+    told_resume(&told, &again, resume);
     assert_int_equal(resume[0].n_tokens, 1);
     assert_false(resume[0].over);
     assert_true(resume[1].over);
@@ -170,6 +209,7 @@ static void test_log_probabilities_can_only_begin_again(void **state)
     (void)state;
     struct buf heard;
     struct gen_resume resume;
+    struct gen_request again = {.n = 1};
     buf_init(&heard, 4096);
     begin(1, true, false);
     say_started();
@@ -178,7 +218,7 @@ static void test_log_probabilities_can_only_begin_again(void **state)
     struct gen_event ev = {.type = GEN_EV_TOKENS, .tokens = &token, .n_tokens = 1};
     say(&ev);
     assert_true(told_again(&told)); /* tokens without their text */
-    told_resume(&told, &resume);
+    told_resume(&told, &again, &resume);
     assert_int_equal(resume.n_tokens, 0);
     say_text(GEN_EV_TEXT, 0, 4, "x", &heard);
     assert_false(told_again(&told));
@@ -242,6 +282,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_answer_cut_anywhere_is_heard_once),
+        cmocka_unit_test(test_an_answer_goes_on_with_what_it_began_with),
         cmocka_unit_test(test_a_piece_may_be_old_and_new),
         cmocka_unit_test(test_tool_calls_keep_their_first_name),
         cmocka_unit_test(test_choices_are_counted_apart),
