@@ -11,6 +11,14 @@
  * will have been answered; a hub that was stopping will be up again. */
 enum { RETRY_BUSY_S = 5, RETRY_UNAVAILABLE_S = 10 };
 
+/* Seconds after which this may be tried again; 0: that won't help. */
+static int retry_after(int status, const struct error *error)
+{
+    if (status != 429 && status != 503 && status != 529) return 0;
+    if (error->retry_after_s > 0) return (int)error->retry_after_s;
+    return status == 429 ? RETRY_BUSY_S : RETRY_UNAVAILABLE_S;
+}
+
 /* OpenAI's words for a class of errors; its SDKs choose their exception by the status alone. */
 static const char *error_type(int status)
 {
@@ -69,14 +77,16 @@ static void write_models(struct buf *out, const struct error *error, const char 
 
 const struct error_shape error_models = {.name = "models", .write = write_models};
 
-/* Of its WebSocket: messages have a type. */
+/* Of its WebSocket: messages have a type, and no header for Retry-After. */
 static void write_models_socket(struct buf *out, const struct error *error, const char *request_id)
 {
     struct jw w;
+    int wait_s = retry_after(err_http_status(error->code), error);
     jw_init(&w, out);
     jw_obj(&w);
     jw_kstr(&w, "type", "error");
     put_models(&w, error, request_id);
+    if (wait_s) jw_kint(&w, "retry_after", wait_s);
     jw_obj_end(&w);
 }
 
@@ -305,10 +315,9 @@ void error_respond_with(struct sink *sink, const struct error_shape *shape,
     if (status == 401) headers[n++] = (struct sink_header){"WWW-Authenticate", "Bearer"};
     if (shape->id_header && request_id)
         headers[n++] = (struct sink_header){shape->id_header, request_id};
-    if (status == 429 || status == 503 || status == 529) {
-        int usual = status == 429 ? RETRY_BUSY_S : RETRY_UNAVAILABLE_S;
-        str_printf(seconds, sizeof seconds, "%d",
-                   error->retry_after_s > 0 ? (int)error->retry_after_s : usual);
+    int wait_s = retry_after(status, error);
+    if (wait_s) {
+        str_printf(seconds, sizeof seconds, "%d", wait_s);
         headers[n++] = (struct sink_header){"Retry-After", seconds};
     }
     struct buf body;

@@ -249,7 +249,9 @@ test('where users are asked for, each message is asked for anew', async (t) => {
   page.say(chat('Hi', { max_tokens: 2 }));
   await page.until('done');
   page.say(chat('Hi', { max_tokens: 2 }));
-  assert.equal((await page.next()).error.code, 'quota_exceeded');
+  const refusal = await page.next();
+  assert.equal(refusal.error.code, 'quota_exceeded');
+  assert.ok(refusal.retry_after > 0);
   assert.equal((await post('/auth/logout', {}, token)).status, 204);
   c.say(chat('Hi', { max_tokens: 2 }));
   const last = await c.next();

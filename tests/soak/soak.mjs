@@ -5,6 +5,7 @@
 // stops cleanly.
 //
 //   HEARTH_BIN=build-tsan/hearth node tests/soak/soak.mjs [--seconds 600] [--clients 64] [--seed 1] [--partial]
+//        [--shared]  all sequences in one pool of KV cells, which is short of them
 //
 // `make soak` builds and runs it (SOAK_SECONDS). It works with any build; without the sanitizer the
 // races are those that crash.
@@ -13,6 +14,8 @@ import http from 'node:http';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
+import WebSocket from 'ws';
+
 import { root, sleep, startHub, tempDir } from '../e2e/support/hearth.mjs';
 
 const { values: arg } = parseArgs({
@@ -20,6 +23,7 @@ const { values: arg } = parseArgs({
     seconds: { type: 'string', default: '600' },
     clients: { type: 'string', default: '64' },
     seed: { type: 'string', default: '1' },
+    shared: { type: 'boolean', default: false },
     partial: { type: 'boolean', default: false }, // what the hub does not have is no problem
   },
 });
@@ -90,6 +94,41 @@ function ask(hub, method, path, body, leaveMs) {
   });
 }
 
+// The same over a WebSocket of its own; one that doesn't leave sends the message twice, and may cancel the second.
+function askSocket(hub, path, message, leaveMs, cancel) {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(`ws://127.0.0.1:${hub.port}${path}`);
+    let left = false, answers = 0;
+    const late = setTimeout(() => {
+      reject(new Error(`${path}: no answer within two minutes`));
+      socket.terminate();
+    }, 120000);
+    const end = (settle, value) => {
+      clearTimeout(late);
+      settle(value);
+      socket.close();
+    };
+    const statusOf = ({ error }) => ({ rate_limit_error: 429, server_error: error.code === 'internal_error' ? 500 : 503 })[error.type] ?? 400;
+    socket.on('open', () => {
+      for (let i = 0; i < (leaveMs === undefined ? 2 : 1); i++) socket.send(JSON.stringify(message));
+      if (cancel) setTimeout(() => socket.readyState === WebSocket.OPEN && socket.send('{"type":"cancel"}'), below(300));
+    });
+    socket.on('message', (data) => {
+      const m = JSON.parse(data.toString());
+      if (m.type === 'error') end(resolve, { status: statusOf(m), body: data.toString(), headers: { 'retry-after': m.retry_after }, left });
+      else if (m.type === 'cancelled' || (m.type === 'done' && ++answers === 2 && !cancel)) end(resolve, { status: 200, body: data.toString(), headers: { 'x-request-id': m.request_id }, left });
+    });
+    socket.on('close', () => end(left ? resolve : reject, left ? { left } : new Error(`${path}: it was closed`)));
+    socket.on('error', (e) => end(left ? resolve : reject, left ? { left } : e));
+    if (leaveMs !== undefined) {
+      setTimeout(() => {
+        left = true;
+        socket.terminate();
+      }, leaveMs).unref();
+    }
+  });
+}
+
 // ---- what clients do. Each says which answers are all right.
 
 const chatModels = ['hearth-tiny', 'second'];
@@ -145,6 +184,9 @@ const actions = {
   'deterministic answer': [2, 'POST /v1/chat/completions', () => chatBody({ deterministic: true, temperature: 0 }), fine, checkChoices(1)],
   'model:adapter': [4, 'POST /v1/chat/completions', () => chatBody({ model: `hearth-tiny:${pick(['pirate', 'terse'])}`, adapter: undefined }), fine, checkChoices(1)],
   'raw and leave': [5, 'POST /v1/completions', () => ({ prompt: pick(questions).repeat(1 + below(20)), max_tokens: 100, stream: true }), fine, checkStream, () => below(300)],
+  'chats over a WebSocket': [6, 'GET /api/chat/ws', () => chatBody({ type: 'chat' }), fine],
+  'cancel over a WebSocket': [3, 'GET /api/chat/ws', () => chatBody({ type: 'chat', max_tokens: 200 }), fine, () => {}, null, true],
+  'WebSocket and leave': [4, 'GET /api/chat/ws', () => chatBody({ type: 'chat', max_tokens: 200 }), fine, () => {}, () => below(300)],
   embed: [8, 'POST /v1/embeddings', () => ({ input: Array.from({ length: 1 + below(12) }, () => pick(questions)) }), fine, checkEmbeddings],
   'embed and leave': [3, 'POST /v1/embeddings', () => ({ input: Array.from({ length: 40 }, () => pick(questions)) }), fine, () => {}, () => below(60)],
   rerank: [4, 'POST /v1/rerank', () => ({ query: pick(questions), documents: questions }), fine],
@@ -218,11 +260,11 @@ function count(name, what) {
   counts[name][what] = (counts[name][what] ?? 0) + 1;
 }
 
-async function act(hub, name, [, route, body, right, check, leave]) {
+async function act(hub, name, [, route, body, right, check, leave, cancel]) {
   const [method] = route.split(' ');
   const path = pathOf(route);
   try {
-    const answer = await ask(hub, method, path, body?.(), leave?.());
+    const answer = path.endsWith('/ws') ? await askSocket(hub, path, body(), leave?.(), cancel) : await ask(hub, method, path, body?.(), leave?.());
     if (answer.headers?.['x-request-id']) lastId = answer.headers['x-request-id'];
     count(name, answer.left ? 'left' : answer.status);
     if (answer.left) return;
@@ -266,7 +308,7 @@ copyFileSync(join(root, 'models/hearth-tiny.gguf'), join(dir, 'models/second.ggu
 const adaptersDir = join(dir, 'adapters');
 mkdirSync(adaptersDir); // what lies directly in there is the "default" one
 copyFileSync(join(root, 'models/adapters/terse.gguf'), join(adaptersDir, 'mine.gguf'));
-const hub = await startHub({ dir, readyMs: 60000, args: ['--model', 'hearth-tiny'], env: { HEARTH_ADAPTERS: adaptersDir, HEARTH_CACHE_MEMORY: '32M', /* soon full, so that growth is a leak */ HEARTH_QUEUE_CAPACITY: 96, LLAMA_CPP_N_CTX: 1024, HEARTH_PARALLEL: 4, HEARTH_ENGINE_THREADS: 1 } });
+const hub = await startHub({ dir, readyMs: 60000, args: ['--model', 'hearth-tiny'], env: { HEARTH_ADAPTERS: adaptersDir, HEARTH_CACHE_MEMORY: '32M', /* soon full, so that growth is a leak */ HEARTH_QUEUE_CAPACITY: 96, LLAMA_CPP_N_CTX: 1024, HEARTH_PARALLEL: 4, HEARTH_ENGINE_THREADS: 1, ...(arg.shared && { HEARTH_SHARED_KV: 'true', HEARTH_CACHE_MEMORY: '3M' }) } });
 const { known, missing } = await supported(hub);
 console.log(`${nClients} clients for ${seconds} s, seed ${arg.seed}`);
 
