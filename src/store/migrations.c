@@ -504,9 +504,11 @@ static const char message_words_down[] =
 /* ---- 13: nobody's spending ------------------------------------------------------------------- */
 
 /* Asked for about once a second while anybody without a user asks (store_request_cost): the index
- * alone has the sum. */
+ * alone has the sum. It begins with the user, who is NULL in all of it, or SQLite would take
+ * request_log_user, which it looks through in fifty times the time (half a million rows: 108 ms and
+ * 2 ms). */
 #define NOBODY_UP                                                                                  \
-    "CREATE INDEX request_log_nobody ON request_log (at_ms, cost_micros)"                          \
+    "CREATE INDEX request_log_nobody ON request_log (user_id, at_ms, cost_micros)"                 \
     " WHERE user_id IS NULL AND cost_micros > 0;"
 
 /* ---- 14: keys of batches --------------------------------------------------------------------- */
