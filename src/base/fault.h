@@ -18,7 +18,8 @@
     X(crash_load, "loading a model: the process aborts")                                           \
     X(crash_decode, "decoding a batch: the process aborts")                                        \
     X(hang_decode, "decoding a batch: it never ends")                                              \
-    X(hang_worker, "the worker hears a message of the hub: its thread stops")
+    X(hang_worker, "the worker hears a message of the hub: its thread stops")                      \
+    X(break_out, "the worker hears a message of the hub: it tries what it may not do")
 
 enum fault_point {
 #define X(name, what) FAULT_##name,

@@ -263,6 +263,7 @@ static void answer_ping(struct child *c, uint64_t id)
 static bool obey(struct child *c, const struct frame *f)
 {
     fault_hang(FAULT_hang_worker);
+    child_break_out();
     switch (f->type) {
     case FRAME_GENERATE: do_generate(c, f); return true;
     case FRAME_EMBED: do_embed(c, f); return true;

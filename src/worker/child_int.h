@@ -11,6 +11,9 @@ enum { RIGHTS_MAX = 256 };
 /* ---- child_rights.c */
 /* On the only thread, when the libraries are loaded. */
 void child_drop_rights(const struct config *config, char *report, size_t size);
+/* The fault break_out: tries what bytes that have taken over this process would try; the log has
+ * the errno of each, 0 for what worked. */
+void child_break_out(void);
 
 /* ---- child_crash.c */
 /* From here on a crash puts the model of its thread into the shared memory. */

@@ -1,12 +1,21 @@
 /* Which files the worker may read and write: what the configuration names for models, adapters and
  * libraries, and where links in the models folders lead; the cache folder. */
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/buf.h"
+#include "base/fault.h"
 #include "base/fs.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/sandbox.h"
 #include "base/str.h"
@@ -116,4 +125,29 @@ void child_drop_rights(const struct config *config, char *report, size_t size)
     sandbox_apply(&params, report, size);
     free_paths(read);
     free_paths(write);
+}
+
+/* ---- trying them out ----------------------------------------------------------------------- */
+
+/* 0, or why not. Closes what it opened. */
+static int outcome(int rc)
+{
+    if (rc > STDERR_FILENO) close(rc);
+    return rc >= 0 ? 0 : errno;
+}
+
+void child_break_out(void)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    char *argv[] = {NULL}, text[256];
+    struct buf said;
+    if (!fault_hit(FAULT_break_out)) return;
+    buf_init_fixed(&said, text, sizeof text);
+    buf_printf(&said, "socket %d", outcome(socket(AF_INET, SOCK_STREAM, 0)));
+    buf_printf(&said, ", connect %d", outcome(connect(STDIN_FILENO, (void *)&to, sizeof to)));
+    buf_printf(&said, ", open %d", outcome(open("/etc/passwd", O_RDONLY | O_CLOEXEC)));
+    buf_printf(&said, ", create %d", outcome(open("/tmp", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600)));
+    buf_printf(&said, ", execve %d", outcome(execv("/nonexistent", argv)));
+    buf_printf(&said, ", kill %d", outcome(kill(getppid(), 0)));
+    log_warn(worker, "breaking out: %s", buf_str(&said));
 }

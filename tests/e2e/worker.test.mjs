@@ -2,6 +2,7 @@
 // left behind.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { test } from 'node:test';
 
 import { sleep, startHub, until } from './support/hearth.mjs';
@@ -237,6 +238,23 @@ test('signals of the terminal are for the hub, which lets answers end', async ()
   assert.equal(workers(hub).length, 1);
 });
 
+test('the worker is back in under a second, and then loads its model', async (t) => {
+  const hub = await startHub();
+  await stream(hub, { ...story, max_tokens: 5 });
+  for (let i = 0; i < 7; i++) {
+    await killWorker(hub);
+    await until(() => workers(hub).length === i + 2, 30000, 'another worker');
+  }
+  const at = (what) => [...hub.log.matchAll(new RegExp(`^(\\S+Z) .*the model worker ${what}`, 'gm'))].map((m) => Date.parse(m[1]));
+  const [ended, runs] = [at('ended'), at('runs')];
+  const took = ended.map((ms, i) => runs[i + 1] - ms).sort((a, b) => a - b);
+  assert.equal(took.length, 7);
+  t.diagnostic(`from its end to its being ready: ${took.join(', ')} ms`);
+  assert.ok(took[0] >= 0 && took[3] < 1000, `${took.join(', ')} ms`); // of the seven, for the machine may be busy
+  assert.equal((await stream(hub, { ...story, max_tokens: 5 })).usage.completion_tokens, 5);
+  await hub.stop();
+});
+
 test('the worker has no rights', async () => {
   const hub = await startHub();
   await stream(hub, { ...story, max_tokens: 5 });
@@ -245,6 +263,27 @@ test('the worker has no rights', async () => {
   assert.equal(status, '2');
   assert.equal(hub.status('NoNewPrivs', workerPid(hub)), '1');
   await hub.stop();
+});
+
+const { EACCES, ENOENT, ENOTSOCK, EPERM } = constants.errno;
+
+// Needs a build with faults.
+test('what a worker that was taken over tries is refused', async (t) => {
+  const tried = async (env) => {
+    const hub = await startHub({ env: { HEARTH_FAULT: 'break_out:2', ...env } });
+    assert.equal((await stream(hub, { ...story, max_tokens: 5 })).usage.completion_tokens, 5);
+    const log = hub.log;
+    await hub.stop();
+    const line = /breaking out: (.*)/.exec(log)?.[1];
+    return { log, said: line && Object.fromEntries(line.split(', ').map((one) => [one.split(' ')[0], Number(one.split(' ')[1])])) };
+  };
+  const free = await tried({ HEARTH_SANDBOX: 'false' });
+  if (!free.said) return t.skip('this build has no faults');
+  // Without the sandbox all of it works (there is no such program, and its standard input is no socket).
+  assert.deepEqual(free.said, { socket: 0, connect: ENOTSOCK, open: 0, create: 0, execve: ENOENT, kill: 0 });
+  const bound = await tried({});
+  const files = /NOT restricted/.test(bound.log) ? 0 : EACCES; // a kernel without Landlock
+  assert.deepEqual(bound.said, { socket: EPERM, connect: EPERM, open: files, create: files, execve: EPERM, kill: EPERM });
 });
 
 test('the worker asks for large pages, and what the person has set goes on to hold', async () => {

@@ -398,6 +398,48 @@ static void test_tenants_have_nothing_of_each_other(void **state)
     }
 }
 
+/* How long the prompt takes until its answer begins, as its client sees it. */
+static int64_t time_of(struct fixture *f, const char *tenant, const char *text, int32_t *cached)
+{
+    struct client *c =
+        finish(ask(f, (struct ask){.text = text, .tenant = tenant, .max_tokens = 1}));
+    *cached = c->usage.cached_tokens;
+    int64_t ns = c->timings.prefill_ns;
+    assert_true(c->timings.first_token_ns >= ns);
+    client_free(c);
+    return ns;
+}
+
+/* Nor is there anything of it in the time that a prompt takes, from slots, memory or disk:
+ * another's costs what a new one costs. The engine sleeps for each token, so a busy machine adds to
+ * all. */
+static void test_tenants_do_not_see_each_other_in_the_time(void **state)
+{
+    (void)state;
+    const int64_t all_ns = LONG * 500 * 1000LL;
+    char text[LONG + 64];
+    int32_t cached;
+    for (int slots = 1; slots <= 4; slots += 3) {
+        struct fixture f;
+        struct sched_params p = params_of(slots, false, 1 << 20, 1 << 20);
+        fixture_open(&f, "fake:ctx=2500,token_us=500", p);
+        assert_true(time_of(&f, "ann", text_of(text, 0, "?"), &cached) >= all_ns);
+        assert_int_equal(cached, 0);
+        assert_true(time_of(&f, "bob", text_of(text, 0, "?"), &cached) >= all_ns);
+        assert_int_equal(cached, 0);
+        assert_true(time_of(&f, "ann", text_of(text, 0, "?"), &cached) < all_ns / 2);
+        assert_true(cached >= LONG);
+        fixture_close(&f);
+        fixture_open(&f, "fake:ctx=2500,token_us=500", p); /* what is left of it is on disk */
+        assert_true(time_of(&f, "eve", text_of(text, 0, "?"), &cached) >= all_ns);
+        assert_int_equal(cached, 0);
+        assert_true(time_of(&f, "bob", text_of(text, 0, "?"), &cached) < all_ns / 2);
+        assert_true(cached >= LONG);
+        fixture_close(&f);
+        empty_dir();
+    }
+}
+
 /* Nor do they follow each other's running prompts. */
 static void test_tenants_do_not_wait_for_each_other(void **state)
 {
@@ -586,6 +628,7 @@ int main(void)
         cmocka_unit_test(test_idle_states_are_written_soon),
         cmocka_unit_test(test_damaged_files_change_no_answer),
         cmocka_unit_test(test_tenants_have_nothing_of_each_other),
+        cmocka_unit_test(test_tenants_do_not_see_each_other_in_the_time),
         cmocka_unit_test(test_tenants_do_not_wait_for_each_other),
         cmocka_unit_test(test_declared_prefixes_are_shared),
         cmocka_unit_test(test_the_first_difference_is_told),
