@@ -57,6 +57,7 @@
     X(N_CTX, "LLAMA_CPP_N_CTX", INT, "0", 0, 16777216, "tokens", "engine", "Longest context of a request, prompt and answer; 0 is the model's own, up to 8192.") \
     X(N_PARALLEL, "HEARTH_PARALLEL", INT, "8", 1, 64, "", "engine", "Requests that are decoded together.") \
     X(SHARED_KV, "HEARTH_SHARED_KV", BOOL, "false", 0, 0, "", "engine", "One pool of context for all parallel requests, LLAMA_CPP_N_CTX tokens in all: a single request may use it all, but the more of it is in use the slower is every token.") \
+    X(KV_TYPE, "HEARTH_KV_TYPE", STRING, "f16", 0, 0, "", "engine", "What the keys and values of a context are kept as: f16, exactly as the model computes with; q8_0 takes about half the memory and rounds them, so answers may differ in details; auto is q8_0 for models with which `hearth bench` found it as fast, else f16.") \
     X(N_BATCH, "HEARTH_BATCH", INT, "2048", 32, 65536, "tokens", "engine", "Most tokens in one batch.") \
     X(N_UBATCH, "HEARTH_UBATCH", INT, "512", 32, 65536, "tokens", "engine", "Tokens computed at a time within a batch.") \
     X(N_THREADS, "HEARTH_ENGINE_THREADS", INT, "0", 0, 1024, "", "engine", "Threads for inference; 0 is one for each physical core, fewer for a small model.") \
@@ -191,6 +192,7 @@
 #define CONFIG_CHOICES(Z)                                                                          \
     Z(LOG_LEVEL, "DEBUG, INFO, WARNING, ERROR, OFF")                                               \
     Z(CONTEXT_OVERFLOW, "stop, shift")                                                             \
+    Z(KV_TYPE, "f16, q8_0, auto")                                                                  \
     Z(VECTOR_STORE, "auto, sqlite, hnsw, pgvector, chroma")                                        \
     Z(CHUNK_UNIT, "characters, tokens")                                                            \
     Z(LOG_FORMAT, "text, json")                                                                    \

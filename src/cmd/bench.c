@@ -130,11 +130,35 @@ static void put_text(const struct bench *b, struct buf *out)
     for (size_t i = 0; i < m->n_ubatches; i++)
         buf_printf(out, "%6d%c  %6.0f tok/s\n", m->ubatches[i].n,
                    m->ubatches[i].n == p->n_ubatch ? '*' : ' ', m->ubatches[i].tokens_per_s);
+    char bytes[32];
+    buf_printf(out, "\nKV type    one stream   prompt       a token   (behind %d tokens)\n",
+               m->kv_depth);
+    for (size_t i = 0; i < m->n_kvs; i++)
+        buf_printf(out, "%6s%c  %7.1f tok/s  %6.0f tok/s  %9s\n", engine_kv_name(m->kvs[i].type),
+                   m->kvs[i].type == p->kv_type ? '*' : ' ', 1e3 / m->kvs[i].decode_ms,
+                   m->kvs[i].prefill_tokens_per_s,
+                   str_from_bytes(bytes, sizeof bytes, (uint64_t)m->kvs[i].bytes_per_token));
     buf_printf(out,
                "\na piece of a prompt: %.1f ms + %.2f ms a token, + %.3f ms a token for each 1,000 "
                "before it\n%d sequences together reach nearly all the speed there is\n",
                (double)p->prefill_fixed_ms, (double)p->prefill_token_ms,
                (double)p->prefill_context_ms, p->n_parallel);
+}
+
+static void put_json_kvs(const struct measure *m, struct jw *w)
+{
+    jw_kint(w, "kv_depth", m->kv_depth);
+    jw_key(w, "kv_types");
+    jw_arr(w);
+    for (size_t i = 0; i < m->n_kvs; i++) {
+        jw_obj(w);
+        jw_kstr(w, "kv_type", engine_kv_name(m->kvs[i].type));
+        jw_kdouble(w, "bytes_per_token", m->kvs[i].bytes_per_token);
+        jw_kdouble(w, "decode_ms", m->kvs[i].decode_ms);
+        jw_kdouble(w, "prefill_tokens_per_second", m->kvs[i].prefill_tokens_per_s);
+        jw_obj_end(w);
+    }
+    jw_arr_end(w);
 }
 
 static void put_json(const struct bench *b, struct buf *out)
@@ -175,11 +199,13 @@ static void put_json(const struct bench *b, struct buf *out)
         jw_obj_end(&w);
     }
     jw_arr_end(&w);
+    put_json_kvs(m, &w);
     jw_key(&w, "best");
     jw_obj(&w);
     jw_kint(&w, "threads", m->profile.n_threads);
     jw_kint(&w, "ubatch", m->profile.n_ubatch);
     jw_kint(&w, "parallel", m->profile.n_parallel);
+    jw_kstr(&w, "kv_type", engine_kv_name(m->profile.kv_type));
     jw_obj_end(&w);
     jw_obj_end(&w);
     buf_putc(out, '\n');
@@ -231,9 +257,11 @@ const struct cmd_verb verb_bench = {
     .summary = "Measure a model on this machine, so that the hub knows its costs",
     .details =
         "Finds the best number of threads, what a step costs for one, two, ... sequences "
-        "together, and how fast prompts are read in pieces of several sizes. `hearth serve` uses "
-        "what was found: settings (HEARTH_ENGINE_THREADS, HEARTH_UBATCH, HEARTH_PARALLEL) still "
-        "go first. Without it the hub learns the same from its first requests. Best with nothing "
+        "together, how fast prompts are read in pieces of several sizes, and what KV cells of "
+        "each type take, in time and memory. `hearth serve` uses what was found: settings "
+        "(HEARTH_ENGINE_THREADS, HEARTH_UBATCH, HEARTH_PARALLEL) still go first, and the type "
+        "counts only with HEARTH_KV_TYPE=auto, because it changes answers. Without it the hub "
+        "learns the same from its first requests. Best with nothing "
         "else running.\n\n"
         "  hearth bench\n"
         "  hearth bench qwen2.5:3b --seconds 30",

@@ -2,6 +2,7 @@
 #include "engine/engine_int.h"
 
 #include <stdlib.h>
+#include <strings.h>
 
 #include "base/fault.h"
 
@@ -185,10 +186,29 @@ enum err engine_parser_feed(struct engine_parser *ps, const char *text, size_t l
 
 /* ---- contexts ----------------------------------------------------------------------------- */
 
+static const char *const kv_names[ENGINE_KV_TYPES] = {"f16", "q8_0"};
+
+const char *engine_kv_name(enum engine_kv_type type)
+{
+    ht_assert(type < ENGINE_KV_TYPES);
+    return kv_names[type];
+}
+
+bool engine_kv_find(const char *name, enum engine_kv_type *out)
+{
+    for (int i = 0; i < ENGINE_KV_TYPES; i++) {
+        if (strcasecmp(name, kv_names[i]) != 0) continue;
+        *out = (enum engine_kv_type)i;
+        return true;
+    }
+    return false;
+}
+
 enum err engine_ctx_new(struct engine_model *m, const struct engine_ctx_params *params,
                         struct engine_ctx **out, struct error *error)
 {
     ht_assert(params->n_batch > 0 && params->n_ubatch > 0 && params->n_ctx >= 0);
+    ht_assert(params->kv_type < ENGINE_KV_TYPES && (!params->embeddings || !params->kv_type));
     *out = NULL;
     if (params->n_seq_max < 1 || params->n_seq_max > ENGINE_SEQ_MAX)
         return err_set(error, ERR_INVALID, "%d sequences in one context: 1 to %d are possible",
@@ -219,6 +239,11 @@ bool engine_ctx_takes_pieces(const struct engine_ctx *c)
 int32_t engine_ctx_size(const struct engine_ctx *c)
 {
     return c->n_ctx;
+}
+
+enum engine_kv_type engine_ctx_kv_type(const struct engine_ctx *c)
+{
+    return c->kv_type;
 }
 
 enum err engine_decode(struct engine_ctx *c, const struct engine_batch_token *tokens, int32_t n,

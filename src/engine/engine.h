@@ -190,6 +190,15 @@ HT_MUST_CHECK enum err engine_parser_feed(struct engine_parser *ps, const char *
 
 /* ---- context: batches --------------------------------------------------------------------- */
 
+/* What the keys and values in the KV cells are kept as. */
+enum engine_kv_type {
+    ENGINE_KV_F16,
+    ENGINE_KV_Q8_0, /* 34 bytes for 32 numbers; rounds, so answers may differ */
+    ENGINE_KV_TYPES
+};
+const char *engine_kv_name(enum engine_kv_type type); /* "f16" */
+bool engine_kv_find(const char *name, enum engine_kv_type *out);
+
 struct engine_ctx_params {
     int32_t n_ctx;   /* KV cells of all sequences together; 0 = from the model */
     int32_t n_batch; /* most tokens in one engine_decode */
@@ -201,13 +210,17 @@ struct engine_ctx_params {
      * these only, and a copy copies them. true: any sequence may use any cell, copies share them,
      * and every token pays for all cells in use (docs/decisions/0009). */
     bool shared_kv;
+    /* Where the model or the library can't, the context has f16 instead, which a loaded model tells
+     * in the log once (docs/decisions/0034). Embeddings: f16. */
+    enum engine_kv_type kv_type;
 };
 
 HT_MUST_CHECK enum err engine_ctx_new(struct engine_model *m,
                                       const struct engine_ctx_params *params,
                                       struct engine_ctx **out, struct error *error);
 void engine_ctx_free(struct engine_ctx *c);
-int32_t engine_ctx_size(const struct engine_ctx *c); /* KV cells it really got */
+int32_t engine_ctx_size(const struct engine_ctx *c);                /* KV cells it really got */
+enum engine_kv_type engine_ctx_kv_type(const struct engine_ctx *c); /* and what they really are */
 
 enum { ENGINE_DEVICES_MAX = 16 };
 
@@ -269,8 +282,8 @@ bool engine_seq_remove(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1
 bool engine_seq_copy(struct engine_ctx *c, int32_t from, int32_t to, int32_t p0, int32_t p1);
 /* After [p0 + delta, p0) was removed: moves the positions [p0, p1) by delta < 0, so that no gap is
  * left. Keys and values stay what they were. False, with nothing changed, where the memory can't
- * (recurrent models, some rotary embeddings); an empty range only asks. With shared_kv, cells that
- * were shared by engine_seq_copy move for all their sequences. */
+ * (recurrent models, some rotary embeddings, heads of odd sizes kept as q8_0); an empty range only
+ * asks. With shared_kv, cells that were shared by engine_seq_copy move for all their sequences. */
 bool engine_seq_shift(struct engine_ctx *c, int32_t seq, int32_t p0, int32_t p1, int32_t delta);
 
 /* What a sequence's memory holds, as bytes: size, saving (returns the bytes written, 0 when it

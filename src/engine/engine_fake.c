@@ -17,6 +17,8 @@
  *   fail_decode=N  the Nth engine_decode of a context fails with ERR_ENGINE, storing nothing
  *   pair_us=N      and N microseconds more if it is of exactly two sequences, as on a machine
  *                  without a good kernel for two rows (0)
+ *   f16_us=N q8_us=N   and N microseconds more with KV cells of that type (0)
+ *   only_f16=1     there are no other KV cells; of q8_0 they have 34 bytes where f16 has 64
  *   no_shift=1     engine_seq_shift can't
  *   no_mix=N       rows of several adapters can't be in one batch: 1 = never, 2 = it turns out at
  *                  the first such batch (0)

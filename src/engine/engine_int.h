@@ -131,6 +131,7 @@ struct engine_ctx {
     const struct engine_model *model;
     int32_t n_ctx, n_batch, n_seq_max; /* what it really got */
     bool embeddings, divisible, shared_kv;
+    enum engine_kv_type kv_type;
     bool pieces; /* embeddings: an input may come in several calls */
     /* Rows of several adapters may be in one batch. Set by ctx_new; a decode that finds that it
      * can't be clears it and returns ERR_CANCELLED. */

@@ -77,7 +77,8 @@ enum err fake_ctx_new(struct engine_model *head, const struct engine_ctx_params 
     c->model = m;
     c->head.divisible = !m->no_partial_remove;
     c->head.mixes = !params->embeddings && m->no_mix != 1;
-    c->head.fingerprint = head->fingerprint;
+    c->head.kv_type = m->only_f16 ? ENGINE_KV_F16 : params->kv_type;
+    c->head.fingerprint = head->fingerprint + (uint64_t)c->head.kv_type;
     c->n_ubatch = params->n_ubatch;
     c->head.pieces = params->embeddings && !head->facts.is_embedding && !head->facts.is_rerank;
     c->head.shared_kv = params->shared_kv || params->embeddings;
@@ -110,8 +111,10 @@ void fake_ctx_free(struct engine_ctx *head)
 void fake_ctx_memory(const struct engine_ctx *head, struct engine_memory *out)
 {
     const struct fake_model *m = ((const struct fake_ctx *)head)->model;
+    uint64_t cell = (uint64_t)m->cell; /* q8_0: 34 bytes for 32 numbers, instead of 64 */
+    if (head->kv_type == ENGINE_KV_Q8_0) cell = cell * 34 / 64;
     out->host = (struct engine_memory_use){.weights = (uint64_t)m->weights,
-                                           .kv = (uint64_t)m->cell * (uint64_t)head->n_ctx,
+                                           .kv = cell * (uint64_t)head->n_ctx,
                                            .compute = (uint64_t)m->compute};
 }
 
@@ -293,8 +296,9 @@ enum err fake_decode(struct engine_ctx *head, const struct engine_batch_token *t
         head->mixes = false;
         return aborted(c, tokens, 0, error);
     }
-    int64_t pair_us = n_seqs(tokens, n) == 2 ? m->pair_us : 0;
-    if (!work(c, m->ms * 1000 + pair_us)) return aborted(c, tokens, 0, error);
+    int64_t more_us = n_seqs(tokens, n) == 2 ? m->pair_us : 0;
+    more_us += head->kv_type == ENGINE_KV_Q8_0 ? m->q8_us : m->f16_us;
+    if (!work(c, m->ms * 1000 + more_us)) return aborted(c, tokens, 0, error);
     for (int32_t i = 0; i < n; i++) {
         if (i % c->n_ubatch == 0) {
             int32_t now = n - i < c->n_ubatch ? n - i : c->n_ubatch;

@@ -26,7 +26,8 @@ struct fake_model {
     struct engine_model head;
     int32_t ctx, ms, token_us, pair_us, load_ms, fail_decode, no_mix;
     int32_t weights, cell, compute; /* bytes, for engine_ctx_memory */
-    bool endless, fail_ctx, no_partial_remove, no_shift, fim;
+    int32_t f16_us, q8_us;          /* a decode takes that much longer */
+    bool endless, fail_ctx, no_partial_remove, no_shift, fim, only_f16;
     char *fail_load; /* NULL = loads */
     char *reply;     /* NULL = echoes */
 };

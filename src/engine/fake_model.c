@@ -52,6 +52,8 @@ static bool set_option(struct fake_model *m, const char *name, const char *value
         {"ms", &m->ms, 0, 60000},
         {"token_us", &m->token_us, 0, 1000000},
         {"pair_us", &m->pair_us, 0, 1000000},
+        {"f16_us", &m->f16_us, 0, 1000000},
+        {"q8_us", &m->q8_us, 0, 1000000},
         {"no_mix", &m->no_mix, 0, 2},
         {"load_ms", &m->load_ms, 0, 60000},
         {"fail_decode", &m->fail_decode, 1, 1 << 30},
@@ -66,7 +68,8 @@ static bool set_option(struct fake_model *m, const char *name, const char *value
                  {"fail_ctx", &m->fail_ctx},
                  {"no_partial", &m->no_partial_remove},
                  {"no_shift", &m->no_shift},
-                 {"fim", &m->fim}};
+                 {"fim", &m->fim},
+                 {"only_f16", &m->only_f16}};
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
         if (str_eq(name, ints[i].name)) return set_int(value, ints[i].min, ints[i].max, ints[i].to);
     for (size_t i = 0; i < sizeof bools / sizeof *bools; i++)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "engine/llama_int.h"
@@ -71,9 +72,47 @@ static struct llama_context_params to_params(const struct le_model *m, struct le
     return p;
 }
 
+enum ggml_type le_kv_type(enum engine_kv_type type)
+{
+    static const enum ggml_type types[ENGINE_KV_TYPES] = {GGML_TYPE_F16, GGML_TYPE_Q8_0};
+    return types[type];
+}
+
+static void tell_kv(struct le_model *m, enum engine_kv_type asked, const char *why)
+{
+    if (m->head.measure_only || m->kv_told) return;
+    m->kv_told = true;
+    log_warn(engine, "the KV cache is of f16 and not of %s, which this model can't have: %s",
+             engine_kv_name(asked), *why ? why : "the inference library does not say why");
+}
+
+/* Whether a type can be had is asked by trying: the library refuses heads that are not made of
+ * whole blocks, and architectures without flash attention, which values in blocks need. Attention
+ * with a bias of its own is not refused, it ends the process; models with an encoder have that. */
+static struct llama_context *init_context(struct le_ctx *c, struct le_model *m,
+                                          const struct engine_ctx_params *params)
+{
+    struct llama_context_params p = to_params(m, c, params);
+    char why[256] = "it has an encoder";
+    c->head.shared_kv = p.kv_unified;
+    c->head.kv_type = params->kv_type;
+    if (params->kv_type != ENGINE_KV_F16 && !llama_model_has_encoder(m->model)) {
+        p.type_k = p.type_v = le_kv_type(params->kv_type);
+        struct llama_context *ctx = llama_init_from_model(m->model, p);
+        if (ctx) return ctx;
+        str_copy(why, sizeof why, le_log_reason());
+        le_log_forget();
+    }
+    c->head.kv_type = ENGINE_KV_F16;
+    p.type_k = p.type_v = le_kv_type(ENGINE_KV_F16);
+    struct llama_context *ctx = llama_init_from_model(m->model, p);
+    if (ctx && params->kv_type != ENGINE_KV_F16) tell_kv(m, params->kv_type, why);
+    return ctx;
+}
+
 /* A context that no machine like this could hold is refused before the library tries: its lists of
  * cells alone would be too much. What fits is the scheduler's to judge (engine_ctx_memory). An
- * estimate: keys and values of full attention in 16 bits. */
+ * estimate: keys and values of full attention in 16 bits, the widest that they can be. */
 static enum err check_memory(const struct le_model *m, int64_t n_ctx, struct error *error)
 {
     size_t available = 0, total = 0;
@@ -145,9 +184,7 @@ enum err le_ctx_new(struct engine_model *head, const struct engine_ctx_params *p
         }
     }
     if (le_mix_possible(m, params)) c->mix = le_mix_new(&c->head);
-    struct llama_context_params p = to_params(m, c, params);
-    c->head.shared_kv = p.kv_unified;
-    c->ctx = llama_init_from_model(m->model, p);
+    c->ctx = init_context(c, m, params);
     if (!c->ctx) {
         le_pool_free(c->pool);
         le_mix_free(c->mix);

@@ -28,8 +28,8 @@ struct le_model {
     pthread_mutex_t tree_lock; /* the two below */
     struct token_tree *tree;   /* made for the first answer with a grammar */
     bool tree_failed;
-    char *path;          /* of its mapped file; NULL: it is not mapped */
-    bool pages_released; /* loading thread */
+    char *path;                   /* of its mapped file; NULL: it is not mapped */
+    bool pages_released, kv_told; /* loading thread */
 };
 
 enum { LE_ADAPTER_BUFFERS_MAX = 8 };
@@ -60,6 +60,7 @@ struct le_ctx {
     bool normalise;
     struct le_threads threads;
     bool lays_out_anew; /* the adapters have changed since the last decode */
+    bool shifts;        /* engine_seq_shift may be asked of the library */
 };
 
 struct le_prompt {
@@ -96,6 +97,8 @@ enum err le_model_tokenize_pair(const struct engine_model *m, const char *query,
                                 const char *document, size_t document_len, size_t max_tokens,
                                 int32_t **out, size_t *n, struct error *error);
 enum err le_token_text(const struct engine_model *m, int32_t token, bool special, struct buf *out);
+/* A whole number of the file's header, "<architecture>.<name>"; false: it has none up to max. */
+bool le_model_number(const struct llama_model *m, const char *name, int64_t max, int64_t *out);
 /* NULL without memory for it. */
 const struct token_tree *le_model_tree(struct le_model *m);
 bool le_token_is_end(const struct engine_model *m, int32_t token);
@@ -118,6 +121,8 @@ enum err le_parser_feed(struct engine_parser *ps, const char *text, size_t len, 
                         const struct engine_delta **out, size_t *n, struct error *error);
 
 /* ---- llama_ctx.c --------------------------------------------------------------------------- */
+
+enum ggml_type le_kv_type(enum engine_kv_type type);
 
 enum err le_ctx_new(struct engine_model *m, const struct engine_ctx_params *params,
                     struct engine_ctx **out, struct error *error);

@@ -1,6 +1,5 @@
 /* Models of the llama engine: loading, facts, tokens. Immutable after load. */
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,15 +49,21 @@ static struct llama_model *load_file(const struct engine_model_params *params, s
     return NULL;
 }
 
+bool le_model_number(const struct llama_model *m, const char *name, int64_t max, int64_t *out)
+{
+    char arch[64], key[128], value[32];
+    if (llama_model_meta_val_str(m, "general.architecture", arch, sizeof arch) < 0) return false;
+    str_printf(key, sizeof key, "%s.%s", arch, name);
+    return llama_model_meta_val_str(m, key, value, sizeof value) >= 0 &&
+           str_to_i64(value, 0, max, out);
+}
+
 /* The pooling that the file asks for, NONE if it doesn't. */
 static int pooling_of(const struct llama_model *m)
 {
-    char arch[64], key[96], value[32];
-    int64_t pooling;
-    if (llama_model_meta_val_str(m, "general.architecture", arch, sizeof arch) < 0) return 0;
-    snprintf(key, sizeof key, "%s.pooling_type", arch);
-    if (llama_model_meta_val_str(m, key, value, sizeof value) < 0) return 0;
-    return str_to_i64(value, 0, 100, &pooling) ? (int)pooling : 0;
+    int64_t pooling = LLAMA_POOLING_TYPE_NONE;
+    return le_model_number(m, "pooling_type", 100, &pooling) ? (int)pooling
+                                                             : LLAMA_POOLING_TYPE_NONE;
 }
 
 static void read_facts(struct le_model *m)

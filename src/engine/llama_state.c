@@ -13,6 +13,19 @@
 
 enum { STATE_VERSION = 1 /* of the fingerprint */ };
 
+/* To move the positions of keys in blocks, the library turns them back with a matrix that it has
+ * only where all heads are alike and a multiple of 64; elsewhere the move would end the process. */
+static bool can_turn_keys(const struct llama_model *m)
+{
+    int64_t head = 0, any;
+    int32_t n_head = llama_model_n_head(m);
+    if (!le_model_number(m, "attention.key_length", INT32_MAX, &head) && n_head > 0)
+        head = llama_model_n_embd(m) / n_head;
+    return head > 0 && head % 64 == 0 && llama_model_n_swa(m) == 0 &&
+           !le_model_number(m, "attention.key_length_mla", INT64_MAX, &any) &&
+           !getenv("LLAMA_ATTN_ROT_DISABLE");
+}
+
 void le_state_init(struct le_ctx *c, const struct le_model *m)
 {
     const struct llama_model *model = m->model;
@@ -20,11 +33,12 @@ void le_state_init(struct le_ctx *c, const struct le_model *m)
      * parts. */
     c->head.divisible = !llama_model_is_recurrent(model) && !llama_model_is_hybrid(model) &&
                         llama_model_n_swa(model) == 0;
+    c->shifts = c->memory && llama_memory_can_shift(c->memory) &&
+                (c->head.kv_type == ENGINE_KV_F16 || can_turn_keys(model));
     if (!m->head.fingerprint) return;
-    struct llama_context_params p = llama_context_default_params();
-    int64_t shape[] = {STATE_VERSION, (int64_t)m->head.fingerprint,
-                       p.type_k, /* which to_params leaves as they are */
-                       p.type_v, c->head.shared_kv ? 1 : c->head.n_seq_max};
+    int64_t type = le_kv_type(c->head.kv_type); /* of keys, and of values */
+    int64_t shape[] = {STATE_VERSION, (int64_t)m->head.fingerprint, type, type,
+                       c->head.shared_kv ? 1 : c->head.n_seq_max};
     const char *library = c->head.ops->library;
     uint64_t h = hash64(library, strlen(library), hash64(shape, sizeof shape, 0));
     c->head.fingerprint = h ? h : 1;
@@ -84,7 +98,7 @@ bool le_seq_copy(struct engine_ctx *head, int32_t from, int32_t to, int32_t p0, 
 bool le_seq_shift(struct engine_ctx *head, int32_t seq, int32_t p0, int32_t p1, int32_t delta)
 {
     struct le_ctx *c = (struct le_ctx *)head;
-    if (!c->memory || !llama_memory_can_shift(c->memory)) return false;
+    if (!c->shifts) return false;
     if (p0 != p1 && delta) llama_memory_seq_add(c->memory, seq, p0, p1, delta);
     return true;
 }

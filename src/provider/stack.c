@@ -19,6 +19,14 @@ static bool is_chosen(const struct config *c, enum config_key key)
     return config_source_of(c, key) != CONFIG_FROM_DEFAULT;
 }
 
+/* `auto` is what was measured for a model, and f16 for one that was not. */
+static enum engine_kv_type chosen_kv(const struct config *c, bool *automatic)
+{
+    enum engine_kv_type type = ENGINE_KV_F16;
+    *automatic = !engine_kv_find(config_str(c, CONFIG_KV_TYPE), &type);
+    return type;
+}
+
 /* What `hearth bench` has measured, without what the configuration chooses otherwise. */
 static size_t load_tuning(const struct config *c, const struct engine *engine,
                           struct shape_profile *shapes, size_t max)
@@ -28,11 +36,14 @@ static size_t load_tuning(const struct config *c, const struct engine *engine,
     if (*chosen ? !str_copy(dir, sizeof dir, chosen)
                 : fs_user_data_dir(dir, sizeof dir, NULL) != OK)
         return 0;
+    bool any_kv;
+    chosen_kv(c, &any_kv);
     size_t n = tuning_load(dir, engine, shapes, max);
     for (size_t i = 0; i < n; i++) {
         struct shape_profile *p = &shapes[i];
         if (is_chosen(c, CONFIG_N_UBATCH)) p->n_ubatch = 0;
         if (is_chosen(c, CONFIG_N_PARALLEL)) p->n_parallel = 0;
+        if (!any_kv) p->kv_type = ENGINE_KV_F16;
         int64_t threads = config_int(c, CONFIG_N_THREADS);
         if (!threads || threads == p->n_threads) continue;
         struct shape_profile without = {.n_ubatch = p->n_ubatch, .n_parallel = p->n_parallel};
@@ -53,6 +64,7 @@ static enum err open_sched(const struct config *c, struct stack *stack,
                            const struct stack_hooks *hooks, struct error *error)
 {
     struct shape_profile *shapes = xcalloc(TUNING_MAX, sizeof *shapes);
+    bool any_kv;
     struct sched_params params = {
         .engine = stack->engine,
         .n_ctx = (int32_t)config_int(c, CONFIG_N_CTX),
@@ -62,6 +74,7 @@ static enum err open_sched(const struct config *c, struct stack *stack,
         .n_ubatch = (int32_t)config_int(c, CONFIG_N_UBATCH),
         .n_threads = (int32_t)config_int(c, CONFIG_N_THREADS),
         .n_gpu_layers = (int32_t)config_int(c, CONFIG_GPU_LAYERS),
+        .kv_type = chosen_kv(c, &any_kv),
         .queue_capacity = (int32_t)config_int(c, CONFIG_QUEUE_CAPACITY),
         .adapters_kept = (int32_t)config_int(c, CONFIG_ADAPTERS_KEPT),
         .ageing_ms = (int32_t)config_int(c, CONFIG_AGEING),

@@ -95,6 +95,16 @@ static int32_t count(const json_t *obj, const char *name, int32_t max)
     return json_get_int(obj, name, "", 0, max, &n, NULL) ? 0 : (int32_t)n;
 }
 
+/* f16 where none is said, or one that is not known. */
+static enum engine_kv_type kv_type(const json_t *entry)
+{
+    const char *name = NULL;
+    enum engine_kv_type type = ENGINE_KV_F16;
+    if (json_get_string(entry, "kv_type", "", &name, NULL) == OK && name)
+        (void)engine_kv_find(name, &type);
+    return type;
+}
+
 static void read_profile(const json_t *entry, struct shape_profile *p)
 {
     const char *model = "";
@@ -105,6 +115,7 @@ static void read_profile(const json_t *entry, struct shape_profile *p)
     p->n_threads = count(entry, "threads", 1024);
     p->n_ubatch = count(entry, "ubatch", 65536);
     p->n_parallel = count(entry, "parallel", SHAPE_WIDTH_MAX);
+    p->kv_type = kv_type(entry);
     if (json_get_object(entry, "decode_ms", "", &decode, NULL) == OK && decode) {
         for (int32_t i = 1; i <= SHAPE_WIDTH_MAX; i++) {
             char name[16];
@@ -153,6 +164,7 @@ static void write_entry(struct jw *w, const char *machine, const struct model_in
     jw_kint(w, "threads", p->n_threads);
     jw_kint(w, "ubatch", p->n_ubatch);
     jw_kint(w, "parallel", p->n_parallel);
+    jw_kstr(w, "kv_type", engine_kv_name(p->kv_type));
     jw_key(w, "decode_ms");
     jw_obj(w);
     for (int32_t i = 1; i <= SHAPE_WIDTH_MAX; i++) {

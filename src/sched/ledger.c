@@ -76,6 +76,7 @@ struct sched_params ledger_params(const struct sched *s, const char *id)
     if (measured->n_threads) p.n_threads = measured->n_threads;
     if (measured->n_ubatch) p.n_ubatch = measured->n_ubatch;
     if (measured->n_parallel) p.n_parallel = measured->n_parallel;
+    if (measured->kv_type) p.kv_type = measured->kv_type;
     return p;
 }
 
@@ -86,7 +87,8 @@ static struct engine_ctx_params chat_params(const struct sched_params *p, int32_
                                       .n_ubatch = p->n_ubatch,
                                       .n_seq_max = p->n_parallel,
                                       .n_threads = p->n_threads,
-                                      .n_threads_batch = p->n_threads};
+                                      .n_threads_batch = p->n_threads,
+                                      .kv_type = p->kv_type};
 }
 
 static void chat_forms(const struct sched_params *p, int32_t n_train, int32_t n_ctx,
@@ -171,7 +173,8 @@ void ledger_bound(const struct sched_params *p, const struct model_size *size, b
     int64_t longest = p->n_ctx > 0 ? p->n_ctx : CHAT_CTX_MAX;
     uint64_t cells =
         (uint64_t)(embedding || (p->shared_kv && p->n_ctx > 0) ? longest : longest * p->n_parallel);
-    /* Keys and values of all heads in 16 bits: most models share heads and need less. */
+    /* Keys and values of all heads in 16 bits: most models share heads and need less. Also where
+     * kv_type takes less: the header does not say whether the model can have it. */
     uint64_t cell = (uint64_t)size->n_layer * (uint64_t)size->n_embd * 2 * 2;
     *out = (struct engine_memory){
         .host = {.weights = size->file_bytes, .kv = cells * cell, .compute = BOUND_BUFFERS}};

@@ -186,8 +186,9 @@ static void load(struct sched_model *m)
         int64_t ns = clock_mono_ns() - start_ns;
         read_memory(m, ns);
         metric_observe_ns(METRIC_model_load_seconds, ns);
-        log_info(sched, "model %s ready in %.2f s (context %d, %d KV cells)", m->id,
-                 (double)ns / 1e9, m->n_seq_ctx, m->n_cells);
+        log_info(sched, "model %s ready in %.2f s (context %d, %d KV cells of %s)", m->id,
+                 (double)ns / 1e9, m->n_seq_ctx, m->n_cells,
+                 engine_kv_name(engine_ctx_kv_type(m->ctx)));
     }
     send_done(m, CMD_MODEL, &error);
 }

@@ -17,16 +17,22 @@ enum {
      * model gains by them when nothing else runs is lost many times over when something does. */
     WEIGHTS_PER_THREAD = 32 << 20,
     PARALLEL_LEAST = 4, /* sequences that are worth having even if they don't add speed */
+    DEPTH = 4096,       /* tokens that were there before, while KV types are measured */
+    DEPTH_LEAST = 256,
+    DEPTH_TELLS = 1024, /* before that attention takes too little to judge a type by */
+    DEPTH_TOKENS = 4,   /* in a round, after a PIECE */
 };
 
 #define NEARLY 1.03 /* what is not worse than this is as good: fewer threads, smaller buffers */
 #define FULL   0.95 /* of the most tokens per second, which more sequences need not improve */
 
 /* Shares of the budget. */
-#define SHARE_THREADS  0.20
-#define SHARE_WIDTHS   0.35
-#define SHARE_UBATCHES 0.30
-#define SHARE_PIECES   0.15
+#define SHARE_THREADS  0.15
+#define SHARE_WIDTHS   0.28
+#define SHARE_UBATCHES 0.22
+#define SHARE_PIECES   0.10
+#define SHARE_KV       0.25
+#define SHARE_DEPTH    0.6 /* of that, to get there */
 
 struct job {
     const struct measure_params *p;
@@ -56,16 +62,23 @@ static int32_t next_token(struct job *j)
     return (int32_t)((j->token >> 8) % (uint32_t)j->n_vocab);
 }
 
-static enum err new_ctx(const struct job *j, int32_t threads, int32_t n_ubatch, int32_t n_seq,
-                        int32_t cells, struct engine_ctx **out)
+static enum err new_ctx_of(const struct job *j, int32_t threads, int32_t n_ubatch, int32_t n_seq,
+                           int32_t cells, enum engine_kv_type kv_type, struct engine_ctx **out)
 {
     struct engine_ctx_params params = {.n_ctx = n_seq * cells,
                                        .n_batch = j->n_batch,
                                        .n_ubatch = n_ubatch,
                                        .n_seq_max = n_seq,
                                        .n_threads = threads,
-                                       .n_threads_batch = threads};
+                                       .n_threads_batch = threads,
+                                       .kv_type = kv_type};
     return engine_ctx_new(j->p->model, &params, out, j->error);
+}
+
+static enum err new_ctx(const struct job *j, int32_t threads, int32_t n_ubatch, int32_t n_seq,
+                        int32_t cells, struct engine_ctx **out)
+{
+    return new_ctx_of(j, threads, n_ubatch, n_seq, cells, ENGINE_KV_F16, out);
 }
 
 /* A token for each of `width` sequences, all at position `pos`. */
@@ -331,6 +344,102 @@ static enum err measure_pieces(struct job *j, struct shape *shape)
     return e;
 }
 
+/* ---- KV types ----------------------------------------------------------------------------- */
+
+/* As far as the share goes for all types. */
+static int32_t kv_depth(const struct job *j)
+{
+    double limit = SHARE_KV * SHARE_DEPTH * (double)j->p->budget_ms;
+    int32_t n = DEPTH_LEAST;
+    while (n < DEPTH && 2 * n * ENGINE_KV_TYPES * j->token_ms < limit) n *= 2;
+    return n;
+}
+
+static double bytes_per_token(const struct engine_ctx *ctx)
+{
+    struct engine_memory m;
+    engine_ctx_memory(ctx, &m);
+    double sum = (double)m.host.kv;
+    for (int i = 0; i < ENGINE_DEVICES_MAX; i++) sum += (double)m.devices[i].kv;
+    return sum / engine_ctx_size(ctx);
+}
+
+/* The context with `depth` tokens; none where the model can't have that type. */
+static enum err open_kv(struct job *j, enum engine_kv_type type, int32_t *pos,
+                        struct engine_ctx **out)
+{
+    struct measure *m = j->out;
+    int32_t n_ubatch = m->profile.n_ubatch ? m->profile.n_ubatch : j->n_batch / 2, depth;
+    int32_t cells = m->kv_depth + (ROUNDS_MOST + 1) * (PIECE + DEPTH_TOKENS);
+    enum err e = new_ctx_of(j, m->profile.n_threads, n_ubatch, 1, cells, type, out);
+    if (e) return e;
+    if (engine_ctx_kv_type(*out) != type) {
+        engine_ctx_free(*out);
+        *out = NULL;
+        return OK;
+    }
+    double ms;
+    for (depth = m->kv_depth; depth > 0 && !e; depth -= n_ubatch)
+        e = decode_piece(j, *out, depth < n_ubatch ? depth : n_ubatch, pos, &ms);
+    return e;
+}
+
+/* Nothing is taken away between the rounds, which not every model could: all types go on from the
+ * same depth by the same steps. */
+static enum err sample_kv(struct job *j, struct engine_ctx *ctx, int32_t *pos,
+                          struct measure_kv *kv)
+{
+    double ms;
+    enum err e = decode_piece(j, ctx, PIECE, pos, &ms);
+    if (!e && PIECE * 1e3 / ms > kv->prefill_tokens_per_s)
+        kv->prefill_tokens_per_s = PIECE * 1e3 / ms;
+    for (int i = 0; i < DEPTH_TOKENS && !e; i++) {
+        e = decode_width(j, ctx, 1, pos, &ms);
+        if (!e) kv->decode_ms = smaller(kv->decode_ms, ms);
+    }
+    return e;
+}
+
+/* The smallest that is nearly as fast as f16, at both. */
+static enum engine_kv_type best_kv(const struct measure *m)
+{
+    const struct measure_kv *f16 = &m->kvs[0], *best = f16;
+    if (m->kv_depth < DEPTH_TELLS) return ENGINE_KV_F16;
+    for (size_t i = 1; i < m->n_kvs; i++) {
+        const struct measure_kv *k = &m->kvs[i];
+        if (k->decode_ms <= NEARLY * f16->decode_ms &&
+            NEARLY * k->prefill_tokens_per_s >= f16->prefill_tokens_per_s &&
+            k->bytes_per_token < best->bytes_per_token)
+            best = k;
+    }
+    return best->type;
+}
+
+static enum err measure_kvs(struct job *j)
+{
+    struct measure *m = j->out;
+    struct engine_ctx *ctxs[ENGINE_KV_TYPES] = {0};
+    int32_t pos[ENGINE_KV_TYPES] = {0};
+    enum err e = tell(j, "types of KV cells");
+    m->kv_depth = kv_depth(j);
+    for (int t = 0; t < ENGINE_KV_TYPES && !e; t++) {
+        struct engine_ctx **ctx = &ctxs[m->n_kvs];
+        e = open_kv(j, (enum engine_kv_type)t, &pos[m->n_kvs], ctx);
+        if (*ctx)
+            m->kvs[m->n_kvs++] = (struct measure_kv){.type = (enum engine_kv_type)t,
+                                                     .bytes_per_token = bytes_per_token(*ctx)};
+    }
+    struct measure_kv warm_up = {0}; /* makes the graphs */
+    for (size_t i = 0; i < m->n_kvs && !e; i++) e = sample_kv(j, ctxs[i], &pos[i], &warm_up);
+    int64_t start_ns = clock_mono_ns();
+    double limit = SHARE_KV * (1 - SHARE_DEPTH) * (double)j->p->budget_ms;
+    for (int round = 0; !e && goes_on(round, start_ns, limit); round++)
+        for (size_t i = 0; i < m->n_kvs && !e; i++) e = sample_kv(j, ctxs[i], &pos[i], &m->kvs[i]);
+    for (size_t i = 0; i < m->n_kvs; i++) engine_ctx_free(ctxs[i]);
+    if (!e) m->profile.kv_type = best_kv(m);
+    return e;
+}
+
 /* ---- all ---------------------------------------------------------------------------------- */
 
 enum err measure_model(const struct measure_params *params, struct measure *out,
@@ -351,12 +460,14 @@ enum err measure_model(const struct measure_params *params, struct measure *out,
     if (!e) e = measure_widths(&j, &shape);
     if (!e) e = measure_ubatches(&j);
     if (!e) e = measure_pieces(&j, &shape);
+    if (!e) e = measure_kvs(&j);
     if (!e) {
         struct shape_profile found = out->profile;
         out->profile.n_parallel = 0;
         shape_get(&shape, &out->profile);
         out->profile.n_threads = found.n_threads;
         out->profile.n_ubatch = found.n_ubatch;
+        out->profile.kv_type = found.kv_type;
         out->profile.n_parallel = best_parallel(out, &shape);
     }
     free(j.batch);

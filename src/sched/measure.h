@@ -2,11 +2,12 @@
  * scheduler that is given the result (sched_params.shapes) begins with what it would otherwise have
  * to learn from its first requests.
  *
- * Four things, in this order, each with what the ones before it have found:
+ * Five things, in this order, each with what the ones before it have found:
  *   threads   a token of one sequence and a piece of a prompt, by number of threads
  *   widths    a token for each of 1, 2, 3, ... sequences in one batch
  *   ubatches  a longer prompt in pieces of several sizes
  *   pieces    small and large pieces, at the start and behind other tokens
+ *   KV types  tokens and pieces far behind others, with each type of KV cells
  *
  * Everything is measured in rounds that go through all candidates, so that a disturbance hits all
  * of them and not one. Slow models get fewer rounds and shorter prompts: the whole takes about
@@ -50,11 +51,18 @@ struct measure_ubatch {
     double tokens_per_s;
 };
 
+struct measure_kv {
+    enum engine_kv_type type;
+    double bytes_per_token, decode_ms, prefill_tokens_per_s; /* behind kv_depth others */
+};
+
 struct measure {
     struct measure_threads threads[MEASURE_POINTS_MAX];
     struct measure_width widths[MEASURE_POINTS_MAX];
     struct measure_ubatch ubatches[MEASURE_POINTS_MAX];
-    size_t n_threads, n_widths, n_ubatches;
+    struct measure_kv kvs[ENGINE_KV_TYPES]; /* those that the model can have */
+    size_t n_threads, n_widths, n_ubatches, n_kvs;
+    int32_t kv_depth;
     struct shape_profile profile; /* with the best of all of them; model is "" */
 };
 

@@ -33,6 +33,7 @@ struct shape_profile {
     /* With what that was measured, and what is best here; each goes before the one of sched_params
      * unless it is 0. */
     int32_t n_threads, n_ubatch, n_parallel;
+    enum engine_kv_type kv_type;
 };
 
 struct sched_params {
@@ -44,10 +45,11 @@ struct sched_params {
     int32_t n_batch, n_ubatch;
     int32_t n_threads; /* 0 = what suits the machine */
     int32_t n_gpu_layers;
-    int32_t adapters_kept;  /* LoRA adapters of a model in memory that no request uses */
-    int32_t queue_capacity; /* waiting requests; more are refused with ERR_BUSY */
-    int32_t ageing_ms;      /* waiting this long raises the priority by one step; 0 = off */
-    bool pausing;           /* a more important request may pause a running one */
+    enum engine_kv_type kv_type; /* of models that generate */
+    int32_t adapters_kept;       /* LoRA adapters of a model in memory that no request uses */
+    int32_t queue_capacity;      /* waiting requests; more are refused with ERR_BUSY */
+    int32_t ageing_ms;           /* waiting this long raises the priority by one step; 0 = off */
+    bool pausing;                /* a more important request may pause a running one */
     int32_t slice_ms;       /* after this long a tenant that has less may take a sequence over; 0 =
                                never */
     int32_t status_ms;      /* how often the queue's state is logged; 0 = never */

@@ -4,6 +4,8 @@
 
 enum { N_PROMPT = 150, N_MORE = 12 };
 
+static enum engine_kv_type kv_type; /* of the contexts */
+
 static struct engine_ctx *own_cells(struct engine_model *m, int32_t n_seq)
 {
     struct engine_ctx *c;
@@ -13,7 +15,8 @@ static struct engine_ctx *own_cells(struct engine_model *m, int32_t n_seq)
                                   .n_ubatch = 256,
                                   .n_seq_max = n_seq,
                                   .n_threads = 1,
-                                  .n_threads_batch = 1};
+                                  .n_threads_batch = 1,
+                                  .kv_type = kv_type};
     if (engine_ctx_new(m, &p, &c, &error)) fail_msg("%s", error.msg);
     return c;
 }
@@ -140,7 +143,11 @@ static void test_built_in_model(void **state)
         engine_tokenize(help_model, text, strlen(text), true, false, 10000, &tokens, &n, &error),
         OK);
     assert_true(n > N_PROMPT + 10);
-    save_and_restore(help_model, tokens);
+    for (int t = 0; t < ENGINE_KV_TYPES; t++) {
+        kv_type = (enum engine_kv_type)t;
+        save_and_restore(help_model, tokens);
+    }
+    kv_type = ENGINE_KV_F16;
     free(tokens);
 }
 

@@ -69,6 +69,7 @@ static void store(const struct rig *r, const struct model_info *info, float firs
     struct shape_profile p = {.n_threads = 3,
                               .n_ubatch = 256,
                               .n_parallel = 12,
+                              .kv_type = ENGINE_KV_Q8_0,
                               .prefill_fixed_ms = 1.5f,
                               .prefill_token_ms = 0.25f,
                               .prefill_context_ms = 0.125f,
@@ -95,6 +96,7 @@ static void test_comes_back(void **state)
     assert_int_equal(p->n_threads, 3);
     assert_int_equal(p->n_ubatch, 256);
     assert_int_equal(p->n_parallel, 12);
+    assert_int_equal(p->kv_type, ENGINE_KV_Q8_0);
     assert_true(p->decode_ms[1] == 10 && p->decode_ms[2] == 0 && p->decode_ms[8] == 40);
     assert_true(p->prefill_fixed_ms == 1.5f && p->prefill_token_ms == 0.25f);
     assert_true(p->prefill_context_ms == 0.125f && p->prefill_largest == 512);
@@ -173,15 +175,17 @@ static void test_impossible_values(void **state)
     struct model_info info = info_of(r, "m");
     char machine[256], text[2048];
     tuning_machine(r->engine, machine, sizeof machine);
-    str_printf(text, sizeof text,
-               "{\"entries\":[{\"model\":\"m\",\"file\":\"%s\",\"bytes\":%lld,\"modified\":%lld,"
-               "\"machine\":\"%s\",\"threads\":-1,\"ubatch\":\"x\",\"parallel\":65,"
-               "\"decode_ms\":{\"1\":-5,\"2\":8,\"3\":1e300,\"65\":1,\"x\":2},\"prefill\":[]}]}",
-               r->file, (long long)info.file_bytes, (long long)info.modified_s, machine);
+    str_printf(
+        text, sizeof text,
+        "{\"entries\":[{\"model\":\"m\",\"file\":\"%s\",\"bytes\":%lld,\"modified\":%lld,"
+        "\"machine\":\"%s\",\"threads\":-1,\"ubatch\":\"x\",\"parallel\":65,\"kv_type\":\"q9\","
+        "\"decode_ms\":{\"1\":-5,\"2\":8,\"3\":1e300,\"65\":1,\"x\":2},\"prefill\":[]}]}",
+        r->file, (long long)info.file_bytes, (long long)info.modified_s, machine);
     write_text(r->json, text);
     assert_int_equal(load(r), 1);
     const struct shape_profile *p = &r->found[0];
     assert_int_equal(p->n_threads + p->n_ubatch + p->n_parallel, 0);
+    assert_int_equal(p->kv_type, ENGINE_KV_F16);
     assert_true(p->decode_ms[1] == 0 && p->decode_ms[2] == 8 && p->decode_ms[3] == 0);
 }
 

@@ -57,7 +57,8 @@ static void test_finds_the_costs(void **state)
     open_rig(&r, "fake:ctx=4096,ms=2,token_us=200");
     assert_int_equal(measure_model(&r.params, &r.result, &error), OK);
     const struct measure *m = &r.result;
-    assert_string_equal(r.said, "threads;sequences together;prompts;pieces of prompts;");
+    assert_string_equal(r.said,
+                        "threads;sequences together;prompts;pieces of prompts;types of KV cells;");
     assert_int_equal(m->n_threads, 1);
     assert_int_equal(m->threads[0].n, 1);
     assert_true(m->threads[0].decode_ms >= 2.2);
@@ -87,6 +88,43 @@ static void test_keeps_to_the_budget(void **state)
     assert_int_equal(r.result.ubatches[0].n, 128);
     assert_int_equal(r.result.profile.n_ubatch, 0); /* nothing to compare it with */
     close_rig(&r);
+}
+
+/* The smaller cells where they cost nothing; what costs more stays f16, and so does what could not
+ * be measured far enough behind other tokens. */
+static void test_types_of_cells(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        size_t n;
+        enum engine_kv_type best;
+    } cases[] = {
+        {"fake:cell=64,f16_us=1000", 2, ENGINE_KV_Q8_0},
+        {"fake:cell=64,q8_us=1000", 2, ENGINE_KV_F16},
+        {"fake:cell=64,f16_us=1000,only_f16=1", 1, ENGINE_KV_F16},
+        {"fake:cell=64,token_us=1000,f16_us=30000", 2, ENGINE_KV_F16},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct rig r;
+        struct error error;
+        open_rig(&r, cases[i].path);
+        r.params.budget_ms = 3000;
+        assert_int_equal(measure_model(&r.params, &r.result, &error), OK);
+        const struct measure *m = &r.result;
+        assert_int_equal(m->n_kvs, cases[i].n);
+        assert_int_equal(m->kvs[0].type, ENGINE_KV_F16);
+        assert_true(m->kvs[0].bytes_per_token == 64);
+        if (m->n_kvs > 1) {
+            assert_true(m->kvs[1].bytes_per_token == 34);
+            assert_int_equal(m->kvs[0].decode_ms > m->kvs[1].decode_ms, i != 1);
+            assert_int_equal(m->kvs[0].prefill_tokens_per_s < m->kvs[1].prefill_tokens_per_s,
+                             i != 1);
+        }
+        assert_int_equal(m->kv_depth >= 1024, i != 3);
+        assert_int_equal(m->profile.kv_type, cases[i].best);
+        close_rig(&r);
+    }
 }
 
 static void test_given_threads(void **state)
@@ -121,7 +159,7 @@ static void test_one_sequence(void **state)
 static void test_stops_when_told(void **state)
 {
     (void)state;
-    for (int steps = 1; steps <= 4; steps++) {
+    for (int steps = 1; steps <= 5; steps++) {
         struct rig r;
         struct error error;
         open_rig(&r, "fake:ctx=4096");
@@ -165,6 +203,8 @@ static void test_the_builtin_model(void **state)
     assert_int_equal(measure_model(&r.params, &r.result, &error), OK);
     assert_int_equal(r.result.n_widths, 4);
     for (int i = 1; i <= 4; i++) assert_true(r.result.profile.decode_ms[i] > 0);
+    assert_int_equal(r.result.n_kvs, ENGINE_KV_TYPES);
+    assert_true(r.result.kvs[1].bytes_per_token * 64 == r.result.kvs[0].bytes_per_token * 34);
     close_rig(&r);
 }
 
@@ -172,9 +212,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_finds_the_costs),   cmocka_unit_test(test_keeps_to_the_budget),
-        cmocka_unit_test(test_given_threads),     cmocka_unit_test(test_one_sequence),
-        cmocka_unit_test(test_stops_when_told),   cmocka_unit_test(test_failures_are_told),
-        cmocka_unit_test(test_the_builtin_model),
+        cmocka_unit_test(test_types_of_cells),    cmocka_unit_test(test_given_threads),
+        cmocka_unit_test(test_one_sequence),      cmocka_unit_test(test_stops_when_told),
+        cmocka_unit_test(test_failures_are_told), cmocka_unit_test(test_the_builtin_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

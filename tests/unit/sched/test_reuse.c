@@ -314,6 +314,30 @@ static void test_a_restart_keeps_what_was_computed(void **state)
 }
 
 /* What was idle is on disk soon, without a clean end: the worker may be killed. */
+/* Cells of another type can't hold what was kept; of the first one it is still there. */
+static void test_a_restart_with_other_cells_begins_anew(void **state)
+{
+    (void)state;
+    static const struct {
+        enum engine_kv_type type;
+        bool kept;
+    } runs[] = {{ENGINE_KV_F16, false},
+                {ENGINE_KV_Q8_0, false},
+                {ENGINE_KV_Q8_0, true},
+                {ENGINE_KV_F16, true}};
+    char text[LONG + 64];
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        struct fixture f;
+        struct sched_params p = params_of(2, false, 1 << 20, 1 << 20);
+        p.kv_type = runs[i].type;
+        fixture_open(&f, "fake:ctx=2500", p);
+        int32_t cached = asks(&f, "t", text_of(text, 0, "?"), NULL);
+        assert_int_equal(runs[i].kept ? cached >= LONG : cached == 0, 1);
+        fixture_close(&f);
+    }
+    empty_dir();
+}
+
 static void test_idle_states_are_written_soon(void **state)
 {
     (void)state;
@@ -625,6 +649,7 @@ int main(void)
         cmocka_unit_test(test_room_for_what_is_restored),
         cmocka_unit_test(test_a_paused_request_is_restored),
         cmocka_unit_test(test_a_restart_keeps_what_was_computed),
+        cmocka_unit_test(test_a_restart_with_other_cells_begins_anew),
         cmocka_unit_test(test_idle_states_are_written_soon),
         cmocka_unit_test(test_damaged_files_change_no_answer),
         cmocka_unit_test(test_tenants_have_nothing_of_each_other),
