@@ -154,7 +154,8 @@ const struct cmd_verb verb_unload = {
     .name = "unload",
     .args = "MODEL",
     .summary = "Take a model out of the running hub's memory",
-    .details = "Its running requests end first; a later request loads it again.\n\n"
+    .details = "Its requests, running and waiting, end first; a later one loads it again. A model\n"
+               "that is still being loaded is not loaded further, unless requests wait for it.\n\n"
                "  hearth unload llama3.2:1b",
     .words = "",
     .complete = COMPLETE_MODEL,

@@ -45,6 +45,7 @@ void job_drop_work(struct job *job)
 static void job_free(struct job *job)
 {
     job_drop_work(job);
+    sched_place_give(job->l->sched, &job->place);
     free(job->load_name);
     free(job->model_path);
     free(job->model_adapter);
@@ -107,6 +108,7 @@ static void leave(struct local *l, struct job *job)
 static enum err take(struct local *l, struct job *job, uint64_t *id, struct error *error)
 {
     job->l = l;
+    job->place.arrived_ms = clock_mono_ms();
     enum err e = enter(l, job, id, error);
     if (e) {
         job_free(job);

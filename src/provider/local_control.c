@@ -66,20 +66,6 @@ static void write_queue_models(struct jw *w, const struct sched_queue *q)
     jw_arr_end(w);
 }
 
-/* Requests that wait for their model to be loaded; they are in no queue yet. */
-static int32_t waiting_for_models(struct local *l)
-{
-    int32_t n = 0;
-    pthread_mutex_lock(&l->lock);
-    for (size_t i = 0; i < l->jobs.n_buckets; i++)
-        for (struct idnode *node = l->jobs.buckets[i]; node; node = node->next) {
-            const struct job *job = container_of(node, struct job, by_id);
-            n += job->loading && job->kind != JOB_LOAD;
-        }
-    pthread_mutex_unlock(&l->lock);
-    return n;
-}
-
 static enum err control_queue(struct local *l, const json_t *args, control_fn fn, void *ctx,
                               struct error *error)
 {
@@ -95,7 +81,7 @@ static enum err control_queue(struct local *l, const json_t *args, control_fn fn
     jw_kint(&w, "depth", st.waiting);
     jw_kint(&w, "capacity", st.capacity);
     jw_kint(&w, "running", st.running);
-    jw_kint(&w, "waiting", st.waiting + waiting_for_models(l));
+    jw_kint(&w, "waiting", st.waiting);
     jw_kint(&w, "oldest_wait_ms", st.oldest_wait_ms);
     jw_kint(&w, "promotions", q->promotions);
     jw_kint(&w, "pauses", q->pauses);

@@ -55,6 +55,7 @@ static void leave_table(struct job *job)
     struct local *l = job->l;
     pthread_mutex_lock(&l->lock);
     idmap_del(&l->jobs, job->by_id.id);
+    expiry_remove(&l->due, &job->due);
     pthread_mutex_unlock(&l->lock);
     job_unref(job);
 }
@@ -333,6 +334,7 @@ static void deliver(struct local *l, struct note *n)
         if (on_event(job, n)) leave_table(job);
         break;
     case NOTE_FAILED:
+        sched_place_give(l->sched, &job->place); /* before it is told, who may ask at once */
         fail(job, &n->more->error);
         leave_table(job);
         break;
@@ -392,7 +394,8 @@ void *deliver_main(void *local)
 {
     struct local *l = local;
     for (;;) {
-        struct mail *m = mailbox_receive(l->notes, -1);
+        struct mail *m = mailbox_receive(l->notes, jobs_expire(l));
+        if (!m) continue;
         join_all(m);
         for (struct mail *next; m; m = next) {
             struct note *n = container_of(m, struct note, mail);

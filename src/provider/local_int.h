@@ -17,8 +17,13 @@
  * the scheduler's last event; with it the job leaves the table. The listener may have had its last
  * event before (a cancel is told at once): then `over` is set and what still comes is dropped.
  *
- * The lock guards the table, the counters, and of each job: cancelled, loading, sched_id, refs. It
- * is taken before any lock of the scheduler's and never while a listener runs. */
+ * A request that waits for its model has its place in the scheduler's queue (sched_place) from the
+ * moment it begins to, and one that was sent back keeps it; the delivery thread ends it when its
+ * deadline comes first.
+ *
+ * The lock guards the table, the counters, and of each job: cancelled, loading, sched_id, refs, and
+ * when it is due. It is taken before any lock of the scheduler's and never while a listener runs.
+ */
 #ifndef HEARTH_PROVIDER_LOCAL_INT_H
 #define HEARTH_PROVIDER_LOCAL_INT_H
 
@@ -26,6 +31,7 @@
 #include <stdatomic.h>
 
 #include "base/buf.h"
+#include "base/expiry.h"
 #include "base/idmap.h"
 #include "base/json.h"
 #include "base/list.h"
@@ -68,13 +74,15 @@ struct job {
     bool loading; /* it listens to the load of load_id */
     uint64_t sched_id;
     int64_t load_since_ns, load_ns; /* waiting for its model: now, and before */
+    struct expiry_node due;         /* while it waits for its model: its deadline */
     /* set by the pool before anybody else needs it */
     char model_id[MODEL_ID_MAX];
     char load_id[MODEL_ID_MAX];   /* the scheduler's name of it */
     char *model_path;             /* while it waits for a load */
     struct sched_model *model;    /* with a reference; NULL until it is loaded */
+    struct sched_place place;     /* used by who has the job */
     int64_t keep_alive_ms;        /* LOAD */
-    atomic_int progress;          /* percent of the load that its listener was told */
+    atomic_llong told_ms;         /* when its listener was told how far the load is */
     char *model_adapter;          /* behind the ':' of its model's name; NULL = none */
     struct adapter_info *adapter; /* NULL = none */
     float adapter_scale;          /* 0 = 1 */
@@ -108,6 +116,7 @@ struct local {
     char adapter[ADAPTER_NAME_MAX]; /* lock: for requests that name none; "" = none */
     float adapter_scale;            /* lock */
     struct idmap jobs;              /* lock */
+    struct expiry due;              /* lock: jobs that wait for their model */
     int64_t n_jobs;                 /* lock: not yet freed */
     bool stopping;                  /* lock */
     atomic_ullong next_id;
@@ -163,6 +172,7 @@ void note_failed(struct job *job, const struct error *error);
 void note_simple(struct local *l, enum note_type type, struct job *job);
 void note_cancel(struct local *l, uint64_t id, enum err code);
 void note_loading(struct local *l, uint64_t id, float fraction);
+void note_wake(struct local *l); /* the delivery thread looks at what is due next */
 void note_free(struct note *n);
 
 /* local.c */
@@ -189,6 +199,9 @@ HT_MUST_CHECK enum err job_find_model(struct job *job, bool *waits, struct error
 void job_again(struct job *job);
 /* What it has waited for its model. */
 int64_t job_load_ns(struct job *job);
+/* Ends those whose deadline came before their model. Returns the ms until the next one, -1 = none.
+ * Delivery thread. */
+int64_t jobs_expire(struct local *l);
 
 /* local_models.c */
 enum err control_models(struct local *l, const json_t *args, control_fn fn, void *ctx,

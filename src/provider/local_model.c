@@ -1,6 +1,6 @@
-/* A job's model: from its name to a reference. A job that has to wait for a load gives its pool
- * thread back; the end of the load submits it to the pool again, with the reference, so that the
- * model can't leave in between. */
+/* A job's model: from its name to a reference. A job that has to wait for a load takes its place in
+ * the queue and gives its pool thread back; the end of the load submits it to the pool again, with
+ * the reference, so that the model can't leave in between. */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -8,6 +8,8 @@
 #include "base/str.h"
 #include "models/derived.h"
 #include "provider/local_int.h"
+
+enum { TELL_MS = 250 /* how often a listener is told how far the load is */ };
 
 bool job_is_cancelled(struct job *job)
 {
@@ -55,6 +57,7 @@ static void go_on(void *arg)
     struct local *l = job->l;
     pthread_mutex_lock(&l->lock);
     job->loading = false;
+    expiry_remove(&l->due, &job->due);
     job->load_ns += clock_mono_ns() - job->load_since_ns;
     job->load_since_ns = 0;
     bool cancelled = job->cancelled;
@@ -90,13 +93,68 @@ static void loaded(void *ctx, struct sched_model *m, const struct error *load_er
     note_failed(job, &error);
 }
 
-/* On the loader thread. Each percent is told once. */
+/* On the loader thread. */
 static void progressed(void *ctx, float fraction)
 {
     struct job *job = ctx;
-    int percent = (int)(fraction * 100);
-    if (job->kind != JOB_GENERATE || atomic_exchange(&job->progress, percent) == percent) return;
+    int64_t now_ms = clock_mono_ms();
+    if (job->kind != JOB_GENERATE || now_ms < atomic_load(&job->told_ms) + TELL_MS) return;
+    atomic_store(&job->told_ms, now_ms);
     note_loading(job->l, job->by_id.id, fraction);
+}
+
+/* ---- the place in the queue, and the deadline ------------------------------------------------ */
+
+/* back: it had one before. What goes on from another worker's tokens had one there. */
+static enum err take_place(struct job *job, bool back, struct error *error)
+{
+    const struct gen_request *gen = job->gen;
+    struct sched_place *place = &job->place;
+    if (job->kind == JOB_LOAD) return OK;
+    place->tenant = gen ? gen->tenant : job->embed->tenant;
+    if (!place->tenant) place->tenant = "";
+    place->priority = gen ? gen->priority : job->embed->priority;
+    return sched_place_take(job->l->sched, place, back || (gen && gen->resume), error);
+}
+
+static void set_late(const struct job *job, struct error *error)
+{
+    err_set(error, ERR_TIMEOUT,
+            "the request waited %.1f s for its model %s, which is not in memory yet, and could not "
+            "start by its deadline",
+            (double)(clock_mono_ms() - job->place.arrived_ms) / 1e3, job->model_id);
+}
+
+/* The lock is held. False: it is over already. */
+static bool set_due(struct job *job)
+{
+    struct local *l = job->l;
+    int64_t at_ms = job->gen ? job->gen->deadline_ms : job->embed ? job->embed->deadline_ms : 0;
+    if (!at_ms) return true;
+    if (at_ms <= clock_mono_ms()) return false;
+    expiry_add(&l->due, &job->due, at_ms);
+    if (expiry_first(&l->due) == &job->due) note_wake(l);
+    return true;
+}
+
+int64_t jobs_expire(struct local *l)
+{
+    struct expiry_node *n;
+    struct error error;
+    int64_t now_ms = clock_mono_ms(), left_ms = -1;
+    pthread_mutex_lock(&l->lock);
+    while ((n = expiry_first(&l->due)) && n->at_ms <= now_ms) {
+        struct job *job = container_of(n, struct job, due);
+        expiry_remove(&l->due, n);
+        /* If its model has just come, the scheduler sees that it is too late. */
+        if (!job->loading || !sched_load_forget(l->sched, job->load_id, job)) continue;
+        job->loading = false;
+        set_late(job, &error);
+        note_failed(job, &error);
+    }
+    if (n) left_ms = n->at_ms - now_ms;
+    pthread_mutex_unlock(&l->lock);
+    return left_ms;
 }
 
 static bool generates(const struct model_info *info)
@@ -105,11 +163,34 @@ static bool generates(const struct model_info *info)
 }
 
 /* The listener may be called, and the job gone, before sched_load returns. */
-static enum err load(struct job *job, const struct model_info *info, struct error *error)
+static enum err begin_load(struct job *job, const struct sched_load *load, struct error *error)
 {
     struct local *l = job->l;
     struct sched_load_listener listener = {
-        .on_progress = progressed, .on_done = loaded, .ctx = job};
+        .on_progress = progressed, .on_done = loaded, .ctx = job, .request = job->kind != JOB_LOAD};
+    enum err e = OK;
+    pthread_mutex_lock(&l->lock);
+    if (job->cancelled) e = err_set(error, ERR_CANCELLED, "the request was cancelled");
+    if (!e && !set_due(job)) {
+        e = ERR_TIMEOUT;
+        set_late(job, error);
+    }
+    if (!e) {
+        job->loading = true;
+        job->load_since_ns = clock_mono_ns();
+        atomic_store(&job->told_ms, clock_mono_ms());
+        /* Also when it waits for others to go first, and the load has not begun. */
+        if (job->kind == JOB_GENERATE) note_loading(l, job->by_id.id, 0);
+        e = sched_load(l->sched, load, &listener, error);
+        if (e) job->loading = false;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return e;
+}
+
+static enum err load(struct job *job, const struct model_info *info, struct error *error)
+{
+    struct local *l = job->l;
     struct sched_load load = {.id = job->load_id,
                               .path = info->path,
                               .size = {.file_bytes = (uint64_t)info->file_bytes,
@@ -123,20 +204,11 @@ static enum err load(struct job *job, const struct model_info *info, struct erro
     }
     enum err e = quarantine_check(l, info->id, error);
     if (!e) e = quarantine_check(l, job->load_id, error);
+    if (!e) e = take_place(job, false, error);
     if (e) return e;
     free(job->model_path);
     job->model_path = xstrdup(info->path);
-    atomic_store(&job->progress, -1);
-    pthread_mutex_lock(&l->lock);
-    if (job->cancelled) e = err_set(error, ERR_CANCELLED, "the request was cancelled");
-    if (!e) {
-        job->loading = true;
-        job->load_since_ns = clock_mono_ns();
-        e = sched_load(l->sched, &load, &listener, error);
-        if (e) job->loading = false;
-    }
-    pthread_mutex_unlock(&l->lock);
-    return e;
+    return begin_load(job, &load, error);
 }
 
 /* ---- finding it ------------------------------------------------------------------------------ */
@@ -208,6 +280,9 @@ enum err job_find_model(struct job *job, bool *waits, struct error *error)
 
 void job_again(struct job *job)
 {
+    struct error error;
+    enum err e = take_place(job, true, &error);
+    ht_assert(!e);
     pthread_mutex_lock(&job->l->lock);
     job->sched_id = 0;
     pthread_mutex_unlock(&job->l->lock);
@@ -215,9 +290,8 @@ void job_again(struct job *job)
     free(job->adapter);
     job->adapter = NULL;
     job->tail = NULL;
-    enum err e = pool_submit(job->l->pool, job_prepare, job);
+    e = pool_submit(job->l->pool, job_prepare, job);
     if (!e) return;
-    struct error error;
     err_set(&error, e, "%s",
             e == ERR_STOPPING ? "the hub is shutting down"
                               : "too many requests are being prepared; try again later");

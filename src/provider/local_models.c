@@ -300,10 +300,8 @@ static void unload(void *arg)
     enum err e = names_resolve(l, c->name, USE_ANY, &c->info, &error);
     if (!e) {
         names_load_id(id, sizeof id, c->info.id, USE_EMBED, true);
-        struct sched_model *beside = sched_find(l->sched, id);
-        if (beside) sched_model_unref(beside);
-        struct error ignored;
-        if (beside && sched_unload(l->sched, id, NULL, NULL, &ignored)) beside = NULL;
+        e = sched_unload(l->sched, id, NULL, NULL, &error); /* its embeddings, if there are any */
+        ht_assert(!e || e == ERR_NOT_FOUND);
         e = sched_unload(l->sched, c->info.id, unload_ended, c, &error);
         if (e == ERR_NOT_FOUND) {
             answer_state(c, c->info.id, NULL, 0);

@@ -78,6 +78,13 @@ static struct logprob_block *copy_logprobs(const struct token_logprob *from, siz
     return b;
 }
 
+void note_wake(struct local *l)
+{
+    atomic_fetch_add(&l->sending, 1);
+    mailbox_wake(l->notes);
+    atomic_fetch_sub(&l->sending, 1);
+}
+
 static struct note_more *more_new(const struct error *error)
 {
     struct note_more *more = xcalloc(1, sizeof *more);

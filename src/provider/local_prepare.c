@@ -105,6 +105,7 @@ static enum err generate(struct job *job, struct sched_model *m, struct engine_p
                                .deterministic = req->deterministic,
                                .overflow = req->overflow,
                                .resume = req->resume,
+                               .place = &job->place,
                                .listener = note_event,
                                .listener_ctx = job};
     if (sched_overflow(job->l->sched, req->overflow) == OVERFLOW_SHIFT)
@@ -195,6 +196,7 @@ static enum err embed(struct job *job, struct sched_model *m, struct inputs *in,
                             .priority = req->priority,
                             .deadline_ms = req->deadline_ms,
                             .keep_alive_ms = req->keep_alive_ms,
+                            .place = &job->place,
                             .listener = note_event,
                             .listener_ctx = job};
     uint64_t id;

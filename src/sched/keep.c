@@ -82,7 +82,7 @@ static void unload(struct sched_model *m)
     if (left && !s->draining && s->params.on_left) s->params.on_left(s->params.left_ctx, m->id);
 }
 
-static void tell_unloaded(struct list_node *listeners)
+void keep_tell_unloaded(struct list_node *listeners)
 {
     struct list_node *n;
     while ((n = list_pop_front(listeners))) {
@@ -95,7 +95,7 @@ static void tell_unloaded(struct list_node *listeners)
 void model_freed(struct sched *s, struct unload *u)
 {
     log_info(sched, "model %s unloaded", u->model->id);
-    tell_unloaded(&u->listeners);
+    keep_tell_unloaded(&u->listeners);
     free(u);
     atomic_fetch_sub(&s->n_freeing, 1);
     atomic_store(&s->models_dirty, true);
@@ -226,6 +226,10 @@ static enum outcome find_room(struct sched_model *m, int64_t now_ms, int64_t *ne
         err_set(&d->error, ERR_STOPPING, "the hub is shutting down");
         return OUTCOME_FAILS;
     }
+    if (model_unwanted(m)) {
+        err_set(&d->error, ERR_CANCELLED, "model %s was unloaded before it was loaded", m->id);
+        return OUTCOME_FAILS;
+    }
     if (!m->measured) { /* the bound fitted before; others may have come meanwhile */
         bool fits = ledger_fits_now(s, &m->memory);
         m->stage = fits ? STAGE_LOAD : STAGE_MEASURE;
@@ -267,7 +271,8 @@ static void let_come(struct sched *s, int64_t now_ms, int64_t *next_ms)
         case OUTCOME_LOADS: mailbox_send(s->loads, &m->load_job.mail); break;
         case OUTCOME_WAITS: turn = m->load_turn; break;
         case OUTCOME_FAILS:
-            log_warn(sched, "%s", d.error.msg);
+            log_line(d.error.code == ERR_CANCELLED ? LOG_INFO : LOG_WARN, LOG_sched, NULL, "%s",
+                     d.error.msg);
             model_done(m, &d.error);
             break;
         }
@@ -298,7 +303,7 @@ static void give_up(struct sched *s)
             entry->l.on_done(entry->l.ctx, m, &error);
             free(entry);
         }
-        tell_unloaded(&gone);
+        keep_tell_unloaded(&gone);
     }
 }
 

@@ -26,8 +26,20 @@ static bool on_progress(float fraction, void *ctx)
         const struct load_listener *entry = container_of(n, struct load_listener, node);
         if (entry->l.on_progress) entry->l.on_progress(entry->l.ctx, fraction);
     }
+    bool wanted = !model_unwanted(m);
     pthread_mutex_unlock(&m->s->models_lock);
-    return !atomic_load(&m->s->stopping);
+    return wanted && !atomic_load(&m->s->stopping);
+}
+
+/* Not begun, or not to be finished, since nobody wants it any more. */
+static enum err check_wanted(struct sched_model *m, struct error *error)
+{
+    if (atomic_load(&m->s->stopping))
+        return err_set(error, ERR_STOPPING, "the hub is shutting down");
+    pthread_mutex_lock(&m->s->models_lock);
+    bool wanted = !model_unwanted(m);
+    pthread_mutex_unlock(&m->s->models_lock);
+    return wanted ? OK : err_set(error, ERR_CANCELLED, "it was unloaded before it was loaded");
 }
 
 static enum err weights_get(struct sched_model *m, struct error *error)
@@ -168,20 +180,26 @@ static void send_done(struct sched_model *m, enum command_type type, const struc
     mailbox_send(m->s->inbox, &m->done_cmd.cmd.mail);
 }
 
+static void log_failed(const struct sched_model *m, const char *what, const struct error *error)
+{
+    bool told = error->code == ERR_STOPPING || error->code == ERR_CANCELLED;
+    log_line(told ? LOG_DEBUG : LOG_ERROR, LOG_sched, NULL, "model %s %s: %s", m->id, what,
+             error->msg);
+}
+
 static void load(struct sched_model *m)
 {
     struct error error = {0};
     int64_t start_ns = clock_mono_ns();
-    enum err e = OK;
-    if (atomic_load(&m->s->stopping)) e = err_set(&error, ERR_STOPPING, "the hub is shutting down");
+    enum err e = check_wanted(m, &error);
     doing_begin(DOING_LOAD, m->id);
     if (!e) e = load_model(m, &m->forms, &error);
     doing_end(DOING_LOAD);
     if (e) {
         drop_loaded(m);
-        if (e == ERR_CANCELLED) err_set(&error, ERR_STOPPING, "the hub is shutting down");
-        log_line(error.code == ERR_STOPPING ? LOG_DEBUG : LOG_ERROR, LOG_sched, NULL,
-                 "model %s could not be loaded: %s", m->id, error.msg);
+        if (e == ERR_CANCELLED && atomic_load(&m->s->stopping))
+            err_set(&error, ERR_STOPPING, "the hub is shutting down");
+        log_failed(m, "could not be loaded", &error);
     } else {
         int64_t ns = clock_mono_ns() - start_ns;
         read_memory(m, ns);
@@ -216,8 +234,7 @@ static void measure(struct sched_model *m)
     struct sched *s = m->s;
     struct error error = {0};
     struct ledger_forms forms;
-    enum err e = OK;
-    if (atomic_load(&s->stopping)) e = err_set(&error, ERR_STOPPING, "the hub is shutting down");
+    enum err e = check_wanted(m, &error);
     if (!e) e = ledger_describe(s, &error);
     m->measured = false;
     if (!e && !is_small(m)) {
@@ -228,9 +245,7 @@ static void measure(struct sched_model *m)
         if (!e) m->forms = forms; /* the loader's, in STAGE_MEASURE */
         m->measured = true;
     }
-    if (e)
-        log_line(error.code == ERR_STOPPING ? LOG_DEBUG : LOG_ERROR, LOG_sched, NULL,
-                 "model %s can't be loaded: %s", m->id, error.msg);
+    if (e) log_failed(m, "can't be loaded", &error);
     send_done(m, CMD_MEASURED, &error);
 }
 

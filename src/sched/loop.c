@@ -142,11 +142,43 @@ static void obey(struct sched *s, struct command *c)
     }
 }
 
-/* Those that could not start at once are told where they stand. */
+/* Who waits for an adapter is in no queue yet. */
+static void check_waiters(struct sched_adapter *a, int64_t now_ms)
+{
+    list_each_safe(n, &a->waiters)
+    {
+        struct request *r = container_of(n, struct request, active);
+        if (!r->deadline_ms || r->deadline_ms > now_ms) continue;
+        request_fail(r, ERR_TIMEOUT,
+                     "the request waited %.1f s for its adapter %s and could not start by its "
+                     "deadline",
+                     (double)(clock_mono_ns() - r->arrived_ns) / 1e9, a->name);
+    }
+}
+
+static void check_deadlines(struct sched_model *m, int64_t now_ms)
+{
+    struct queue_entry *e;
+    int64_t at_ms;
+    while ((e = queue_next_deadline(&m->queue, &at_ms)) && at_ms <= now_ms) {
+        struct request *r = container_of(e, struct request, queued);
+        request_fail(r, ERR_TIMEOUT,
+                     "the request waited %.1f s and could not start by its deadline; %d are before "
+                     "it in the queue",
+                     (double)(clock_mono_ns() - r->arrived_ns) / 1e9,
+                     queue_position(&m->queue, &r->queued));
+    }
+    list_each (node, &m->adapters)
+        check_waiters(container_of(node, struct sched_adapter, node), now_ms);
+}
+
+/* Those that could not start at once are told where they stand; those that are too late already
+ * don't start. */
 static void admit(struct sched *s)
 {
     list_each (model, &s->ready) {
         struct sched_model *m = container_of(model, struct sched_model, ready);
+        check_deadlines(m, clock_mono_ms());
         if (m->embedding)
             embed_admit(m);
         else
@@ -169,20 +201,6 @@ static void hear(struct sched *s, int64_t timeout_ms)
 }
 
 /* ---- the loop ----------------------------------------------------------------------------- */
-
-static void check_deadlines(struct sched_model *m, int64_t now_ms)
-{
-    struct queue_entry *e;
-    int64_t at_ms;
-    while ((e = queue_next_deadline(&m->queue, &at_ms)) && at_ms <= now_ms) {
-        struct request *r = container_of(e, struct request, queued);
-        request_fail(r, ERR_TIMEOUT,
-                     "the request waited %.1f s and could not start by its deadline; %d are before "
-                     "it in the queue",
-                     (double)(clock_mono_ns() - r->arrived_ns) / 1e9,
-                     queue_position(&m->queue, &r->queued));
-    }
-}
 
 /* What happens because time has passed. */
 static void check_time(struct sched *s)
@@ -311,6 +329,7 @@ static void publish(struct sched *s, int64_t now_ns)
         qm->tokens_per_second = running ? m->rates.per_second : 0;
         qm->wait_ms = atomic_load(&m->wait_ms);
     }
+    places_stats(&s->places, &st);
     q->waiting = st.depth;
     q->tenants = st.tenants;
     q->oldest_ms = st.oldest_ms;
@@ -322,7 +341,7 @@ static void publish(struct sched *s, int64_t now_ns)
 }
 
 /* Once more after the last request, so that the log says that it was the last. depth: places taken;
- * waiting: those of them that have reached their queue. */
+ * waiting: those of them of whom this thread has heard. */
 static void log_status(struct sched *s, int64_t now_ms)
 {
     if (!s->params.status_ms || now_ms < s->status_ms + s->params.status_ms) return;
@@ -347,7 +366,7 @@ static int64_t sleep_ms(struct sched *s, int64_t now_ms)
     int64_t ms = s->requests.count ? LOOK_MS : INT64_MAX, keep_ms = ms;
     if (!s->requests.count) keep_ms = slots_tend(s);
     if (keep_ms >= 0) ms = least64(ms, keep_ms);
-    if (s->params.status_ms && !s->status_quiet)
+    if (s->params.status_ms && (!s->status_quiet || atomic_load(&s->room.taken)))
         ms = least64(ms, s->status_ms + s->params.status_ms - now_ms);
     if (s->models_next_ms != INT64_MAX) ms = least64(ms, s->models_next_ms - now_ms);
     if (atomic_load(&s->models_dirty)) return 0;

@@ -5,6 +5,7 @@
  *   ON_DISK, FAILED -> LOADING   sched_load, or keep.c for one that is to come back
  *     LOADING has stages: MEASURE (loader) -> ROOM (engine thread, keep.c) -> LOAD (loader)
  *   LOADING -> READY, FAILED     model_done
+ *   LOADING -> ON_DISK           model_done, for one that nobody wants any more
  *   READY -> ON_DISK             keep.c
  *
  * The loader thread fills the model and its context and sends it to the engine thread, which owns
@@ -32,6 +33,11 @@ static struct sched_model *model_find(struct sched *s, const char *id)
 bool model_is_idle(const struct sched_model *m)
 {
     return m->state == MODEL_READY && !m->closing && atomic_load(&m->n_refs) == 0;
+}
+
+bool model_unwanted(const struct sched_model *m)
+{
+    return m->state == MODEL_LOADING && m->leaves && list_empty(&m->listeners);
 }
 
 struct sched_model *sched_find(struct sched *s, const char *id)
@@ -95,13 +101,21 @@ static int64_t expires_ms(const struct sched_model *m, int64_t now_ms)
     return from + m->keep_alive_ms > now_ms ? from + m->keep_alive_ms - now_ms : 0;
 }
 
+/* models_lock is held. Those in its queue, and those that wait for it to be loaded. */
+static int32_t waiting(const struct sched_model *m)
+{
+    int32_t n = atomic_load(&m->n_waiting);
+    list_each (node, &m->listeners) n += container_of(node, struct load_listener, node)->l.request;
+    return n;
+}
+
 static void fill_status(const struct sched_model *m, int64_t now_ms, struct sched_model_status *st)
 {
     *st = (struct sched_model_status){.kind = m->kind,
                                       .state = m->state,
                                       .progress = atomic_load(&m->progress),
                                       .running = atomic_load(&m->n_running),
-                                      .waiting = atomic_load(&m->n_waiting),
+                                      .waiting = waiting(m),
                                       .keep_alive_ms = m->keep_alive_ms,
                                       .expires_ms = expires_ms(m, now_ms),
                                       .idle_ms = m->n_loads ? now_ms - m->last_used_ms : -1,
@@ -273,30 +287,71 @@ bool sched_load_forget(struct sched *s, const char *id, void *listener_ctx)
             free(entry);
             found = true;
         }
+    if (found && model_unwanted(m)) keep_touch(s);
     pthread_mutex_unlock(&s->models_lock);
     return found;
+}
+
+/* models_lock is held. Those who only asked for the load, and will not use it. */
+static void take_loads(struct sched_model *m, struct list_node *out)
+{
+    list_each_safe(n, &m->listeners)
+    {
+        if (container_of(n, struct load_listener, node)->l.request) continue;
+        list_remove(n);
+        list_push_back(out, n);
+    }
+}
+
+static void tell_ended(struct sched_model *m, struct list_node *loads)
+{
+    struct list_node *n;
+    struct error error;
+    err_set(&error, ERR_CONFLICT,
+            "somebody unloaded it meanwhile (`hearth unload`, POST /v1/models/.../unload); load it "
+            "again if it is still wanted");
+    while ((n = list_pop_front(loads))) {
+        struct load_listener *entry = container_of(n, struct load_listener, node);
+        entry->l.on_done(entry->l.ctx, m, &error);
+        free(entry);
+    }
+}
+
+/* models_lock is held. False: there is nothing to unload. */
+static bool begin_unload(struct sched_model *m, void (*on_done)(void *ctx), void *ctx,
+                         struct list_node *loads)
+{
+    if (m->state != MODEL_READY && m->state != MODEL_LOADING) return false;
+    if (on_done) {
+        struct unload_listener *entry = xcalloc(1, sizeof *entry);
+        *entry = (struct unload_listener){.on_done = on_done, .ctx = ctx};
+        list_push_back(&m->unload_listeners, &entry->node);
+    }
+    if (m->state == MODEL_READY) {
+        m->closing = true;
+    } else {
+        m->leaves = true;
+        take_loads(m, loads);
+    }
+    keep_touch(m->s);
+    return true;
 }
 
 enum err sched_unload(struct sched *s, const char *id, void (*on_done)(void *ctx), void *ctx,
                       struct error *error)
 {
+    struct list_node loads;
+    list_init(&loads);
     pthread_mutex_lock(&s->submit_lock);
     pthread_mutex_lock(&s->models_lock);
     struct sched_model *m = model_find(s, id);
-    bool loaded = m && m->state == MODEL_READY && !atomic_load(&s->stopping);
-    if (loaded) {
-        if (on_done) {
-            struct unload_listener *entry = xcalloc(1, sizeof *entry);
-            *entry = (struct unload_listener){.on_done = on_done, .ctx = ctx};
-            list_push_back(&m->unload_listeners, &entry->node);
-        }
-        m->closing = true;
-        keep_touch(s);
-    }
+    bool stopping = atomic_load(&s->stopping);
+    bool begun = m && !stopping && begin_unload(m, on_done, ctx, &loads);
     pthread_mutex_unlock(&s->models_lock);
     pthread_mutex_unlock(&s->submit_lock);
     if (!m) return err_set(error, ERR_NOT_FOUND, "%s was never loaded", id);
-    if (!loaded && on_done) on_done(ctx);
+    tell_ended(m, &loads);
+    if (!begun && on_done) on_done(ctx);
     return OK;
 }
 
@@ -362,29 +417,54 @@ static enum model_kind kind_of(const struct sched_model *m)
     return m->facts.has_chat_template ? MODEL_CHAT : MODEL_COMPLETION;
 }
 
+/* models_lock is held. */
+static void became_ready(struct sched_model *m)
+{
+    m->state = MODEL_READY;
+    m->error = (struct error){0};
+    m->last_used_ms = clock_mono_ms();
+    m->n_uses = 0;
+    m->n_loads++;
+    m->kind = kind_of(m);
+    m->closing = m->leaves; /* once those who waited for it were served */
+    sched_model_ref(m);     /* it stays until the listeners have taken theirs */
+}
+
+/* models_lock is held. ended: nobody wanted it any more; somebody may, since then. */
+static void became_nothing(struct sched_model *m, const struct error *error, bool ended)
+{
+    m->state = ended ? MODEL_ON_DISK : MODEL_FAILED;
+    m->error = (struct error){0};
+    if (!ended) m->error = *error;
+    m->memory = (struct engine_memory){0};
+    if (ended && !list_empty(&m->listeners) && !m->s->draining) model_begin_load(m);
+}
+
+static void move_all(struct list_node *from, struct list_node *to)
+{
+    struct list_node *n;
+    while ((n = list_pop_front(from))) list_push_back(to, n);
+}
+
 void model_done(struct sched_model *m, const struct error *error)
 {
     struct sched *s = m->s;
     struct error copy = {0};
     if (error) copy = *error; /* it lies in m, which may be loaded again at once */
-    struct list_node listeners;
+    bool ended = copy.code == ERR_CANCELLED;
+    struct list_node listeners, gone, *n;
     list_init(&listeners);
+    list_init(&gone);
     if (!error) list_push_back(&s->ready, &m->ready);
     pthread_mutex_lock(&s->models_lock);
-    m->state = error ? MODEL_FAILED : MODEL_READY;
     m->stage = STAGE_NONE;
-    m->error = copy;
-    if (error) {
-        m->memory = (struct engine_memory){0};
-    } else {
-        m->last_used_ms = clock_mono_ms();
-        m->n_uses = 0;
-        m->n_loads++;
-        m->kind = kind_of(m);
-        sched_model_ref(m); /* it stays until the listeners have taken theirs */
-    }
-    struct list_node *n;
-    while ((n = list_pop_front(&m->listeners))) list_push_back(&listeners, n);
+    if (error)
+        became_nothing(m, &copy, ended);
+    else
+        became_ready(m);
+    m->leaves = false;
+    if (m->state != MODEL_LOADING) move_all(&m->listeners, &listeners);
+    if (error) move_all(&m->unload_listeners, &gone);
     metric_set(METRIC_models_memory_bytes, (int64_t)ledger_used(s, -1));
     pthread_mutex_unlock(&s->models_lock);
     if (!error) metric_add(METRIC_models_loaded, 1);
@@ -393,6 +473,7 @@ void model_done(struct sched_model *m, const struct error *error)
         entry->l.on_done(entry->l.ctx, m, copy.code ? &copy : NULL);
         free(entry);
     }
+    keep_tell_unloaded(&gone);
     if (!error) sched_model_unref(m);
     keep_touch(s);
 }

@@ -46,6 +46,7 @@ static void open_cache(struct sched *s, const struct sched_params *p)
 static void sched_destroy(struct sched *s)
 {
     model_list_free(s);
+    places_free(&s->places);
     cache_free(s->cache, CACHE_GRACE_MS);
     ledger_close(&s->ledger);
     for (size_t i = 0; i < s->n_shared; i++) free(s->shared[i]);
@@ -137,6 +138,7 @@ enum err sched_new(const struct sched_params *params, struct sched **out, struct
     idmap_init(&s->requests);
     buf_init(&s->token_text, TOKEN_TEXT_MAX);
     s->room.capacity = s->params.queue_capacity;
+    places_init(&s->places);
     atomic_store(&s->oldest_ms, -1);
     s->status.oldest_ms = -1;
     s->status_quiet = true;
@@ -234,19 +236,13 @@ const struct engine *sched_engine(const struct sched *s)
 
 /* ---- requests ------------------------------------------------------------------------------ */
 
-static enum err take_place(const struct request *r, int32_t idle, struct error *error)
+enum err room_take(struct sched *s, int32_t extra, int64_t next_place_ms, struct error *error)
 {
-    struct sched_model *m = r->model;
-    struct sched *s = m->s;
     int32_t taken;
-    if (r->resumed) { /* it was taken once */
-        queue_room_retake(&s->room);
-        return OK;
-    }
-    if (queue_room_take(&s->room, idle, &taken)) return OK;
+    if (queue_room_take(&s->room, extra, &taken)) return OK;
     atomic_fetch_add(&s->n_rejected, 1);
     metric_add(METRIC_requests_rejected_total, 1);
-    int32_t after_s = retry_after_s(atomic_load(&m->next_place_ms));
+    int32_t after_s = retry_after_s(next_place_ms);
     err_set(error, ERR_BUSY,
             "the queue is full: %d requests wait (at most %d may) and %d are running; try again in "
             "about %d s",
@@ -255,17 +251,34 @@ static enum err take_place(const struct request *r, int32_t idle, struct error *
     return ERR_BUSY;
 }
 
-static enum err submit(struct sched *s, struct request *r, int32_t idle, uint64_t *id,
-                       struct error *error)
+/* The one that it has, or one more. */
+static enum err take_place(const struct request *r, struct sched_place *place, int32_t idle,
+                           struct error *error)
+{
+    struct sched *s = r->model->s;
+    enum err e = OK;
+    if (place && place->held) {
+        places_leave(&s->places, place);
+        return OK;
+    }
+    if (r->resumed) /* it was taken once */
+        queue_room_retake(&s->room);
+    else
+        e = room_take(s, idle, atomic_load(&r->model->next_place_ms), error);
+    if (!e) metric_add(METRIC_requests_waiting, 1);
+    return e;
+}
+
+static enum err submit(struct sched *s, struct request *r, struct sched_place *place, int32_t idle,
+                       uint64_t *id, struct error *error)
 {
     pthread_mutex_lock(&s->submit_lock);
     enum err e = OK;
     if (atomic_load(&s->stopping)) e = err_set(error, ERR_STOPPING, "the hub is shutting down");
-    if (!e) e = take_place(r, idle, error);
+    if (!e) e = take_place(r, place, idle, error);
     if (!e) {
         *id = r->by_id.id = atomic_fetch_add(&s->next_id, 1) + 1;
         atomic_fetch_add(&s->n_total, 1);
-        metric_add(METRIC_requests_waiting, 1);
         mailbox_send(s->inbox, &r->cmd.mail);
     }
     pthread_mutex_unlock(&s->submit_lock);
@@ -301,7 +314,7 @@ enum err sched_generate(struct sched *s, const struct sched_generate *g, uint64_
                        g->model->id);
     struct request *r = request_new_generate(g, error);
     if (!r) return error->code;
-    enum err e = submit(s, r, atomic_load(&g->model->n_idle), id, error);
+    enum err e = submit(s, r, g->place, atomic_load(&g->model->n_idle), id, error);
     if (!e) {
         hurry(s, g->priority);
         return OK;
@@ -321,7 +334,7 @@ enum err sched_embed(struct sched *s, const struct sched_embed *e, uint64_t *id,
     struct request *r = request_new_embed(e, error);
     if (!r) return error->code;
     int32_t idle = EMBED_SEQ_MAX - atomic_load(&e->model->n_running);
-    enum err code = submit(s, r, idle > 0 ? idle : 0, id, error);
+    enum err code = submit(s, r, e->place, idle > 0 ? idle : 0, id, error);
     if (code) request_free(r);
     return code;
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/list.h"
 #include "engine/engine.h"
 #include "types/gen.h"
 #include "types/model_info.h"
@@ -102,12 +103,13 @@ struct sched_load {
 };
 
 /* on_progress: on the loader thread, may not call into the scheduler. on_done: on the engine
- * thread, or, for a model that is ready, inside sched_load; once, also when the scheduler stops. It
- * may take a reference. */
+ * thread, or inside sched_load for a model that is ready, or inside a sched_unload that ends the
+ * load (ERR_CONFLICT); once, also when the scheduler stops. It may take a reference. */
 struct sched_load_listener {
     void (*on_progress)(void *ctx, float fraction); /* may be NULL */
     void (*on_done)(void *ctx, struct sched_model *model, const struct error *error);
     void *ctx;
+    bool request; /* it will use the model: an unload that comes meanwhile waits for that */
 };
 
 /* Registers the file under the id and loads it on the loader thread, so that requests to other
@@ -119,9 +121,11 @@ HT_MUST_CHECK enum err sched_load(struct sched *s, const struct sched_load *load
                                   const struct sched_load_listener *l, struct error *error);
 /* Takes back a listener: true = its on_done was not called and never will be. The load goes on. */
 bool sched_load_forget(struct sched *s, const char *id, void *listener_ctx);
-/* Unloads the model when it has no work any more; requests that come from now on load it again.
- * on_done (may be NULL): on the engine thread when its memory is free, also if it was not loaded or
- * the scheduler stops. ERR_NOT_FOUND: no such model is known. */
+/* Unloads the model when it has no work any more; requests that come from now on load it again. One
+ * that is being loaded: requests that wait for it are served first; without one the load ends, and
+ * so it does for who only asked for the load. on_done (may be NULL): on the engine thread when its
+ * memory is free, also if it was not loaded or the scheduler stops. ERR_NOT_FOUND: no such model is
+ * known. */
 HT_MUST_CHECK enum err sched_unload(struct sched *s, const char *id, void (*on_done)(void *ctx),
                                     void *ctx, struct error *error);
 
@@ -196,6 +200,23 @@ HT_MUST_CHECK enum err sched_plan(struct sched *s, const struct sched_load *load
 
 /* ---- requests ---------------------------------------------------------------------------- */
 
+/* A place in the queue for a request whose model is not in memory yet: taken when the request is
+ * accepted and passed on with it (sched_generate.place), so that it is never refused later for want
+ * of room. Embedded in what waits, and used by one thread at a time. */
+struct sched_place {
+    struct list_node node;
+    const char *tenant; /* borrowed while it is held */
+    int32_t priority;
+    int64_t arrived_ms; /* clock_mono_ms */
+    bool held;
+};
+
+/* The tenant, priority and arrived_ms are set. back: it had a place before and always gets one;
+ * else ERR_BUSY: the queue is full. Held already: nothing. */
+HT_MUST_CHECK enum err sched_place_take(struct sched *s, struct sched_place *place, bool back,
+                                        struct error *error);
+void sched_place_give(struct sched *s, struct sched_place *place); /* not held: nothing */
+
 enum sched_event_type {
     SCHED_EV_QUEUED,  /* position, wait_ms; again when the position has changed */
     SCHED_EV_STARTED, /* usage.prompt_tokens, cached_tokens */
@@ -253,6 +274,7 @@ struct sched_generate {
     int32_t n_keep; /* tokens at the start of the prompt that a context shift leaves in place */
     int64_t keep_alive_ms;           /* of the model, when this request is over */
     const struct gen_resume *resume; /* n of them, or NULL; copied */
+    struct sched_place *place;       /* passes on OK if it is held; NULL = it has none */
     sched_listener_fn listener;
     void *listener_ctx;
 };
@@ -273,6 +295,7 @@ struct sched_embed {
     const char *tenant;
     int32_t priority;
     int64_t deadline_ms, keep_alive_ms;
+    struct sched_place *place; /* as above */
     sched_listener_fn listener;
     void *listener_ctx;
 };
@@ -294,7 +317,7 @@ struct sched_cache_stats {
 void sched_cache_stats(struct sched *s, struct sched_cache_stats *out);
 
 struct sched_stats {
-    int32_t running, waiting, capacity;
+    int32_t running, waiting, capacity; /* waiting: also those whose model is not in memory */
     int64_t oldest_wait_ms;
     int64_t total, cancelled, rejected;
 };
@@ -302,7 +325,7 @@ void sched_stats(struct sched *s, struct sched_stats *out);
 
 enum { SCHED_QUEUE_MODELS_MAX = 64 };
 
-/* The queues, as the engine thread saw them last. */
+/* The queues and the places, as the engine thread saw them last. */
 struct sched_queue {
     int32_t running, waiting, tenants; /* tenants that wait */
     int64_t oldest_ms;                 /* when the one that waits longest came; -1 = none */

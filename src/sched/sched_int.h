@@ -17,6 +17,7 @@
  *   respell.c  prompts whose text was generated here with other tokens
  *   declared.c prefixes that tenants share
  *   embed.c    one batch of an embedding model
+ *   places.c   the places in the queue of requests that wait for a model
  *   models.c   the models: their list, asking for a load
  *   loader.c   the loader thread: measuring, loading, freeing
  *   keep.c     which models are in memory: room, keep_alive, making way (engine thread)
@@ -50,7 +51,8 @@
  *   pace.lock      what a model has learnt about the cost of its steps
  *   inflight.lock  which requests are in the batch that is being decoded
  *   stopped_lock   the end of the engine thread
- *   status_lock    the queue's state for others to read */
+ *   status_lock    the queue's state for others to read; over it places.lock
+ *   places.lock    who waits for a model */
 #ifndef HEARTH_SCHED_SCHED_INT_H
 #define HEARTH_SCHED_SCHED_INT_H
 
@@ -360,9 +362,10 @@ struct sched_model {
     bool closing;   /* READY, but it takes no new work and leaves when it has none */
     bool makes_way; /* closing for another model: what is queued is sent back; engine thread */
     bool again;     /* to be loaded when it is gone */
+    bool leaves;    /* LOADING, and to leave when who waits for it was served */
     struct error error;
     struct list_node listeners;        /* to its load */
-    struct list_node unload_listeners; /* while closing */
+    struct list_node unload_listeners; /* while closing or `leaves` */
     struct ledger_forms forms;         /* LOADING: measured; READY: what it got, in `full` */
     bool measured;
     struct engine_memory memory; /* while it is in memory, or has its room */
@@ -433,6 +436,14 @@ struct inflight {
     int64_t yielded_ms; /* when it was last stopped for that */
 };
 
+/* Who waits for a model (places.c). */
+struct places {
+    pthread_mutex_t lock; /* of what follows */
+    struct list_node by_arrival;
+    int32_t n, by_priority[QUEUE_LEVELS];
+    struct map *tenants; /* to how many of theirs */
+};
+
 struct sched {
     struct sched_params params;
     pthread_mutex_t status_lock;
@@ -456,6 +467,7 @@ struct sched {
     atomic_int n_freeing;     /* models that the loader frees */
     int64_t models_next_ms;   /* engine thread: when keep.c wants to look; INT64_MAX = never */
     struct queue_room room;
+    struct places places; /* of those that took it, who waits for a model */
     struct inflight inflight;
     atomic_ullong next_id, cancels_sent;
     atomic_llong n_total, n_cancelled, n_rejected, oldest_ms;
@@ -478,6 +490,17 @@ struct sched {
     char **shared; /* texts that tenants share as the beginning of their prompts */
     size_t n_shared;
 };
+
+/* ---- sched.c */
+/* A place for one request, any thread; next_place_ms: as it looks, -1 = unknown. ERR_BUSY: full. */
+HT_MUST_CHECK enum err room_take(struct sched *s, int32_t extra, int64_t next_place_ms,
+                                 struct error *error);
+
+/* ---- places.c */
+void places_init(struct places *p);
+void places_free(struct places *p);
+void places_leave(struct places *p, struct sched_place *place); /* its room stays taken */
+void places_stats(struct places *p, struct queue_stats *out);   /* as queue_stats */
 
 /* ---- request.c */
 struct request *request_new_generate(const struct sched_generate *g, struct error *error);
@@ -635,6 +658,8 @@ void slots_compact(struct sched_model *m, const int32_t *group);
 /* All: models_lock is held. */
 bool model_is_idle(const struct sched_model *m); /* READY and nobody uses it */
 void model_begin_load(struct sched_model *m);
+/* It is being loaded and nobody wants it any more. */
+bool model_unwanted(const struct sched_model *m);
 /* A load has ended, or could not begin: tells the listeners. Engine thread, without the lock. */
 void model_done(struct sched_model *m, const struct error *error);
 void model_list_free(struct sched *s); /* at the end, when no thread is left */
@@ -653,6 +678,7 @@ void keep_touch(struct sched *s); /* any thread: look at the models soon */
 void keep_none(struct sched *s);  /* at the end: all of them go to the loader */
 void model_measured(struct sched_model *m, const struct error *error);
 void model_freed(struct sched *s, struct unload *u);
+void keep_tell_unloaded(struct list_node *unload_listeners); /* frees them; no lock is held */
 /* A request is over. */
 void model_used(struct sched_model *m, int64_t keep_alive_ms);
 

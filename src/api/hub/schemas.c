@@ -23,16 +23,16 @@ static const struct field health_fields[] = {
 /* ---- the queue ----------------------------------------------------------------------------- */
 
 static const struct field queue_fields[] = {
-    W("depth", INT, NULL, "Requests in the queue."),
+    W("depth", INT, NULL, "Requests that wait: in a queue, or for their model to be loaded."),
     W("capacity", INT, NULL, "Most of them; more are refused with 429."),
     W("running", INT, NULL, "Requests that are being computed."),
-    W("waiting", INT, NULL, "And those that wait for their model to be loaded."),
+    W("waiting", INT, NULL, "The same."),
     W("oldest_wait_ms", INT, NULL, "How long the first one has waited."),
     W_OPT("promotions", INT, NULL, "How often waiting has raised a priority, since the start."),
     W_OPT("pauses", INT, NULL, "How often a request made room for a more important one, since the start."),
     W("rejected", INT, NULL, "Refused, since the start."),
     W_OPT("by_priority", ARR, LIST("{\"type\":\"object\",\"properties\":{\"priority\":{\"type\":\"integer\"},\"waiting\":{\"type\":\"integer\"}}}"), "Those that wait, by the priority they came with."),
-    W_OPT("tenants", INT, NULL, "Tenants with requests in the queue."),
+    W_OPT("tenants", INT, NULL, "Tenants with requests that wait."),
     W_OPT("models", ARR, LIST(REF("QueueModel")), "Model by model."),
     END};
 
