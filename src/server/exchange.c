@@ -45,7 +45,7 @@ static void destroy(struct exchange *x)
     free(x->head);
     free(x->allow);
     free(x->fault);
-    pthread_cond_destroy(&x->callback_done);
+    close_hook_deinit(&x->hook);
     pthread_mutex_destroy(&x->lock);
     free(x);
 }
@@ -226,19 +226,21 @@ static void sink_op_end(struct sink *s)
     pthread_mutex_unlock(&x->lock);
 }
 
+/* Caller holds the lock, which is given up meanwhile. */
+static void run_callback(struct exchange *x)
+{
+    x->pins++;
+    close_hook_run(&x->hook, &x->lock);
+    x->pins--;
+}
+
 static void sink_op_on_close(struct sink *s, sink_close_fn fn, void *ctx)
 {
     struct exchange *x = of_sink(s);
     pthread_mutex_lock(&x->lock);
-    /* Withdrawing or replacing waits for a callback that runs, unless it is that callback which
-     * asks. */
-    while (x->callback_runs && !pthread_equal(pthread_self(), x->callback_thread))
-        pthread_cond_wait(&x->callback_done, &x->lock);
-    bool now = fn && x->state == X_CLOSED;
-    x->close_fn = now ? NULL : fn;
-    x->close_ctx = ctx;
-    pthread_mutex_unlock(&x->lock);
-    if (now) fn(ctx);
+    close_hook_set(&x->hook, &x->lock, fn, ctx);
+    if (x->state == X_CLOSED) run_callback(x);
+    unlock_and_maybe_destroy(x);
 }
 
 static void sink_op_ref(struct sink *s)
@@ -264,7 +266,7 @@ static void sink_op_unref(struct sink *s)
     if (orphan && x->state == X_STREAMING) {
         /* A stream that breaks off must look like one: the connection is cut. */
         x->state = X_CLOSED;
-        x->close_fn = NULL;
+        x->hook.fn = NULL;
         x->parked = true;
         exchange_wake(x);
         orphan = false;
@@ -333,7 +335,7 @@ static void init(struct exchange *x, struct server *s)
     x->pins = 1;
     x->started_ns = clock_mono_ns();
     pthread_mutex_init(&x->lock, NULL);
-    pthread_cond_init(&x->callback_done, NULL);
+    close_hook_init(&x->hook);
     list_init(&x->node);
     buf_init(&x->body, s->params.max_body);
     buf_init(&x->fields, FIELDS_MAX);
@@ -399,23 +401,6 @@ struct sink *exchange_hand_out(struct exchange *x)
     x->handler_refs = 1;
     pthread_mutex_unlock(&x->lock);
     return &x->sink;
-}
-
-/* Caller holds the lock, which is given up meanwhile. */
-static void run_callback(struct exchange *x)
-{
-    sink_close_fn fn = x->close_fn;
-    if (!fn) return;
-    x->close_fn = NULL;
-    x->callback_runs = true;
-    x->callback_thread = pthread_self();
-    x->pins++;
-    pthread_mutex_unlock(&x->lock);
-    fn(x->close_ctx);
-    pthread_mutex_lock(&x->lock);
-    x->pins--;
-    x->callback_runs = false;
-    pthread_cond_broadcast(&x->callback_done);
 }
 
 bool exchange_close(struct exchange *x)

@@ -24,6 +24,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#include "api/close_hook.h"
 #include "base/buf.h"
 #include "base/list.h"
 #include "server/policy.h"
@@ -114,10 +115,7 @@ struct exchange {
     bool parked;
     bool on_ready_list;
     bool too_slow;
-    bool mid_event;     /* what was written last doesn't end an event: no ping here */
-    bool callback_runs; /* close_fn is being called */
-    pthread_t callback_thread;
-    pthread_cond_t callback_done;
+    bool mid_event;              /* what was written last doesn't end an event: no ping here */
     int status, status_override; /* override: the server's own errors with a status of their own */
     char *content_type;
     struct buf fields; /* answer's header: name \0 value \0 ... */
@@ -125,8 +123,7 @@ struct exchange {
     size_t out_taken;
     int file; /* a complete answer's body, instead of out; -1 = none */
     int64_t file_size;
-    sink_close_fn close_fn;
-    void *close_ctx;
+    struct close_hook hook;
     int handler_refs; /* references held through sink_ref/sink_unref */
     int pins;         /* the server's own: connection, job, ready list */
     struct exchange *ready_next;
