@@ -41,7 +41,7 @@ struct call_terms_fields {
     CALL_ROUTE_FIELDS, \
     R("priority", INT, 0, 0, 100, NULL, terms.priority, "Lower is served first; also as the header X-Priority. Absent: the setting HEARTH_PRIORITY."), \
     R("deadline_ms", INT, 0, 1, 86400000, NULL, terms.deadline_ms, "Milliseconds within which it must have begun, else it fails with 408 (timeout); what would wait longer is refused at once with 429."), \
-    R("keep_alive", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"string\"}]}", terms.keep_alive, "How long the model stays in memory after this request, whoever else uses it: a duration (\"5m\"), seconds, below 0 for ever, 0 not at all. Absent: as configured.")
+    R("keep_alive", JSON, 0, 0, 0, "{\"oneOf\":[{\"type\":\"number\"},{\"type\":\"string\"}]}", terms.keep_alive, "How long the model stays in memory after this request, whoever else uses it: a duration (\"5m\"), seconds, below 0 for ever, 0 not at all. Absent: as it was said last, else the setting HEARTH_KEEP_ALIVE.")
 
 /* Of a call that generates text. */
 #define CALL_GEN_TERMS_FIELDS \
