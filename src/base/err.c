@@ -84,6 +84,15 @@ enum err err_prefix(struct error *e, const char *fmt, ...)
     return e->code;
 }
 
+void err_hide_folder(struct error *e, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash ? (size_t)(slash - path) + 1 : 0;
+    if (!e || len <= 1) return;
+    for (char *hit = e->msg; (hit = memmem(hit, strlen(hit), path, len));)
+        memmove(hit, hit + len, strlen(hit + len) + 1);
+}
+
 static enum err code_of_errno(int errnum)
 {
     switch (errnum) {

@@ -101,6 +101,10 @@ enum err err_prefix(struct error *e, const char *fmt, ...) HT_PRINTF(2, 3);
  * is "<what>: <strerror>". Returns the code chosen. */
 enum err err_set_errno(struct error *e, int errnum, const char *what);
 
+/* Takes the folder of `path` out of the message, wherever it stands: for errors that go to clients,
+ * who must not learn where this machine keeps its files. */
+void err_hide_folder(struct error *e, const char *path);
+
 const char *err_name(enum err code);     /* "ERR_INVALID" */
 const char *err_api_code(enum err code); /* "invalid_request" */
 const char *err_meaning(enum err code);  /* last column of the table */

@@ -13,6 +13,9 @@ static const struct cmd_option load_options[] = {
      "at all.",
      COMPLETE_NONE},
     {"no-wait", 0, NULL, CMD_NO_KEY, NULL, "Don't wait until it is loaded.", COMPLETE_NONE},
+    {"force", 'f', NULL, CMD_NO_KEY, NULL,
+     "Also when it is in quarantine because it ended the model worker several times.",
+     COMPLETE_NONE},
     {"dry-run", 'n', NULL, CMD_NO_KEY, NULL,
      "Load nothing: tell whether it would fit, and what would have to go.", COMPLETE_NONE},
     ASK_JSON_OPTION,
@@ -113,6 +116,7 @@ static int run_load(const struct cmd_call *call)
         jw_kstr(&w, "model", model);
     } else {
         jw_kbool(&w, "wait", !cmd_flag(call->args, "no-wait"));
+        if (cmd_flag(call->args, "force")) jw_kbool(&w, "force", true);
         if (keep && str_to_i64(keep, -1, INT32_MAX, &seconds))
             jw_kint(&w, "keep_alive", seconds);
         else if (keep)
@@ -135,11 +139,12 @@ const struct cmd_verb verb_load = {
     .name = "load",
     .args = "MODEL",
     .summary = "Load a model into the running hub's memory",
-    .details = "Requests load their model by themselves; this does it before the first one, or\n"
-               "changes how long the model stays.\n\n"
-               "  hearth load llama3.2:1b\n"
-               "  hearth load llama3.2:1b --keep-alive 1h\n"
-               "  hearth load llama3.1:70b --dry-run",
+    .details =
+        "Requests load their model by themselves; this does it before the first one, or\n"
+        "changes how long the model stays. --force tries one again that is in quarantine.\n\n"
+        "  hearth load llama3.2:1b\n"
+        "  hearth load llama3.2:1b --keep-alive 1h\n"
+        "  hearth load llama3.1:70b --dry-run",
     .words = "",
     .complete = COMPLETE_MODEL,
     .min_args = 1,

@@ -60,6 +60,11 @@ HT_MUST_CHECK enum err local_resolve_kind(struct models *models, const char *def
  * of none. */
 struct derived *local_derived(struct models *models, const char *default_model, const char *name);
 
+/* The embeddings of a generating model are a context beside it, which has a name of its own in the
+ * scheduler, in logs and in quarantine: that name, and (if it is one) the model's, else a copy. */
+void local_embeddings_id(char *dst, size_t size, const char *id);
+bool local_embeddings_of(const char *load_id, char *dst, size_t size);
+
 /* Loads in the background (preload); model "" = the default one. on_done may be NULL; it is called
  * once, on the delivery thread, if this returns OK. */
 HT_MUST_CHECK enum err local_load(struct provider *p, const char *model,

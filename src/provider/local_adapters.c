@@ -115,7 +115,7 @@ static enum err take(struct job *job, const char *name, float scale, const char 
     if (!e && began_with && began_with != info.version)
         e = err_set(error, ERR_ADAPTER, "the adapter %s is another file now", info.name);
     if (e) {
-        names_hide_path(error, info.path);
+        err_hide_folder(error, info.path);
         return e;
     }
     job->adapter = xmalloc(sizeof *job->adapter);
@@ -261,7 +261,7 @@ enum err control_adapter_load(struct local *l, const json_t *args, control_fn fn
         e = resolve(l, name, &info, error);
         if (!e) e = fits_any(l, &info, error);
         if (e && !*error->param) str_copy(error->param, sizeof error->param, "/adapter_name");
-        if (e) names_hide_path(error, info.path);
+        if (e) err_hide_folder(error, info.path);
     }
     if (e) return e;
     choose_for_all(l, info.name, (float)scale);

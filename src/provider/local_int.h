@@ -243,7 +243,13 @@ void quarantine_init(struct local *l, const char *const *ids, size_t n);
 void quarantine_free(struct local *l);
 /* Copies at most max ids; returns how many. */
 size_t quarantine_list(struct local *l, char (*out)[MODEL_ID_MAX], size_t max);
-HT_MUST_CHECK enum err quarantine_check(struct local *l, const char *id, struct error *error);
+/* Whether the model may be loaded under load_id, which is its own or that of its embeddings. */
+HT_MUST_CHECK enum err quarantine_check(struct local *l, const char *id, const char *load_id,
+                                        struct error *error);
+/* Why a list says so, and what to do. Returns dst. */
+const char *quarantine_words(char *dst, size_t size, const char *id, bool embeddings);
+bool quarantine_has(struct local *l, const char *load_id);
+/* For the model and its embeddings. */
 void quarantine_lift(struct local *l, const char *id);
 
 /* local_names.c */
@@ -272,8 +278,6 @@ HT_MUST_CHECK enum err names_split_adapter(struct local *l, const char *name,
 /* As names_resolve for any use, where an adapter behind the name changes nothing. */
 HT_MUST_CHECK enum err names_resolve_front(struct local *l, const char *name,
                                            struct model_info *out, struct error *error);
-/* The error without the folders of this machine. */
-void names_hide_path(struct error *error, const char *path);
 
 /* local_adapters.c */
 /* Sets job->adapter for a request to the model of that id. */

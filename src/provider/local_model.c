@@ -77,7 +77,7 @@ static void loaded(void *ctx, struct sched_model *m, const struct error *load_er
     job->load_error = (struct error){0};
     if (load_error) {
         job->load_error = *load_error;
-        names_hide_path(&job->load_error, job->model_path);
+        err_hide_folder(&job->load_error, job->model_path);
         if (load_error->code != ERR_NOMEM)
             err_prefix(&job->load_error, "%s could not be loaded", job->model_id);
     } else {
@@ -198,12 +198,8 @@ static enum err load(struct job *job, const struct model_info *info, struct erro
                                        .n_embd = info->n_embd},
                               .embedding = job_use(job) == USE_EMBED && generates(info),
                               .keep_alive_ms = job->keep_alive_ms};
-    if (job->force) {
-        quarantine_lift(l, info->id);
-        quarantine_lift(l, job->load_id);
-    }
-    enum err e = quarantine_check(l, info->id, error);
-    if (!e) e = quarantine_check(l, job->load_id, error);
+    if (job->force) quarantine_lift(l, info->id);
+    enum err e = quarantine_check(l, info->id, job->load_id, error);
     if (!e) e = take_place(job, false, error);
     if (e) return e;
     free(job->model_path);

@@ -111,7 +111,20 @@ static void optional_int(struct jw *w, const char *name, int64_t v)
         jw_kint(w, name, v);
 }
 
-static void write_model(struct jw *w, const struct sched_model_status *st)
+/* Why it can't be had, or its embeddings can't. */
+static void write_error(struct local *l, struct jw *w, const struct sched_model_status *st)
+{
+    char beside[MODEL_ID_MAX], words[ERROR_MSG_MAX];
+    local_embeddings_id(beside, sizeof beside, st->id);
+    if (st->state == MODEL_FAILED && st->error.code)
+        jw_kstr(w, "error", st->error.msg);
+    else if (quarantine_has(l, beside))
+        jw_kstr(w, "error", quarantine_words(words, sizeof words, st->id, true));
+    else
+        jw_knull(w, "error");
+}
+
+static void write_model(struct local *l, struct jw *w, const struct sched_model_status *st)
 {
     jw_obj(w);
     jw_kstr(w, "id", st->id);
@@ -129,25 +142,36 @@ static void write_model(struct jw *w, const struct sched_model_status *st)
     jw_kint(w, "loads", st->loads);
     jw_kint(w, "load_ms", st->load_ns / 1000000);
     optional_int(w, "last_used_ms_ago", st->idle_ms);
-    jw_kstr(w, "error", st->state == MODEL_FAILED && st->error.code ? st->error.msg : NULL);
+    write_error(l, w, st);
     jw_obj_end(w);
 }
 
-/* None of them is known to the scheduler. */
-static void write_quarantined(struct local *l, struct jw *w)
+static bool is_known(const struct sched_model_status *st, size_t n, const char *id)
+{
+    for (size_t i = 0; i < n && i < MODELS_MAX; i++)
+        if (str_eq(st[i].id, id)) return true;
+    return false;
+}
+
+/* Under the names that people know. Those that are in memory for something else are listed already,
+ * and say it there. */
+static void write_quarantined(struct local *l, struct jw *w, const struct sched_model_status *st,
+                              size_t n_st)
 {
     char ids[QUARANTINED_MAX][MODEL_ID_MAX];
     size_t n = quarantine_list(l, ids, QUARANTINED_MAX);
     for (size_t i = 0; i < n; i++) {
+        char id[MODEL_ID_MAX], words[ERROR_MSG_MAX];
+        bool beside = local_embeddings_of(ids[i], id, sizeof id);
+        if (beside && (quarantine_has(l, id) || is_known(st, n_st, id))) continue;
         jw_obj(w);
-        jw_kstr(w, "id", ids[i]);
+        jw_kstr(w, "id", id);
+        if (beside) jw_kstr(w, "kind", model_kind_name(MODEL_EMBEDDING));
         jw_kstr(w, "state", "quarantined");
         jw_kdouble(w, "progress", 0);
         jw_kint(w, "running", 0);
         jw_kint(w, "waiting", 0);
-        jw_kstr(w, "error",
-                "it ended the model worker several times; load it with "
-                "{\"force\": true} to try again");
+        jw_kstr(w, "error", quarantine_words(words, sizeof words, id, beside));
         jw_obj_end(w);
     }
 }
@@ -183,8 +207,8 @@ enum err control_models(struct local *l, const json_t *args, control_fn fn, void
     jw_obj(&w);
     jw_key(&w, "models");
     jw_arr(&w);
-    for (size_t i = 0; i < n && i < MODELS_MAX; i++) write_model(&w, &st[i]);
-    write_quarantined(l, &w);
+    for (size_t i = 0; i < n && i < MODELS_MAX; i++) write_model(l, &w, &st[i]);
+    write_quarantined(l, &w, st, n);
     jw_arr_end(&w);
     jw_key(&w, "memory");
     jw_obj(&w);
@@ -351,7 +375,12 @@ static void plan(void *arg)
     enum err e = names_resolve_front(c->l, c->name, &c->info, &error);
     struct sched_load load = {.id = c->info.id, .path = c->info.path};
     if (!e) e = sched_plan(c->l->sched, &load, c->n_ctx, p, &error);
-    if (e) names_hide_path(&error, c->info.path);
+    if (e) err_hide_folder(&error, c->info.path);
+    struct error why;
+    if (!e && quarantine_check(c->l, c->info.id, c->info.id, &why)) {
+        p->fits = p->waits = false;
+        str_copy(p->reason, sizeof p->reason, why.msg);
+    }
     if (!e) {
         control_answer_init(&b, &w);
         write_plan(&w, c->info.id, p);

@@ -73,9 +73,28 @@ static enum err find_any(struct local *l, const char *name, struct model_info *o
     return e;
 }
 
+#define EMBEDDINGS " (embeddings)"
+
+void local_embeddings_id(char *dst, size_t size, const char *id)
+{
+    str_printf(dst, size, "%s" EMBEDDINGS, id);
+}
+
+bool local_embeddings_of(const char *load_id, char *dst, size_t size)
+{
+    bool are = str_ends(load_id, EMBEDDINGS);
+    str_copy(dst, size, load_id);
+    size_t len = strlen(dst);
+    if (are && str_ends(dst, EMBEDDINGS)) dst[len - strlen(EMBEDDINGS)] = '\0';
+    return are;
+}
+
 void names_load_id(char *dst, size_t size, const char *id, enum use use, bool generates)
 {
-    str_printf(dst, size, use == USE_EMBED && generates ? "%s (embeddings)" : "%s", id);
+    if (use == USE_EMBED && generates)
+        local_embeddings_id(dst, size, id);
+    else
+        str_copy(dst, size, id);
 }
 
 static bool suits(const struct sched_model *m, enum use use)
@@ -185,27 +204,9 @@ enum err names_resolve(struct local *l, const char *name, enum use use, struct m
     if (!e) e = to_base(l, out, error);
     if (!e) return check_use(out, *name || *default_name(l, use), use, error);
     if (!error) return e;
-    names_hide_path(error, default_name(l, use));
+    err_hide_folder(error, default_name(l, use));
     if (!*error->param) str_copy(error->param, sizeof error->param, "/model");
     return e;
-}
-
-/* Takes every `what` out of the message. */
-static void cut_out(char *msg, const char *what)
-{
-    size_t len = strlen(what);
-    for (char *hit; len && (hit = strstr(msg, what));)
-        memmove(hit, hit + len, strlen(hit + len) + 1);
-}
-
-void names_hide_path(struct error *error, const char *path)
-{
-    char folder[MODEL_PATH_MAX];
-    str_copy(folder, sizeof folder, path);
-    char *slash = strrchr(folder, '/');
-    if (!slash || slash == folder) return;
-    slash[1] = '\0';
-    cut_out(error->msg, folder);
 }
 
 enum err local_resolve(struct provider *p, const char *name, bool embedding, struct model_info *out,

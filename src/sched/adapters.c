@@ -74,6 +74,7 @@ static void load_adapter(struct sched_adapter *a)
     else
         log_info(sched, "adapter %s of %s ready in %.3f s", a->name, a->model->id,
                  (double)(clock_mono_ns() - start_ns) / 1e9);
+    err_hide_folder(error, a->path); /* the log has it; this goes to clients */
     a->done.cmd.type = CMD_ADAPTER;
     a->done.adapter = a;
     mailbox_send(s->inbox, &a->done.cmd.mail);

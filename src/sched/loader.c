@@ -177,6 +177,7 @@ static void read_memory(struct sched_model *m, int64_t ns)
 static void send_done(struct sched_model *m, enum command_type type, const struct error *error)
 {
     m->done_cmd = (struct model_command){.cmd = {.type = type}, .model = m, .error = *error};
+    err_hide_folder(&m->done_cmd.error, m->path); /* the log has it; this goes to clients */
     mailbox_send(m->s->inbox, &m->done_cmd.cmd.mail);
 }
 

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "provider/local.h"
 #include "worker/client_int.h"
 
 struct wish {
@@ -56,6 +57,24 @@ void wishes_left(struct client *c, const char *id)
         c->let_go[c->n_let_go++] = xstrdup(id);
 }
 
+/* A person wanted it, and it can be loaded. Its embeddings are tried again with it if that was
+ * meant, though they are loaded only when somebody asks for some. */
+static void lift(struct client *c, const char *model, const char *args)
+{
+    char beside[MODEL_ID_MAX];
+    json_t *v;
+    bool force = false;
+    if (json_parse(args, strlen(args), &v, NULL) == OK) {
+        force = json_is_true(json_object_get(v, "force"));
+        json_decref(v);
+    }
+    local_embeddings_id(beside, sizeof beside, model);
+    pthread_mutex_lock(&c->lock);
+    suspects_lift(c, model);
+    if (force) suspects_lift(c, beside);
+    pthread_mutex_unlock(&c->lock);
+}
+
 void wishes_heard(struct client *c, enum control what, const char *args, const char *answer,
                   size_t len)
 {
@@ -67,9 +86,7 @@ void wishes_heard(struct client *c, enum control what, const char *args, const c
     if (!json_get_string(v, "model", "", &model, NULL) && model) {
         if (what == CONTROL_LOAD) {
             add(c, what, model, args);
-            pthread_mutex_lock(&c->lock);
-            suspects_lift(c, model); /* a person wanted it, and it can be loaded */
-            pthread_mutex_unlock(&c->lock);
+            lift(c, model, args);
         } else {
             wishes_left(c, model);
         }

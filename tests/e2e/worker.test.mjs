@@ -316,7 +316,7 @@ for (const fault of ['crash_load:1', 'crash_decode:2']) {
     const r = await stream(hub, { ...story, max_tokens: 20 });
     if (r.usage) return t.skip('this build has no faults');
     assert.equal(r.error.code, 'model_quarantined');
-    assert.match(r.error.message, /hearth-tiny is in quarantine.*force/);
+    assert.match(r.error.message, /hearth-tiny is in quarantine: .*force/);
     assert.match(hub.log, /signal 6, Aborted, (loading|running) hearth-tiny/);
     assert.equal(workers(hub).length, 3);
     // Other models are served by the same worker.
@@ -332,6 +332,53 @@ for (const fault of ['crash_load:1', 'crash_decode:2']) {
     await hub.stop();
   });
 }
+
+test('the quarantine of embeddings is told by its model and ends by force', async (t) => {
+  const hub = await startHub({ env: { HEARTH_FAULT: 'crash_decode:2' }, args: ['--no-preload'] });
+  const embed = () => post(hub, '/v1/embeddings', { model: 'hearth-tiny', input: ['one', 'two'] });
+  const tiny = async () => (await (await fetch(`${hub.url}/v1/models`)).json()).data
+    .find((m) => m.id === 'hearth-tiny').meta;
+  // A worker's second step kills it: one of its own goes well, and a request that has gone to two
+  // that died is the last that is tried.
+  let r;
+  for (let i = 0; i < 8 && r?.status !== 503; i++) r = await embed();
+  if (r.status === 200) return t.skip('this build has no faults');
+  assert.equal(r.body.error.code, 'model_quarantined');
+  assert.match(r.body.error.message,
+    /^hearth-tiny is in quarantine for embeddings: .*`hearth load hearth-tiny --force`, or POST \/v1\/models\/hearth-tiny\/load with \{"force": true\}/);
+  const listed = await tiny();
+  assert.equal(listed.state, 'quarantined');
+  assert.match(listed.error, /its embeddings ended .*`hearth load hearth-tiny --force`/);
+  const ps = await hub.run(['ps']);
+  assert.match(ps.stdout, /hearth-tiny .*quarantined/);
+  // It goes on to generate, and its embeddings are not forgotten meanwhile.
+  assert.equal((await stream(hub, { ...story, max_tokens: 1 })).error, undefined);
+  assert.equal((await tiny()).state, 'ready');
+  assert.match((await tiny()).error, /its embeddings/);
+  assert.equal((await hub.run(['load', 'hearth-tiny'])).code, 0);
+  assert.equal((await embed()).body.error.code, 'model_quarantined');
+  const forced = await hub.run(['load', 'hearth-tiny', '--force']);
+  assert.equal(forced.code, 0, forced.stderr);
+  r = await embed(); // the worker that loaded it has made no step, or dies and is followed by one
+  assert.equal(r.status, 200, JSON.stringify(r.body));
+  await hub.stop();
+});
+
+test('a model in quarantine fits nowhere, and a terminal is told what to type', async (t) => {
+  const hub = await startHub({ env: { HEARTH_FAULT: 'crash_load:1' }, args: ['--no-preload'] });
+  const r = await stream(hub, { ...story, max_tokens: 1 });
+  if (r.usage) return t.skip('this build has no faults');
+  assert.equal(r.error.code, 'model_quarantined');
+  const plan = await post(hub, '/v1/models/plan', { model: 'hearth-tiny' });
+  assert.equal(plan.body.fits, false);
+  assert.match(plan.body.reason, /hearth-tiny is in quarantine/);
+  const load = await hub.run(['load', 'hearth-tiny']);
+  assert.equal(load.code, 1);
+  assert.match(load.stderr, /`hearth load hearth-tiny --force`/);
+  const forced = await hub.run(['load', 'hearth-tiny', '--force']);
+  assert.match(forced.stderr, /the model worker stopped/); // it was tried, and died of it
+  await hub.stop();
+});
 
 for (const [fault, why] of [
   ['hang_decode:3', /it hung: one step has taken \d\.\d s.*, running hearth-tiny/],

@@ -46,6 +46,21 @@ static void test_set_fills_and_returns(void **state)
     assert_int_equal(err_set_param(NULL, ERR_IO, "/a", "nobody listens"), ERR_IO);
 }
 
+static void test_folders_are_hidden(void **state)
+{
+    (void)state;
+    struct error e;
+    err_set(&e, ERR_IO, "/home/me/models/a.gguf: no; /home/me/models/b.gguf neither");
+    err_hide_folder(&e, "/home/me/models/a.gguf");
+    assert_string_equal(e.msg, "a.gguf: no; b.gguf neither");
+    err_set(&e, ERR_IO, "reading /a: no");
+    err_hide_folder(&e, "/a"); /* that would take every slash out */
+    assert_string_equal(e.msg, "reading /a: no");
+    err_hide_folder(&e, "");
+    err_hide_folder(NULL, "/a/b");
+    assert_string_equal(e.msg, "reading /a: no");
+}
+
 static void test_message_may_quote_itself(void **state)
 {
     (void)state;
@@ -129,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table_is_consistent),
         cmocka_unit_test(test_set_fills_and_returns),
+        cmocka_unit_test(test_folders_are_hidden),
         cmocka_unit_test(test_message_may_quote_itself),
         cmocka_unit_test(test_long_message_is_cut_between_characters),
         cmocka_unit_test(test_prefix_keeps_code_and_param),
