@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/fault.h"
 #include "base/fs.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sandbox.h"
@@ -72,7 +73,8 @@ static void add_model(struct paths *p, const char *name)
     add(p, real);
 }
 
-static void list_read(const struct config *c, struct paths *p)
+/* Where people put things. */
+static void list_folders(const struct config *c, struct paths *p)
 {
     static const enum config_key keys[] = {CONFIG_MODELS_DIR, CONFIG_BUILTIN_DIR,
                                            CONFIG_ADAPTERS_DIR, CONFIG_LIB_DIR,
@@ -86,6 +88,11 @@ static void list_read(const struct config *c, struct paths *p)
     add_model(p, config_str(c, CONFIG_DEFAULT_MODEL));
     add_model(p, config_str(c, CONFIG_DEFAULT_EMBED_MODEL));
     add_model(p, config_str(c, CONFIG_RERANK_MODEL));
+}
+
+static void list_read(const struct config *c, struct paths *p)
+{
+    list_folders(c, p);
     char tuning[FS_PATH_MAX]; /* nothing else of the data folder */
     if (fs_join(tuning, sizeof tuning, config_str(c, CONFIG_DATA_DIR), "tuning.json", NULL) == OK)
         add(p, tuning);
@@ -110,6 +117,33 @@ static void free_paths(struct paths *p)
 {
     for (size_t i = 0; i < p->n; i++) free(p->items[i]);
     free(p);
+}
+
+/* Which file or folder it is: one that was made anew has no rights of the old one's, though it may
+ * have its number. */
+static uint64_t identity(const char *path)
+{
+    struct statx st;
+    uint64_t id[4] = {0};
+    if (statx(AT_FDCWD, path, 0, STATX_INO | STATX_BTIME, &st) == 0) {
+        id[0] = st.stx_ino;
+        id[1] = ((uint64_t)st.stx_dev_major << 32) | st.stx_dev_minor;
+        if (st.stx_mask & STATX_BTIME) {
+            id[2] = (uint64_t)st.stx_btime.tv_sec;
+            id[3] = st.stx_btime.tv_nsec;
+        }
+    }
+    return hash64(id, sizeof id, hash64(path, strlen(path), 0));
+}
+
+uint64_t child_rights_signature(const struct config *config)
+{
+    struct paths *read = xcalloc(1, sizeof *read);
+    uint64_t sum = 1;
+    list_folders(config, read);
+    for (size_t i = 0; i < read->n; i++) sum += identity(read->items[i]); /* in any order */
+    free_paths(read);
+    return sum ? sum : 1;
 }
 
 void child_drop_rights(const struct config *config, char *report, size_t size)

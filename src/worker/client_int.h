@@ -6,6 +6,7 @@
  *   client_wishes.c what has to be so again in the next worker, and what has not
  *   client_child.c  the process: starting it, how it ended, whose fault that was
  *   client_watch.c  whether it still does anything
+ *   client_rights.c what it may not read, and a new one may
  *
  * States of a connection: DOWN --spawn--> STARTING --READY frame--> UP --death--> DOWN. Tasks are
  * taken in every state and sent when it is UP.
@@ -106,6 +107,10 @@ struct client {
         int64_t step_since_ms; /* of the step that it was in */
         int64_t step_ms;       /* so long it has been */
     } watch;
+    uint64_t rights; /* what they were made of (child_int.h); 0 = it has all */
+    int64_t rights_looked_ms;
+    bool rights_stale; /* made now they would be others */
+    bool renew;        /* so it is to go, and is not to blame */
     bool preload;
     bool gave_up;      /* it could not be started: not again before a request comes */
     int64_t oom_kills; /* the system's, when the child was started; -1 = not known */
@@ -137,6 +142,16 @@ void wishes_heard(struct client *c, enum control what, const char *args, const c
 void wishes_left(struct client *c, const char *id);
 void wishes_send(struct client *c);
 void wishes_free(struct client *c);
+
+/* ---- client_rights.c */
+/* The next worker begins. */
+void rights_begin(struct client *c);
+/* The worker has answered the task with an error. True: it may read too little, and is to be
+ * started anew (c->renew), then the task goes again. False: the error stays, perhaps with other
+ * words. */
+HT_MUST_CHECK bool rights_retry(struct client *c, struct task *t, struct error *error);
+/* Whether the worker that is UP is to be started anew now. */
+HT_MUST_CHECK bool rights_renew(struct client *c);
 
 /* ---- client_loop.c */
 void *client_main(void *client);

@@ -81,7 +81,11 @@ static void died(struct client *c, bool own_fault)
     c->reader = NULL;
     child_bury(c, &own_fault, how, sizeof how);
     if (expected) return;
-    log_error(worker, "the model worker ended: %s", how);
+    if (c->renew)
+        log_info(worker, "the model worker starts anew, since it may not read what was put into "
+                         "its folders as a link or with the folder");
+    else
+        log_error(worker, "the model worker ended: %s", how);
     c->failed_starts = was_up ? 0 : c->failed_starts + 1;
     if (!was_up) back_off(c);
     tasks_orphaned(c, own_fault, how);
@@ -97,6 +101,7 @@ static void start(struct client *c)
 {
     struct error error;
     int fd;
+    rights_begin(c);
     enum err e = c->params.connect ? c->params.connect(c->params.connect_ctx, &fd, &error)
                                    : child_start(c, &fd, &error);
     c->started_ms = clock_mono_ms();
@@ -122,8 +127,9 @@ static enum err on_ready(struct client *c, const struct frame *f, struct error *
     struct greeting_answer g;
     enum err e = codec_read_greeting_answer(f->payload, f->len, c->arena, &g, error);
     if (e) return e;
-    if (g.error) {
+    if (g.error) { /* it knows why it can't start, and has put that into the log */
         *error = *g.error;
+        str_copy(c->why, sizeof c->why, error->msg);
         return g.error->code;
     }
     log_info(worker, "the model worker runs (process %d, %lld ms); %s", (int)c->pid,
@@ -188,11 +194,13 @@ static bool hear(struct client *c, bool *own_fault)
         if (e == ERR_NOT_FOUND) return true;
         if (!e) e = on_frame(c, &f, &error);
         empty_arena(c);
+        if (!e && c->renew) return false;
         if (!e) continue;
+        *own_fault = true;
+        if (*c->why) return false;
         log_error(worker, "the model worker said what makes no sense, so it is killed: %s",
                   error.msg);
         str_copy(c->why, sizeof c->why, error.msg);
-        *own_fault = true;
         return false;
     }
 }
@@ -306,6 +314,10 @@ void *client_main(void *client)
         }
         if (v.state == CLIENT_DOWN && wanted(c, &v) && clock_mono_ms() >= c->start_at_ms) {
             start(c);
+            continue;
+        }
+        if (v.state == CLIENT_UP && !v.quit && rights_renew(c)) {
+            died(c, false);
             continue;
         }
         turn(c, &v);

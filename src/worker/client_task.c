@@ -223,12 +223,18 @@ static enum err wrong_kind(const struct frame *f, struct error *error)
 enum err task_event(struct client *c, const struct frame *f, struct error *error)
 {
     struct gen_event ev;
+    struct error own;
     bool wrong;
     enum err e = codec_read_event(f->payload, f->len, c->arena, &ev, error);
     if (e) return e;
     struct task *t = find(c, f->id, TASK_GENERATE, &wrong);
     if (!t) return OK;
     if (wrong) return wrong_kind(f, error);
+    if (ev.type == GEN_EV_ERROR && ev.error) {
+        own = *ev.error;
+        if (rights_retry(c, t, &own)) return OK;
+        ev.error = &own;
+    }
     switch (told_pass(&t->told, &ev, error)) {
     case TOLD_PASS: break;
     case TOLD_DROP: return OK;
@@ -242,6 +248,7 @@ enum err task_event(struct client *c, const struct frame *f, struct error *error
 enum err task_result(struct client *c, const struct frame *f, struct error *error)
 {
     struct embed_result r;
+    struct error own;
     bool wrong;
     enum err e = codec_read_result(f->payload, f->len, c->arena, &r, error);
     if (e) return e;
@@ -251,6 +258,11 @@ enum err task_result(struct client *c, const struct frame *f, struct error *erro
     if (!r.error && (r.n_inputs != t->embed->n_inputs || !r.model))
         return err_set(error, ERR_INVALID, "%zu vectors for %zu inputs", r.n_inputs,
                        t->embed->n_inputs);
+    if (r.error) {
+        own = *r.error;
+        if (rights_retry(c, t, &own)) return OK;
+        r.error = &own;
+    }
     t->embed_fn(t->ctx, &r);
     leave(c, t);
     return OK;
@@ -259,12 +271,18 @@ enum err task_result(struct client *c, const struct frame *f, struct error *erro
 enum err task_answer(struct client *c, const struct frame *f, struct error *error)
 {
     struct control_answer a;
+    struct error own;
     bool wrong;
     enum err e = codec_read_answer(f->payload, f->len, c->arena, &a, error);
     if (e) return e;
     struct task *t = find(c, f->id, TASK_CONTROL, &wrong);
     if (!t) return OK;
     if (wrong) return wrong_kind(f, error);
+    if (a.error && t->control_fn) {
+        own = *a.error;
+        if (rights_retry(c, t, &own)) return OK;
+        a.error = &own;
+    }
     if (!a.error && t->control_fn) wishes_heard(c, t->what, t->args, a.answer, a.len);
     if (a.error && !t->control_fn)
         log_warn(worker, "%s could not be done again: %s", control_name(t->what), a.error->msg);

@@ -1,11 +1,12 @@
 // The model worker is killed, crashes, and can't start: the hub stays up, answers go on, nothing is
 // left behind.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { constants } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { sleep, startHub, until } from './support/hearth.mjs';
+import { root, sleep, startHub, tempDir, until } from './support/hearth.mjs';
 import {
   descriptors, isAlive, killWorker, post, stream, workerPid, workers, zombies,
 } from './support/worker.mjs';
@@ -306,6 +307,81 @@ test('in process there is no worker', async () => {
   const hub = await startHub({ args: ['--in-process'] });
   assert.equal((await stream(hub, { ...story, max_tokens: 5 })).usage.completion_tokens, 5);
   assert.equal(workers(hub).length, 0);
+  await hub.stop();
+});
+
+test('what is linked in while it runs', async () => {
+  const dir = tempDir();
+  const models = join(dir, 'models');
+  const adapters = join(dir, 'data', 'adapters');
+  const away = tempDir();
+  const tiny = join(root, 'models', 'hearth-tiny.gguf');
+  mkdirSync(models, { recursive: true });
+  mkdirSync(adapters, { recursive: true });
+  copyFileSync(tiny, join(away, 'a.gguf'));
+  copyFileSync(join(root, 'models', 'adapters', 'pirate.gguf'), join(away, 'l.gguf'));
+  const hub = await startHub({ dir, env: { DEFAULT_MODEL: 'hearth-tiny' } });
+  const ask = (more) => stream(hub, { ...story, max_tokens: 5, ...more });
+  const adapterList = async () => (await (await fetch(`${hub.url}/adapters`)).json()).adapters;
+  assert.equal((await ask({})).error, undefined);
+  if (!/Landlock \d/.test(hub.log)) return hub.stop(); // it may read everything
+  // An adapter, and what its list says of the folders of this machine.
+  symlinkSync(join(away, 'l.gguf'), join(adapters, 'lnk.gguf'));
+  const lnk = await until(async () => (await adapterList()).find((a) => a.name === 'lnk'));
+  assert.equal(lnk.error, 'lnk.gguf: Permission denied');
+  let r = await ask({ adapter: 'lnk' });
+  assert.equal(r.error, undefined);
+  assert.equal(workers(hub).length, 2);
+  assert.equal((await adapterList()).find((a) => a.name === 'lnk').error, null);
+  // A model; what runs is not disturbed.
+  const long = stream(hub, { ...story, max_tokens: 600 }, async (n) => {
+    if (n !== 1) return;
+    symlinkSync(join(away, 'a.gguf'), join(models, 'linked.gguf'));
+    r = await ask({ model: 'linked' });
+  });
+  const told = await long;
+  assert.equal(told.error, undefined);
+  assert.equal(told.usage.completion_tokens, 600);
+  if (!r.error) assert.fail('the long answer was over too soon');
+  assert.equal(r.status, 503);
+  assert.match(r.error.message, /no model "linked".*starts anew when nothing runs in it/);
+  r = await ask({ model: 'linked' });
+  assert.equal(r.error, undefined);
+  assert.equal(workers(hub).length, 3);
+  // A folder made anew, asked for by a load and by embeddings.
+  rmSync(models, { recursive: true });
+  mkdirSync(models);
+  copyFileSync(tiny, join(models, 'anew.gguf'));
+  const load = await post(hub, '/v1/models/anew/load', {});
+  assert.equal(load.status, 200, JSON.stringify(load.body));
+  rmSync(models, { recursive: true });
+  mkdirSync(models);
+  copyFileSync(tiny, join(models, 'newer.gguf'));
+  const embedded = await post(hub, '/v1/embeddings', { model: 'newer', input: 'x' });
+  assert.equal(embedded.status, 200, JSON.stringify(embedded.body));
+  const before = workers(hub).length;
+  for (let i = 0; i < 3; i++) assert.equal((await ask({ model: `no-${i}` })).status, 404);
+  assert.equal(workers(hub).length, before);
+  assert.doesNotMatch(hub.log, /ERROR/);
+  await hub.stop();
+});
+
+test('an adapter chosen for all that has gone is left out, and that is told', async () => {
+  const dir = tempDir();
+  const adapters = join(dir, 'data', 'adapters');
+  mkdirSync(adapters, { recursive: true });
+  copyFileSync(join(root, 'models', 'adapters', 'pirate.gguf'), join(adapters, 'mine.gguf'));
+  const hub = await startHub({ dir, env: { HEARTH_ADAPTER: 'mine' } });
+  const health = async () => (await fetch(`${hub.url}/health`)).json();
+  await until(async () => (await health()).adapter === 'mine');
+  assert.equal((await health()).adapter_error, undefined);
+  rmSync(join(adapters, 'mine.gguf'));
+  await until(async () => (await health()).adapter === 'base');
+  assert.match((await health()).adapter_error, /chosen for all requests is left out: there is no adapter "mine"/);
+  assert.equal((await stream(hub, { ...story, max_tokens: 3 })).error, undefined);
+  const refused = await stream(hub, { ...story, adapter: 'mine' });
+  assert.equal(refused.error.code, 'adapter_not_found');
+  assert.equal(hub.log.match(/WARN .*chosen for all requests is left out/g).length, 1);
   await hub.stop();
 });
 

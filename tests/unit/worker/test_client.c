@@ -14,8 +14,9 @@
 
 struct peer {
     int fd;
-    int life;  /* 0 = the first connection */
-    bool deaf; /* answers no PING */
+    int life;         /* 0 = the first connection */
+    bool deaf;        /* answers no PING */
+    uint64_t slow_id; /* of a request that is to be ended; 0 = none */
     struct frame_reader *reader;
 };
 
@@ -156,14 +157,20 @@ static enum err connect_stage(void *ctx, int *fd, struct error *error)
 
 static struct fixture f;
 
-static void open_client_with(script_fn script, int64_t hang_ms)
+static void open_client_as(script_fn script, const struct config *config, int64_t hang_ms)
 {
     struct error error;
-    struct worker_params params = {.connect = connect_stage, .start_ms = 2000, .hang_ms = hang_ms};
+    struct worker_params params = {
+        .config = config, .connect = connect_stage, .start_ms = 2000, .hang_ms = hang_ms};
     stage.script = script;
     atomic_store(&stage.lives, 0);
     f = (struct fixture){0};
     assert_int_equal(worker_open(&params, &f.local, &error), OK);
+}
+
+static void open_client_with(script_fn script, int64_t hang_ms)
+{
+    open_client_as(script, NULL, hang_ms);
 }
 
 static void open_client(script_fn script)
@@ -668,10 +675,143 @@ static void test_what_has_left_does_not_come_back(void **state)
     assert_string_equal(let_go[1], "the default one");
 }
 
+/* ---- what was put in while it runs ------------------------------------------------------------
+ */
+
+static struct {
+    char dir[64], away[64];
+    atomic_bool go_on;
+} folder;
+
+static void put_link(const char *name)
+{
+    char path[200];
+    str_printf(path, sizeof path, "%s/%s", folder.dir, name);
+    assert_int_equal(symlink(folder.away, path), 0);
+}
+
+/* Serves "m", and each model that has the number of an earlier connection; "slow" waits. */
+static void lacks_rights(struct peer *p)
+{
+    struct frame fr;
+    if (!greet(p)) return;
+    while (hear(p, &fr)) {
+        struct gen_request *req;
+        struct error error;
+        if (fr.type != FRAME_GENERATE || codec_read_request(fr.payload, fr.len, &req, &error))
+            continue;
+        bool slow = str_eq(req->model, "slow");
+        bool known = slow || str_eq(req->model, "m") || atoi(req->model) <= p->life;
+        arena_free(req->arena);
+        if (slow) {
+            say_started(p, fr.id);
+            for (int32_t i = 0; i < 3; i++) say_letter(p, fr.id, i);
+            p->slow_id = fr.id;
+        } else if (known) {
+            answer(p, &fr, LETTERS);
+        } else {
+            err_set(&error, ERR_NO_MODEL, "there is no model \"%d\"", p->life);
+            say_event(p, fr.id, &(struct gen_event){.type = GEN_EV_ERROR, .error = &error});
+        }
+        if (p->slow_id && atomic_load(&folder.go_on)) {
+            for (int32_t i = 3; i < LETTERS; i++) say_letter(p, p->slow_id, i);
+            say_end(p, p->slow_id);
+            p->slow_id = 0;
+        }
+    }
+}
+
+static struct config *open_folder(void)
+{
+    struct config *config;
+    struct error error;
+    str_copy(folder.dir, sizeof folder.dir, "/tmp/hearth-test-XXXXXX");
+    str_copy(folder.away, sizeof folder.away, "/tmp/hearth-test-XXXXXX");
+    assert_non_null(mkdtemp(folder.dir));
+    assert_non_null(mkdtemp(folder.away));
+    atomic_store(&folder.go_on, false);
+    struct config_override settings[] = {{CONFIG_MODELS_DIR, folder.dir},
+                                         {CONFIG_ADAPTERS_DIR, folder.away},
+                                         {CONFIG_BUILTIN_DIR, folder.away},
+                                         {CONFIG_OLLAMA_MODELS, folder.away}};
+    assert_int_equal(config_from(settings, 4, &config, &error), OK);
+    open_client_as(lacks_rights, config, 0);
+    return config;
+}
+
+static void close_folder(struct config *config)
+{
+    char command[200];
+    close_client();
+    config_free(config);
+    str_printf(command, sizeof command, "rm -rf '%s' '%s'", folder.dir, folder.away);
+    assert_int_equal(system(command), 0);
+}
+
+static void expect_served(const char *model)
+{
+    struct client *c = ask(&f, chat_request(model, "hello"));
+    check_alphabet(c);
+    client_free(c);
+}
+
+static void expect_error(const char *model, enum err code, const char *word)
+{
+    struct client *c = ask(&f, chat_request(model, "hello"));
+    assert_int_equal(c->error.code, code);
+    assert_non_null(strstr(c->error.msg, word));
+    client_free(c);
+}
+
+static void test_a_link_put_in_later_gives_an_idle_worker_new_rights(void **state)
+{
+    (void)state;
+    struct config *config = open_folder();
+    expect_served("m");
+    expect_error("1", ERR_NO_MODEL, "no model"); /* nothing was put in */
+    assert_int_equal(atomic_load(&stage.lives), 1);
+    put_link("one.gguf");
+    sleep_ms(60); /* looks are so far apart at least */
+    expect_served("1");
+    assert_int_equal(atomic_load(&stage.lives), 2);
+    expect_error("9", ERR_NO_MODEL, "no model");
+    assert_int_equal(atomic_load(&stage.lives), 2);
+    char command[200]; /* the folder itself is another one */
+    str_printf(command, sizeof command, "rm -rf '%s' && mkdir '%s'", folder.dir, folder.dir);
+    assert_int_equal(system(command), 0);
+    sleep_ms(60);
+    expect_served("2");
+    assert_int_equal(atomic_load(&stage.lives), 3);
+    close_folder(config);
+}
+
+static void test_a_link_put_in_later_disturbs_no_running_answer(void **state)
+{
+    (void)state;
+    struct config *config = open_folder();
+    expect_served("m");
+    struct client *slow = send_request(&f, chat_request("slow", "hello"));
+    client_until(slow, slow->n_texts >= 3);
+    put_link("one.gguf");
+    expect_error("1", ERR_WORKER, "starts anew when nothing runs in it");
+    expect_served("m"); /* others go on */
+    assert_int_equal(atomic_load(&stage.lives), 1);
+    atomic_store(&folder.go_on, true);
+    expect_served("m"); /* with it the slow one ends */
+    client_wait(slow);
+    check_alphabet(slow);
+    client_free(slow);
+    expect_served("1");
+    assert_int_equal(atomic_load(&stage.lives), 2);
+    close_folder(config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_answer),
+        cmocka_unit_test(test_a_link_put_in_later_gives_an_idle_worker_new_rights),
+        cmocka_unit_test(test_a_link_put_in_later_disturbs_no_running_answer),
         cmocka_unit_test(test_an_answer_goes_on_in_the_next_worker),
         cmocka_unit_test(test_bad_manners),
         cmocka_unit_test(test_a_worker_that_hangs_is_replaced),
