@@ -302,6 +302,8 @@ static void list_adapters(struct chat *c)
     } else {
         const char *current = json_string_value(json_object_get(root, "current"));
         const json_t *list = json_object_get(root, "adapters");
+        const char *lost = json_string_value(json_object_get(root, "current_error"));
+        if (lost) say("[%s]", lost);
         if (json_array_size(list) == 0) say("[no adapters; see docs/adapters.md]");
         json_array_foreach (list, i, a) list_adapter(a, current ? current : "base");
     }

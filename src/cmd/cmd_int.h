@@ -179,6 +179,10 @@ struct model_info;
 HT_MUST_CHECK enum err cmd_default_model(const struct hub *hub, struct model_info *out,
                                          struct error *error);
 
+/* The settings that name files, before anything is built on them: ERR_CONFIG with key, value and
+ * what is allowed. What they name may still go later, which is no reason to end. */
+HT_MUST_CHECK enum err cmd_check_settings(const struct config *config, struct error *error);
+
 /* The text of the arguments and, when it is not a terminal, of standard input behind it, each at
  * most `max` bytes: `cat file | hearth chat "summarise"`. ERR_INVALID when there is none, or when
  * it is not UTF-8. */

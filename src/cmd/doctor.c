@@ -257,7 +257,10 @@ static void examine(struct report *r, const struct cmd_args *args)
         advise(c, "correct it there; docs/configuration.md lists what is allowed");
         return;
     }
-    add(r, "configuration", STATE_OK, "read; `hearth config` shows it");
+    if (cmd_check_settings(config, &error))
+        advise(add(r, "configuration", STATE_FAIL, "%s", error.msg), "correct that setting");
+    else
+        add(r, "configuration", STATE_OK, "read; `hearth config` shows it");
     if (log_open(LOG_OFF, false, NULL, &error) == OK &&
         cmd_data_dir(config, dir, sizeof(dir), &error) == OK)
         check_folder(r, "data folder", dir, "HEARTH_DATA");

@@ -241,11 +241,13 @@ static const struct link_ops local_ops = {
 
 enum err link_open_local(const struct config *config, struct link **out, struct error *error)
 {
+    enum err err = cmd_check_settings(config, error);
+    if (err) return err;
     struct local *local = xcalloc(1, sizeof(*local));
     local->link.ops = &local_ops;
     local->link.local = true;
     str_copy(local->link.where, sizeof(local->link.where), "this process");
-    enum err err = hub_open(config, &local->hub, error);
+    err = hub_open(config, &local->hub, error);
     if (err) {
         free(local);
         return err;

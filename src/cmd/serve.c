@@ -214,6 +214,7 @@ static int run_serve(const struct cmd_call *call)
     char data_dir[FS_PATH_MAX];
     if (accounts_may_listen(call->config, &error)) return cmd_fail(&error);
     if (open_data_dir(call->config, data_dir, sizeof(data_dir), &error)) return cmd_fail(&error);
+    if (cmd_check_settings(call->config, &error)) return cmd_fail(&error);
     hold_signals(&signals);
     if (hub_open(call->config, &hub, &error)) return cmd_fail(&error);
     enum err err = serve(call->config, data_dir, hub, &signals, &server, &error);

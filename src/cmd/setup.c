@@ -8,6 +8,8 @@
 #include "base/str.h"
 #include "cmd/cmd_int.h"
 #include "hub/hub.h"
+#include "models/adapters.h"
+#include "provider/shared.h"
 
 enum { MORE_MAX = 8 };
 
@@ -61,6 +63,41 @@ enum err cmd_default_model(const struct hub *hub, struct model_info *out, struct
     struct error whole;
     if (*name && models_resolve(hub->models, name, true, out, &whole)) *error = whole;
     return error->code;
+}
+
+/* ---- settings that name files ---------------------------------------------------------------- */
+
+static enum err find_adapter(const struct config *config, const char *name, struct error *error)
+{
+    struct adapters *adapters;
+    struct adapter_info info;
+    char builtin[MODEL_PATH_MAX];
+    adapters_builtin_dir(config_str(config, CONFIG_BUILTIN_DIR), builtin);
+    enum err err =
+        adapters_open(config_str(config, CONFIG_ADAPTERS_DIR), builtin, &adapters, error);
+    if (err) return err;
+    err = adapters_resolve(adapters, name, &info, error);
+    adapters_free(adapters);
+    return err;
+}
+
+static enum err check_adapter(const struct config *config, struct error *error)
+{
+    const char *name = config_str(config, CONFIG_DEFAULT_ADAPTER);
+    struct error why;
+    if (!*name || adapter_is_none(name) || find_adapter(config, name, &why) == OK) return OK;
+    return err_set_param(error, ERR_CONFIG, "HEARTH_ADAPTER",
+                         "HEARTH_ADAPTER is '%.100s' (%.250s); allowed: an adapter of %.100s or a "
+                         "built-in one, default, or base for none",
+                         name, why.msg, config_str(config, CONFIG_ADAPTERS_DIR));
+}
+
+enum err cmd_check_settings(const struct config *config, struct error *error)
+{
+    struct shared_texts shared = {0};
+    enum err err = shared_read(config_str(config, CONFIG_SHARED_PREFIXES), &shared, error);
+    shared_free(&shared);
+    return err ? err : check_adapter(config, error);
 }
 
 /* ---- the prompt ----------------------------------------------------------------------------- */

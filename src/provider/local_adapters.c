@@ -2,13 +2,15 @@
  *
  * The request's own field counts first, then the name behind the last ':' of its model
  * ("hearth-tiny:pirate"; a model of that whole name goes before), then the adapter that was chosen
- * for all (adapter_load, HEARTH_ADAPTER). The last one is left out for models that it does not fit;
- * one that the request names must fit, else it fails with the reason, before anything is loaded. */
+ * for all (adapter_load, HEARTH_ADAPTER). The last one is left out for models that it does not fit,
+ * and where its file has gone; one that the request names must be there and fit, else it fails with
+ * the reason, before anything is loaded. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "provider/local_int.h"
@@ -124,18 +126,41 @@ static enum err take(struct job *job, const char *name, float scale, const char 
     return OK;
 }
 
+/* Whether the one chosen for all can be used at all; a person may have taken its file away, or put
+ * another into its place. Says so in the log when that changes. */
+static bool is_there(struct local *l, const char *name, struct error *why)
+{
+    struct adapter_info info;
+    bool there = resolve(l, name, &info, why) == OK;
+    if (!there) err_prefix(why, "the adapter chosen for all requests is left out");
+    pthread_mutex_lock(&l->lock);
+    bool news = there == l->adapter_missed && str_eq(l->adapter, name);
+    if (news) l->adapter_missed = !there;
+    pthread_mutex_unlock(&l->lock);
+    if (news && there) log_info(models, "the adapter %s, chosen for all, is there again", name);
+    if (news && !there) log_warn(models, "%s", why->msg);
+    return there;
+}
+
+/* Nobody's request fails for what somebody else has chosen: where that can't be had, or was made
+ * for another model, it is left out. */
+static enum err take_chosen(struct job *job, const char *model_id, struct error *error)
+{
+    struct error why;
+    char name[ADAPTER_NAME_MAX];
+    float scale;
+    if (!chosen_for_all(job->l, name, sizeof name, &scale)) return OK;
+    if (!is_there(job->l, name, &why)) return OK;
+    enum err e = take(job, name, scale, model_id, error);
+    return e == ERR_ADAPTER || e == ERR_NO_ADAPTER ? OK : e;
+}
+
 enum err adapter_choose(struct job *job, const char *model_id, struct error *error)
 {
-    char name[ADAPTER_NAME_MAX];
     const char *own;
-    float scale;
     enum err e = said(job, &own, error);
     if (e) return e;
-    if (!own) {
-        if (!chosen_for_all(job->l, name, sizeof name, &scale)) return OK;
-        e = take(job, name, scale, model_id, error);
-        return e == ERR_ADAPTER ? OK : e; /* made for another model */
-    }
+    if (!own) return take_chosen(job, model_id, error);
     if (adapter_is_none(own)) return OK;
     e = take(job, own, job->gen->adapter_scale, model_id, error);
     if (e && job->gen->resume)
@@ -205,10 +230,12 @@ enum err control_adapters(struct local *l, const json_t *args, control_fn fn, vo
     struct sched_adapter_status *st = xcalloc(STATUS_MAX, sizeof *st);
     size_t n_st = sched_adapters(l->sched, st, STATUS_MAX);
     if (n_st > STATUS_MAX) n_st = STATUS_MAX;
-    bool any = chosen_for_all(l, name, sizeof name, &scale);
+    struct error why = {0};
+    bool any = chosen_for_all(l, name, sizeof name, &scale) && is_there(l, name, &why);
     control_answer_init(&b, &w);
     jw_obj(&w);
     jw_kstr(&w, "current", any ? name : "base");
+    if (why.code) jw_kstr(&w, "current_error", why.msg);
     jw_key(&w, "adapters");
     jw_arr(&w);
     for (size_t i = 0; i < n; i++)
@@ -241,6 +268,7 @@ static void choose_for_all(struct local *l, const char *name, float scale)
     pthread_mutex_lock(&l->lock);
     str_copy(l->adapter, sizeof l->adapter, name);
     l->adapter_scale = scale;
+    l->adapter_missed = false;
     pthread_mutex_unlock(&l->lock);
 }
 

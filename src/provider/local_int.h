@@ -115,6 +115,7 @@ struct local {
     struct adapters *adapters;
     char adapter[ADAPTER_NAME_MAX]; /* lock: for requests that name none; "" = none */
     float adapter_scale;            /* lock */
+    bool adapter_missed;            /* lock: it can't be used any more, and that is in the log */
     struct idmap jobs;              /* lock */
     struct expiry due;              /* lock: jobs that wait for their model */
     int64_t n_jobs;                 /* lock: not yet freed */

@@ -51,6 +51,9 @@ enum err shared_read(const char *path, struct shared_texts *s, struct error *err
     enum err e = dir ? read_folder(dir, path, s, error) : read_text(path, s, error);
     if (dir) closedir(dir);
     if (!e) return OK;
-    err_prefix(error, "HEARTH_SHARED_PREFIXES");
-    return error->code = ERR_CONFIG;
+    struct error why = *error;
+    return err_set_param(error, ERR_CONFIG, "HEARTH_SHARED_PREFIXES",
+                         "HEARTH_SHARED_PREFIXES is '%.100s' (%.200s); allowed: a file of UTF-8 "
+                         "text, or a folder of at most %d of them",
+                         path, why.msg, SHARED_MAX);
 }

@@ -144,11 +144,11 @@ enum err stack_open(const struct config *config, struct engine *engine, struct m
     return e;
 }
 
+/* ctx: what it is, in words. */
 static void preloaded(void *ctx, const struct error *error)
 {
-    (void)ctx;
     if (error && error->code != ERR_STOPPING && error->code != ERR_CANCELLED)
-        log_error(hub, "a model to begin with is not available: %s", error->msg);
+        log_error(hub, "%s can't be loaded at the start: %s", (const char *)ctx, error->msg);
 }
 
 struct preload {
@@ -161,7 +161,8 @@ static enum err preload(const struct preload *p, const char *name, struct error 
 {
     for (size_t i = 0; i < p->n; i++)
         if (local_means(p->local, name, p->but[i])) return OK;
-    return local_load(p->local, name, preloaded, NULL, error);
+    char *what = *name ? "a model of HEARTH_PRELOAD_MODELS" : "the default model";
+    return local_load(p->local, name, preloaded, what, error);
 }
 
 /* Each name of the comma-separated list. */

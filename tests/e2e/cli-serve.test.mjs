@@ -119,6 +119,24 @@ test('a model that does not exist, and one that is damaged', async () => {
   assert.match(broken.stderr, /broken\.gguf/);
 });
 
+test('a setting that names an adapter or texts that are not there', async () => {
+  for (const [name, value, allowed] of [
+    ['HEARTH_ADAPTER', 'gone', /there is no adapter "gone"; there are: pirate, terse.*allowed: .*base/],
+    ['HEARTH_SHARED_PREFIXES', '/nonexistent/x', /No such file.*allowed: a file of UTF-8 text/],
+  ]) {
+    const r = await runHearth(['serve', '--port', '0'], { env: { [name]: value } });
+    assert.equal(r.code, 1);
+    assert.match(r.stderr, new RegExp(`^hearth: ${name} is '${value}' `));
+    assert.match(r.stderr, allowed);
+    assert.doesNotMatch(r.stderr, /worker/); // nothing was begun
+    const doctor = await runHearth(['doctor'], { env: { [name]: value } });
+    assert.match(doctor.stdout, new RegExp(`fail +configuration +${name} is '${value}'`));
+  }
+  const fine = await startHub({ env: { HEARTH_ADAPTER: 'base', HEARTH_PRELOAD_MODELS: 'nope' } });
+  await until(() => /HEARTH_PRELOAD_MODELS.*no model "nope"/.test(fine.log));
+  await fine.stop();
+});
+
 test('--no-preload loads at the first request', async () => {
   const hub = await startHub({ args: ['--no-preload'] });
   const health = async () => (await fetch(`${hub.url}/health`)).json();

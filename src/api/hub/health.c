@@ -52,13 +52,21 @@ static const json_t *first_chat_model(const json_t *models)
     return NULL;
 }
 
-static void facts_done(struct facts *f, const char *adapter)
+/* A string or null. */
+static void put_member(struct buf *out, const char *name, const char *value)
 {
     struct jw w;
-    buf_puts(&f->text, "\"adapter\":");
-    jw_init(&w, &f->text);
-    jw_str(&w, adapter);
-    buf_putc(&f->text, ',');
+    buf_printf(out, "\"%s\":", name);
+    jw_init(&w, out);
+    jw_str(&w, value);
+    buf_putc(out, ',');
+}
+
+/* `error`: why the one that was chosen is not in use, or NULL. */
+static void facts_done(struct facts *f, const char *adapter, const char *error)
+{
+    put_member(&f->text, "adapter", adapter);
+    if (error) put_member(&f->text, "adapter_error", error);
     snapshot_done(f->snapshot, buf_str(&f->text), f->text.len);
     buf_free(&f->text);
     free(f);
@@ -69,7 +77,8 @@ static void on_adapters(void *ctx, const struct error *error, const char *answer
     struct error ignored;
     json_t *root = NULL;
     if (error || json_parse(answer, len, &root, &ignored) != OK) root = NULL;
-    facts_done(ctx, json_string_value(json_object_get(root, "current")));
+    facts_done(ctx, json_string_value(json_object_get(root, "current")),
+               json_string_value(json_object_get(root, "current_error")));
     json_decref(root);
 }
 
@@ -82,7 +91,7 @@ static void on_models(void *ctx, const struct error *error, const char *answer, 
     write_model(&f->text, first_chat_model(json_object_get(root, "models")));
     json_decref(root);
     if (provider_control(f->hub->provider, CONTROL_ADAPTERS, "{}", on_adapters, f, &ignored))
-        facts_done(f, NULL);
+        facts_done(f, NULL, NULL);
 }
 
 /* A provider that can't say is no reason to be unhealthy: the hub answers, and says "none". */

@@ -14,7 +14,8 @@ static const struct field health_fields[] = {
     W("model", STR, STR_OR_NULL, "The first chat model in memory or on its way there."),
     W("model_state", STR, WORDS("\"none\",\"loading\",\"ready\",\"failed\",\"quarantined\""), "Its state."),
     W("load_progress", NUM, NULL, "0 to 1 while it loads."),
-    W("adapter", STR, STR_OR_NULL, "The default adapter; \"base\" is none."),
+    W("adapter", STR, STR_OR_NULL, "The adapter of requests that name none; \"base\" is none."),
+    W_OPT("adapter_error", STR, NULL, "Only when the one that was chosen for them can't be used any more: why. They get none."),
     W("uptime_s", INT, NULL, "Seconds since the start."),
     W("running", INT, NULL, "Requests that are being computed."),
     W("waiting", INT, NULL, "Requests that wait, for a model or in the queue."),
@@ -190,6 +191,7 @@ static const struct field adapter_fields[] = {
 
 static const struct field adapter_list_fields[] = {
     W("current", STR, NULL, "The adapter of requests that name none; \"base\" is none."),
+    W_OPT("current_error", STR, NULL, "Only when the one that was chosen for them can't be used any more: why. They get none."),
     W("adapters", ARR, LIST(REF("Adapter")), "Those in the adapters folder."),
     END};
 

@@ -1,6 +1,7 @@
 /* Adapters end to end with the built-in model: by field, by the model's name, for all; mixed in one
  * hub each answer is what it is alone; what is wrong is told before anything is loaded. */
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "unit/provider/harness.h"
 
@@ -182,6 +183,51 @@ static void test_one_for_all(void **state)
     fixture_close(&f, 0);
 }
 
+/* A copy of a built-in one in the user's folder. */
+static void put_adapter(struct fixture *f, const char *name)
+{
+    char command[900];
+    snprintf(command, sizeof command,
+             "mkdir -p '%s' && cp '%s/models/adapters/pirate.gguf' '%s/%s.gguf'", f->adapters,
+             HEARTH_SOURCE_DIR, f->adapters, name);
+    assert_int_equal(system(command), 0);
+}
+
+static void test_one_for_all_that_has_gone_is_left_out(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct answer a;
+    char path[400];
+    open_builtin(&f);
+    put_adapter(&f, "mine");
+    snprintf(path, sizeof path, "%s/mine.gguf", f.adapters);
+    choose(&f, "mine");
+    free(text_of(begin(&f, "", NULL), "mine"));
+    assert_int_equal(unlink(path), 0);
+    sleep_ms(1100); /* the folder is looked at again */
+    free(text_of(begin(&f, "", NULL), ""));
+    assert_int_equal(control(&f, CONTROL_ADAPTERS, "{}", &a), OK);
+    assert_non_null(strstr(a.text, "\"current\":\"base\""));
+    assert_non_null(strstr(a.text,
+                           "\"current_error\":\"the adapter chosen for all requests is left "
+                           "out: there is no adapter \\\"mine\\\""));
+    expect_refusal(begin(&f, "", "mine"), ERR_NO_ADAPTER, "/adapter", "mine"); /* its own wish */
+    FILE *file = fopen(path, "wb"); /* unusable is the same */
+    fputs("GGUF", file);
+    fclose(file);
+    sleep_ms(1100);
+    free(text_of(begin(&f, "", NULL), ""));
+    unlink(path);
+    put_adapter(&f, "mine");
+    sleep_ms(1100);
+    free(text_of(begin(&f, "", NULL), "mine")); /* it is chosen as ever */
+    assert_int_equal(control(&f, CONTROL_ADAPTERS, "{}", &a), OK);
+    assert_non_null(strstr(a.text, "\"current\":\"mine\""));
+    assert_null(strstr(a.text, "current_error"));
+    fixture_close(&f, 0);
+}
+
 static int32_t prompt_of(struct client *c, const char *adapter)
 {
     client_wait(c);
@@ -270,6 +316,7 @@ int main(void)
         cmocka_unit_test(test_an_answer_goes_on_with_its_adapter),
         cmocka_unit_test(test_an_adapter_in_the_models_name),
         cmocka_unit_test(test_one_for_all),
+        cmocka_unit_test(test_one_for_all_that_has_gone_is_left_out),
         cmocka_unit_test(test_a_derived_default_models_own_adapter_and_template),
         cmocka_unit_test(test_what_is_refused),
         cmocka_unit_test(test_scale_makes_it_stronger_or_weaker),

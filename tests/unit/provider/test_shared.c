@@ -83,6 +83,7 @@ static void test_what_is_wrong_is_said(void **state)
     assert_int_equal(shared_read(file("nowhere"), &s, &error), ERR_CONFIG);
     assert_non_null(strstr(error.msg, "HEARTH_SHARED_PREFIXES"));
     assert_non_null(strstr(error.msg, "nowhere"));
+    assert_non_null(strstr(error.msg, "allowed: "));
     shared_free(&s);
     s = (struct shared_texts){0};
     write_file("bad", "\xFF\xFE");
