@@ -213,9 +213,13 @@ static void inspect(struct adapter_info *info)
     }
     if (adapter_is_none(info->name))
         e = err_set(&info->error, ERR_ADAPTER, "its name means no adapter at all; rename it");
+    if (e == ERR_FORBIDDEN)
+        err_set(&info->error, e,
+                "it can't be read (%s); if it was linked there while the hub runs, its first use "
+                "takes care of that",
+                strerror(EACCES));
     if (e) info->error.code = ERR_ADAPTER;
     if (e) log_warn(models, "the adapter %s can't be used: %s", info->name, info->error.msg);
-    err_hide_folder(&info->error, info->path); /* the log has it; this goes to clients */
 }
 
 static int by_name(const void *a, const void *b)
@@ -366,8 +370,6 @@ static const struct checked *check_pair(struct adapters *a, const struct adapter
     free(c->why);
     *c = (struct checked){.adapter = adapter->version, .model = version};
     c->code = compare(adapter, model, &error);
-    err_hide_folder(&error, adapter->path);
-    err_hide_folder(&error, model->path);
     c->why = xstrdup(error.msg);
     /* what is no matter of the files may go better next time */
     if (c->code && c->code != ERR_ADAPTER && c->code != ERR_MODEL_FILE) c->model = 0;

@@ -304,11 +304,12 @@ enum err gguf_open(struct gguf_reader *r, const char *path, struct error *error)
     *r = (struct gguf_reader){.fd = -1, .error = error};
     /* not to hang on a named pipe */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) return err_set_errno(error, errno, path);
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    if (fd < 0) return err_set_errno(error, errno, name);
     struct stat st;
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
         close(fd);
-        return err_set(error, ERR_MODEL_FILE, "not a file: %s", path);
+        return err_set(error, ERR_MODEL_FILE, "not a file: %s", name);
     }
     r->chunk = try_malloc(GGUF_CHUNK);
     if (!r->chunk) {

@@ -579,7 +579,7 @@ enum err models_remove(struct models *m, const char *name, const char *adapters_
         derived_unref(d);
         return e;
     }
-    if (unlink(info.path) != 0) return err_set_errno(error, errno, info.path);
+    if (unlink(info.path) != 0) return err_set_errno(error, errno, info.id);
     remove_parts(info.path);
     remove_beside(info.path, ".json");
     remove_beside(info.path, ".part");
