@@ -50,7 +50,7 @@
     X(MEMORY, "HEARTH_MEMORY", BYTES, "0", 0, 0, "bytes", "models", "Main memory for all models together; 0 is three quarters of what the machine (or its container) has, and never more than is free.") \
     X(KEEP_ALIVE, "HEARTH_KEEP_ALIVE", STRING, "forever", 0, 0, "", "models", "How long a model stays in memory after its last request, where the request does not say it: forever, a time like 5m, or 0, which unloads it the moment no work for it is left.") \
     X(EXCLUSIVE, "HEARTH_EXCLUSIVE", BOOL, "false", 0, 0, "", "models", "One model in memory at a time, for small machines.") \
-    X(SWITCH_WAIT, "HEARTH_SWITCH_WAIT", MS, "20s", 0, 86400000, "ms", "models", "How long requests for a model wait while others, for which there is no room beside it, still get requests; then those finish what they are generating and make room.") \
+    X(SWITCH_WAIT, "HEARTH_SWITCH_WAIT", MS, "20s", 0, 86400000, "ms", "models", "How long a request for a model waits at most while others work that leave no room for it, and how long a model that has come may stay before it makes room in turn; what is running is paused and goes on later.") \
     X(OLLAMA_MODELS, "OLLAMA_MODELS", PATH, "", 0, 0, "", "models", "Folder in which an Ollama on this machine keeps its models, for `hearth models import ollama`; empty looks at the usual places.") \
     X(HF_TOKEN, "HF_TOKEN", SECRET, "", 0, 0, "", "models", "Token for gated repositories at Hugging Face.") \
     X(HF_ENDPOINT, "HF_ENDPOINT", STRING, "https://huggingface.co", 0, 0, "", "models", "Where catalogue names and repositories are downloaded from.") \

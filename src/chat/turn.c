@@ -436,6 +436,7 @@ static void on_event(void *turn, const struct gen_event *ev)
         break;
     case GEN_EV_ROUTED: on_routed(t, ev->route); break;
     case GEN_EV_LOADING:
+    case GEN_EV_PAUSED:
     case GEN_EV_TOKENS:
     case GEN_EV_TOOL_CALL: break;
     }

@@ -245,6 +245,7 @@ static void on_started(struct job *job, const struct note *n)
                            .usage = n->more->usage,
                            .cache = &n->more->cache};
     emit(job, &ev);
+    job->started = true;
     for (int32_t i = 0; job->echo && i < job->n_choices; i++) {
         struct gen_event echo = {
             .type = GEN_EV_TEXT, .choice = i, .text = job->echo, .text_len = strlen(job->echo)};
@@ -278,6 +279,21 @@ static void on_embedding(struct job *job, const struct note *n)
     job->over = true;
 }
 
+/* Its model makes room for another one. What has not begun waits for it to come back; what has is
+ * asked for again by who listens. True: it is over here. */
+static bool on_bounced(struct job *job, const struct note *n)
+{
+    if (!job->started) {
+        job_again(job);
+        return false;
+    }
+    struct gen_event ev = {.type = GEN_EV_PAUSED, .timings = n->more->timings};
+    ev.timings.load_ns += job_load_ns(job);
+    emit(job, &ev);
+    job->over = true;
+    return true;
+}
+
 /* True when it was the scheduler's last event. */
 static bool on_event(struct job *job, struct note *n)
 {
@@ -293,7 +309,7 @@ static bool on_event(struct job *job, struct note *n)
     case SCHED_EV_CHOICE_END: on_choice_end(job, n); return false;
     case SCHED_EV_DONE: on_done(job, n); return true;
     case SCHED_EV_ERROR: on_error(job, n); return true;
-    case SCHED_EV_BOUNCED: job_again(job); return false;
+    case SCHED_EV_BOUNCED: return on_bounced(job, n);
     case SCHED_EV_EMBEDDING:
         if (n->more->failed)
             fail(job, &n->more->error);

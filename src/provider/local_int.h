@@ -91,7 +91,7 @@ struct job {
     char *echo; /* GEN_RAW with echo: text that comes first */
     struct error load_error;
     /* delivery thread */
-    bool over;
+    bool over, started;
     int32_t reasoning_tokens;
     struct note *tail; /* its last text note among those just received */
 };

@@ -162,6 +162,11 @@ static bool generates(const struct model_info *info)
     return info->kind == MODEL_CHAT || info->kind == MODEL_COMPLETION;
 }
 
+static int32_t job_priority(const struct job *job)
+{
+    return job->gen ? job->gen->priority : job->embed ? job->embed->priority : PRIORITY_DEFAULT;
+}
+
 /* The listener may be called, and the job gone, before sched_load returns. */
 static enum err begin_load(struct job *job, const struct sched_load *load, struct error *error)
 {
@@ -197,7 +202,8 @@ static enum err load(struct job *job, const struct model_info *info, struct erro
                                        .n_layer = info->n_layer,
                                        .n_embd = info->n_embd},
                               .embedding = job_use(job) == USE_EMBED && generates(info),
-                              .keep_alive_ms = job->keep_alive_ms};
+                              .keep_alive_ms = job->keep_alive_ms,
+                              .priority = job_priority(job)};
     if (job->force) quarantine_lift(l, info->id);
     enum err e = quarantine_check(l, info->id, job->load_id, error);
     if (!e) e = take_place(job, false, error);

@@ -127,7 +127,8 @@ void note_event(void *ctx, const struct sched_event *ev)
     n->finish = ev->finish;
     if (ev->n_logprobs) n->logprobs = copy_logprobs(ev->logprobs, ev->n_logprobs);
     bool large = ev->type == SCHED_EV_STARTED || ev->type == SCHED_EV_DONE ||
-                 ev->type == SCHED_EV_ERROR || ev->type == SCHED_EV_EMBEDDING;
+                 ev->type == SCHED_EV_ERROR || ev->type == SCHED_EV_BOUNCED ||
+                 ev->type == SCHED_EV_EMBEDDING;
     if (large) n->more = copy_end(ev);
     send(l, n);
 }

@@ -106,6 +106,7 @@ static enum err generate(struct job *job, struct sched_model *m, struct engine_p
                                .overflow = req->overflow,
                                .resume = req->resume,
                                .place = &job->place,
+                               .can_pause = req->can_pause && req->want_tokens,
                                .listener = note_event,
                                .listener_ctx = job};
     if (sched_overflow(job->l->sched, req->overflow) == OVERFLOW_SHIFT)

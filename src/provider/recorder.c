@@ -261,6 +261,7 @@ static void record_event(struct entry *e, const struct gen_event *ev)
         break;
     case GEN_EV_QUEUED: on_queued(e, ev); break;
     case GEN_EV_STARTED: on_started(e, ev); break;
+    case GEN_EV_PAUSED:        /* told to the worker's client only */
     case GEN_EV_TOKENS: break; /* their text follows */
     case GEN_EV_TEXT:
     case GEN_EV_REASONING:

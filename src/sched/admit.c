@@ -29,7 +29,6 @@
 #include "sched/sched_int.h"
 
 enum {
-    PAUSE_MARGIN = 10,     /* steps of priority that are clearly more important */
     PAUSE_LEAST_MS = 2000, /* not paused again before */
     SLICE_LOOK_MS = 100,
 };

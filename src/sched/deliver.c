@@ -9,6 +9,7 @@
 /* The last n tokens of the choice; NULL where a shift has forgotten some of them. */
 static const int32_t *last_tokens(const struct choice *c, int32_t n)
 {
+    if (c->resumed && n == c->n_resumed) return c->resumed;
     return n > 0 && n <= c->n_tokens ? c->tokens + c->n_tokens - n : NULL;
 }
 

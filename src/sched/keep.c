@@ -8,12 +8,23 @@
  *   - it was told to (`closing`): by sched_unload, or for another model;
  *   - a model that waits for room chose it (ledger.c, evict.c).
  *
- * A model that waits for room gets it at once from idle models. Those at work are never touched:
- * it waits until they are idle. That could be never, so after switch_wait_ms they make way: they
- * take no new requests, send back those that have not started (the provider submits them again,
- * which loads the model again, behind the waiting one), finish what is running, and leave. Requests
- * are thus collated by model: each model serves what has come for it until another one has waited
- * long enough. In exclusive mode every other model is in the way; else those whose room is needed.
+ * A model that waits for room gets it at once from idle models; for those at work it waits until
+ * they are idle. That could be never, so after switch_wait_ms they make way: they take no new
+ * requests, send back those that wait (the provider submits them again, which loads the model
+ * again, behind the waiting one) and leave. Requests are thus collated by model: each model serves
+ * what has come for it until another one has waited long enough. In exclusive mode every other
+ * model is in the way; else those whose room is needed.
+ *
+ * What runs is sent back, too, with what it has told (can_pause): it goes on from its tokens when
+ * its model is back (resume.c). Each first gets as much time for answering as it took to come to
+ * that, so that every stay of its model brings it on, however short the turns and long the prompts.
+ * Deterministic ones, which compute anew token by token, and those whose client has log
+ * probabilities that can't be computed anew, run to their end.
+ *
+ * Two more rules. A model that has just come stays switch_wait_ms at least: two that are always
+ * wanted load each other out that seldom and no more. And it makes way at once, when that is over,
+ * for a request that is clearly more important than all that it has and can be paused for it: the
+ * rule that holds between the requests of one model (admit.c).
  *
  * Models wait in the order in which they were asked for; one for which there is room now does not
  * wait for those before it. */
@@ -25,6 +36,8 @@
 #include "base/metrics.h"
 #include "base/str.h"
 #include "sched/sched_int.h"
+
+enum { SEND_BACK_LOOK_MS = 20 /* while a model makes way */ };
 
 void keep_touch(struct sched *s)
 {
@@ -45,6 +58,7 @@ void model_used(struct sched_model *m, int64_t keep_alive_ms)
         m->keep_alive_ms = keep_alive_ms;
     }
     pthread_mutex_unlock(&s->models_lock);
+    atomic_store(&s->models_dirty, true); /* what is left may all be less important */
 }
 
 /* ---- leaving ------------------------------------------------------------------------------- */
@@ -101,16 +115,45 @@ void model_freed(struct sched *s, struct unload *u)
     atomic_store(&s->models_dirty, true);
 }
 
-/* Requests that have not started go back to where they came from. */
-static void send_back(struct sched_model *m)
+static bool waits(const struct request *r)
+{
+    return r->state == REQUEST_QUEUED && !r->started;
+}
+
+/* Can it go on from its tokens, later? Not when they are more than resume.c takes. */
+static bool can_pause(const struct request *r)
+{
+    if (!r->can_pause || !r->started || r->deterministic || r->logprobs) return false;
+    for (int32_t i = 0; i < r->n; i++)
+        if (r->choices[i].text.added > TEXT_PENDING_MAX / 2) return false;
+    return true;
+}
+
+/* Has it been answering for as long as it took to come to that? */
+static bool has_got_on(const struct request *r, int64_t now_ns)
+{
+    if (r->state == REQUEST_QUEUED) return true; /* it is paused already */
+    return r->first_token_ns && now_ns - r->first_token_ns >= r->first_token_ns - r->admitted_ns;
+}
+
+/* Requests go back to where they came from. True: there are some that will, later. */
+static bool send_back(struct sched_model *m, int64_t now_ns)
 {
     struct sched *s = m->s;
+    bool later = false;
     for (size_t i = 0; i < s->requests.n_buckets; i++)
         for (struct idnode *n = s->requests.buckets[i], *next; n; n = next) {
             next = n->next;
             struct request *r = container_of(n, struct request, by_id);
-            if (r->model == m && r->state == REQUEST_QUEUED && !r->started) request_bounce(r);
+            if (r->model != m || (!waits(r) && !can_pause(r))) continue;
+            if (waits(r) || has_got_on(r, now_ns)) {
+                request_bounce(r);
+                atomic_store(&s->models_dirty, true); /* it has to be buried */
+            } else {
+                later = true;
+            }
         }
+    return later;
 }
 
 /* models_lock is held. What time says about an idle model; *next: when to look again. */
@@ -148,11 +191,13 @@ static void let_leave(struct sched *s, int64_t now_ms, int64_t *next_ms)
     }
 }
 
-static void let_make_way(struct sched *s)
+static void let_make_way(struct sched *s, int64_t now_ms, int64_t *next_ms)
 {
     list_each (n, &s->ready) {
         struct sched_model *m = container_of(n, struct sched_model, ready);
-        if (m->makes_way) send_back(m); /* written by this thread only */
+        if (!m->makes_way) continue; /* written by this thread only */
+        bool later = send_back(m, clock_mono_ns());
+        if (later && now_ms + SEND_BACK_LOOK_MS < *next_ms) *next_ms = now_ms + SEND_BACK_LOOK_MS;
     }
 }
 
@@ -200,18 +245,60 @@ static void take_room(struct sched_model *m, const struct ledger_decision *d)
     }
 }
 
-/* models_lock is held. */
-static void make_way(struct sched *s, const struct sched_model *m)
+/* models_lock is held. The priority of the most important request that waits for it. */
+static int32_t wanted_with(const struct sched_model *m)
 {
-    struct sched_model **models;
-    size_t n = ledger_in_the_way(s, m, &m->forms, &models);
+    int32_t best = INT32_MAX - PAUSE_MARGIN;
+    list_each (n, &m->listeners) {
+        const struct load_listener *l = container_of(n, struct load_listener, node);
+        if (l->priority < best) best = l->priority;
+    }
+    return best;
+}
+
+/* Is all that the model has clearly less important, and can wait? */
+static bool gives_in(const struct sched_model *m, int32_t priority)
+{
+    const struct sched *s = m->s;
+    for (size_t i = 0; i < s->requests.n_buckets; i++)
+        for (const struct idnode *n = s->requests.buckets[i]; n; n = n->next) {
+            const struct request *r = container_of(n, struct request, by_id);
+            if (r->model != m) continue;
+            if (r->priority < priority + PAUSE_MARGIN || (!waits(r) && !can_pause(r))) return false;
+        }
+    return true;
+}
+
+/* models_lock is held. When the others make way for m; INT64_MAX: not before something happens. */
+static int64_t way_free_at(const struct sched_model *m, struct sched_model *const *others, size_t n,
+                           int64_t now_ms)
+{
+    const struct sched_params *p = &m->s->params;
+    int64_t at = m->wants_since_ms + p->switch_wait_ms, turns = now_ms;
+    bool urgent = p->pausing && n > 0;
     for (size_t i = 0; i < n; i++) {
-        struct sched_model *other = models[i];
-        if (other->state != MODEL_READY || other->makes_way) continue; /* or it is being loaded */
-        log_info(sched, "model %s finishes what is running and makes way for %s", other->id, m->id);
+        if (others[i]->state != MODEL_READY) return INT64_MAX; /* it is being loaded */
+        int64_t turn = others[i]->ready_ms + p->switch_wait_ms;
+        if (turn > turns) turns = turn;
+        urgent = urgent && gives_in(others[i], wanted_with(m));
+    }
+    return urgent || at < turns ? turns : at;
+}
+
+/* models_lock is held. Those in its way leave, or *next_ms is when that is to be seen again. */
+static void make_way(struct sched *s, const struct sched_model *m, int64_t now_ms, int64_t *next_ms)
+{
+    struct sched_model **others;
+    size_t n = ledger_in_the_way(s, m, &m->forms, &others);
+    int64_t at = way_free_at(m, others, n, now_ms);
+    if (at > now_ms && at < *next_ms) *next_ms = at;
+    for (size_t i = 0; i < n && at <= now_ms; i++) {
+        struct sched_model *other = others[i];
+        if (other->makes_way) continue;
+        log_info(sched, "model %s makes way for %s", other->id, m->id);
         other->closing = other->makes_way = true;
     }
-    free(models);
+    free(others);
 }
 
 enum outcome { OUTCOME_LOADS, OUTCOME_WAITS, OUTCOME_FAILS };
@@ -243,11 +330,7 @@ static enum outcome find_room(struct sched_model *m, int64_t now_ms, int64_t *ne
         return OUTCOME_LOADS;
     }
     if (d->answer == LEDGER_REFUSE && !atomic_load(&s->n_freeing)) return OUTCOME_FAILS;
-    int64_t until = m->wants_since_ms + s->params.switch_wait_ms;
-    if (now_ms >= until && d->answer == LEDGER_WAIT)
-        make_way(s, m);
-    else if (until < *next_ms)
-        *next_ms = until;
+    if (d->answer == LEDGER_WAIT) make_way(s, m, now_ms, next_ms);
     return OUTCOME_WAITS;
 }
 
@@ -324,7 +407,7 @@ int64_t keep_look(struct sched *s)
     else
         let_leave(s, now, &next);
     let_come(s, now, &next);
-    if (!s->draining) let_make_way(s);
+    if (!s->draining) let_make_way(s, now, &next);
     s->models_next_ms = next;
     if (atomic_load(&s->models_dirty)) return 0;
     return next == INT64_MAX ? -1 : next > now ? next - now : 0;

@@ -165,10 +165,11 @@ void sched_memory(struct sched *s, struct sched_memory *out)
 
 /* ---- asking for a load -------------------------------------------------------------------- */
 
-static void listen(struct sched_model *m, const struct sched_load_listener *l)
+static void listen(struct sched_model *m, const struct sched_load_listener *l, int32_t priority)
 {
     struct load_listener *entry = xcalloc(1, sizeof *entry);
     entry->l = *l;
+    entry->priority = priority;
     list_push_back(&m->listeners, &entry->node);
 }
 
@@ -235,7 +236,8 @@ static bool want(struct sched *s, const struct sched_load *load,
         sched_model_ref(m);
         return true;
     }
-    if (l) listen(m, l);
+    if (l) listen(m, l, load->priority);
+    if (m->state == MODEL_LOADING) keep_touch(s); /* perhaps more urgent than it was */
     if (m->state == MODEL_READY) {
         free(m->next_path);
         m->next_path = other ? xstrdup(load->path) : NULL;
@@ -422,7 +424,7 @@ static void became_ready(struct sched_model *m)
 {
     m->state = MODEL_READY;
     m->error = (struct error){0};
-    m->last_used_ms = clock_mono_ms();
+    m->last_used_ms = m->ready_ms = clock_mono_ms();
     m->n_uses = 0;
     m->n_loads++;
     m->kind = kind_of(m);

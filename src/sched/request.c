@@ -118,6 +118,7 @@ struct request *request_new_generate(const struct sched_generate *g, struct erro
     r->keep_alive_ms = g->keep_alive_ms;
     r->deterministic = g->deterministic;
     r->overflow = sched_overflow(g->model->s, g->overflow);
+    r->can_pause = g->can_pause;
     adapter_want(r, g);
     r->logprobs = g->sampling.logprobs;
     r->n_top = g->sampling.top_logprobs;
@@ -210,6 +211,7 @@ void request_free(struct request *r)
         engine_sampler_free(r->choices[i].sampler);
         text_free(&r->choices[i].text);
         free(r->choices[i].tokens);
+        free(r->choices[i].resumed);
     }
     free(r->choices);
     stops_free(&r->stops);
@@ -409,8 +411,12 @@ void request_end(struct request *r, const struct error *error)
 
 void request_bounce(struct request *r)
 {
-    ht_assert(r->state == REQUEST_QUEUED && !r->started);
+    ht_assert(r->started ? r->can_pause : r->state == REQUEST_QUEUED);
     r->bounced = true;
+    if (r->started) {
+        r->model->s->n_pauses++;
+        metric_add(METRIC_pauses_total, 1);
+    }
     request_end(r, NULL);
 }
 

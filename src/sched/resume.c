@@ -2,6 +2,7 @@
  * (gen_request.resume). On the caller's thread they are put behind the prompt, the sampler is
  * brought behind them and their text waits to be taken; behind STARTED it is told again. A choice
  * that was over never gets a sequence. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -22,6 +23,11 @@ static enum err add(struct choice *c, int32_t token, struct buf *text, uint64_t 
     bool special;
     enum err e = engine_sampler_replay(c->sampler, token, &special, error);
     if (e) return err_prefix(error, "the answer can't be continued");
+    if (c->n_tokens == r->n_longest && !choice_shift_again(c))
+        return err_set(error, ERR_CONTEXT,
+                       "the answer can't be continued: more than %d tokens do not fit behind its "
+                       "prompt",
+                       c->n_generated);
     buf_clear(text);
     engine_token_text(r->model->engine_model, token, special, text);
     *bytes += text->len;
@@ -32,6 +38,16 @@ static enum err add(struct choice *c, int32_t token, struct buf *text, uint64_t 
     return OK;
 }
 
+/* All tokens, to be told: not all are in c->tokens any more. */
+static enum err remember(struct choice *c, const struct gen_resume *from, struct error *error)
+{
+    c->resumed = try_calloc(from->n_tokens, sizeof *c->resumed);
+    if (!c->resumed) return err_set(error, ERR_NOMEM, "no memory for %zu tokens", from->n_tokens);
+    memcpy(c->resumed, from->tokens, from->n_tokens * sizeof *c->resumed);
+    c->n_resumed = (int32_t)from->n_tokens;
+    return OK;
+}
+
 static enum err take(struct choice *c, const struct gen_resume *from, struct buf *text,
                      struct error *error)
 {
@@ -39,11 +55,6 @@ static enum err take(struct choice *c, const struct gen_resume *from, struct buf
     size_t room = (size_t)(r->n_longest - r->n_prompt);
     uint64_t bytes = 0;
     enum err e = OK;
-    if (from->n_tokens > room)
-        return err_set(error, ERR_CONTEXT,
-                       "the answer can't be continued: it has %zu tokens, and %zu fit behind its "
-                       "prompt",
-                       from->n_tokens, room);
     if (from->n_tokens && !choice_tokens(c))
         return err_set(error, ERR_NOMEM, "no memory for a sequence of %d tokens", r->n_longest);
     for (size_t i = 0; i < from->n_tokens && !e && c->state != CHOICE_ENDED; i++)
@@ -53,9 +64,11 @@ static enum err take(struct choice *c, const struct gen_resume *from, struct buf
     if (e || c->state == CHOICE_ENDED) return e;
     if (from->over)
         end_before_start(c, from->finish);
-    else if (from->n_tokens == room && room)
+    else if (c->n_generated == r->max_tokens && room)
         end_before_start(c, FINISH_LENGTH);
-    return OK;
+    else if (c->n_tokens == r->n_longest && !choice_shift_again(c))
+        end_before_start(c, FINISH_LENGTH);
+    return c->n_dropped ? remember(c, from, error) : OK;
 }
 
 enum err resume_take(struct request *r, const struct gen_resume *from, struct error *error)
@@ -79,5 +92,7 @@ void resume_tell(struct request *r)
             choice_end(c, c->resumed_finish);
         else
             choice_emit(c, false);
+        free(c->resumed);
+        c->resumed = NULL;
     }
 }

@@ -67,8 +67,8 @@ struct sched_params {
     int64_t memory;         /* bytes of main memory for models; 0 = a safe share of the machine's */
     int64_t keep_alive_ms;  /* of models of which nobody says it; KEEP_ALIVE_DEFAULT = for ever */
     bool exclusive;         /* one model at a time */
-    int64_t switch_wait_ms; /* how long a model waits for room while others go on working; then
-                               those finish what is running and make room */
+    int64_t switch_wait_ms; /* how long a model waits for room while others go on working, and how
+                               long those may stay before they make room (keep.c) */
     /* A model has left the memory and does not come back by itself: it was told to, its time was
      * over, or another one got its room. Engine thread; may be NULL. */
     void (*on_left)(void *ctx, const char *id);
@@ -100,6 +100,7 @@ struct sched_load {
     struct model_size size; /* if known, and there is plenty of memory, loading begins sooner */
     bool embedding;         /* a generating model is to embed; its id is one of its own */
     int64_t keep_alive_ms;
+    int32_t priority; /* of the request that waits for it */
 };
 
 /* on_progress: on the loader thread, may not call into the scheduler. on_done: on the engine
@@ -225,8 +226,8 @@ enum sched_event_type {
     SCHED_EV_DONE,      /* usage, timings; last */
     SCHED_EV_ERROR,     /* last */
     SCHED_EV_EMBEDDING, /* vectors; last for an embedding request that worked */
-    /* Last: its model had to make room before the request could start. Ask again, as if it had just
-     * come. */
+    /* Last: its model had to make room before the request could start, or, with can_pause, since.
+     * Ask again, as if it had just come, or with what was told of it as `resume`. */
     SCHED_EV_BOUNCED,
 };
 
@@ -275,6 +276,7 @@ struct sched_generate {
     int64_t keep_alive_ms;           /* of the model, when this request is over */
     const struct gen_resume *resume; /* n of them, or NULL; copied */
     struct sched_place *place;       /* passes on OK if it is held; NULL = it has none */
+    bool can_pause;                  /* SCHED_EV_BOUNCED may come when it has started, too */
     sched_listener_fn listener;
     void *listener_ctx;
 };

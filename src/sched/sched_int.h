@@ -86,6 +86,7 @@ enum {
     TENANT_MAX = 256,  /* bytes of a tenant's name */
     FORECAST_MS = 250, /* how often the waiting are told where they stand now */
     RETRY_AFTER_MAX_S = 600,
+    PAUSE_MARGIN = 10, /* steps of priority that are clearly more important */
 };
 
 /* ---- requests ---------------------------------------------------------------------------- */
@@ -167,6 +168,9 @@ struct choice {
     struct text text;
     bool resumed_over; /* it had ended already where it is resumed from */
     enum finish_reason resumed_finish;
+    int32_t
+        *resumed; /* all tokens that it had there, where a shift has forgotten some; until told */
+    int32_t n_resumed;
 };
 
 struct embed_work {
@@ -206,7 +210,8 @@ struct request {
     int32_t told_position;  /* -1 = not yet */
     bool promoted;          /* ageing let it in before more important ones */
     bool started;
-    bool resumed; /* it went on from another scheduler's tokens */
+    bool resumed;   /* it went on from another scheduler's tokens, or from before its model left */
+    bool can_pause; /* as sched_generate says it */
     struct usage usage;
     struct timings timings;
     struct cache_report cache;
@@ -325,6 +330,7 @@ struct pace {
 struct load_listener {
     struct list_node node;
     struct sched_load_listener l;
+    int32_t priority;
 };
 
 /* Of a model that is LOADING: the loader measures it, the engine thread finds room for it, the
@@ -371,6 +377,7 @@ struct sched_model {
     struct engine_memory memory; /* while it is in memory, or has its room */
     int64_t wants_since_ms;      /* STAGE_ROOM */
     uint64_t load_turn;
+    int64_t ready_ms;                            /* since when it is in memory */
     enum model_kind kind;                        /* once it was loaded */
     char evicted[SCHED_EVICT_MAX][MODEL_ID_MAX]; /* by its last load */
     size_t n_evicted;
@@ -521,7 +528,7 @@ void request_refused(struct request *r, const struct error *error);
 void request_end(struct request *r, const struct error *error);
 /* Its tokens become these (owned), which spell the same. */
 void request_set_prompt(struct request *r, int32_t *tokens, int32_t n);
-/* Ends it unstarted with SCHED_EV_BOUNCED. */
+/* Ends it with SCHED_EV_BOUNCED: unstarted, or one that can be paused. */
 void request_bounce(struct request *r);
 void request_fail(struct request *r, enum err code, const char *fmt, ...) HT_PRINTF(3, 4);
 void requests_bury(struct sched *s);
@@ -586,6 +593,8 @@ int32_t batch_requests(const struct sched_model *m, uint64_t *ids);
 /* ---- shift.c */
 /* The choice's context is full: forgets a part of it. False: it can't. */
 bool choice_shift(struct choice *c);
+/* The same for the tokens of a choice that has no sequence yet. */
+bool choice_shift_again(struct choice *c);
 
 /* ---- deliver.c */
 /* Samples from the outputs of the batch that was decoded and emits what comes of it. */

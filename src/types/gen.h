@@ -204,6 +204,8 @@ struct gen_request {
     enum overflow overflow; /* what happens when the context is full */
     int64_t keep_alive_ms;  /* KEEP_ALIVE_...; how long the model stays after its last request */
     bool want_tokens;       /* GEN_EV_TOKENS are wanted */
+    /* Who asks understands GEN_EV_PAUSED, and sends the request again with `resume`. */
+    bool can_pause;
     /* Only a model that is in memory answers: the one named, else the default one, else the one
      * that was used last. None is loaded for it: ERR_NO_MODEL. */
     bool loaded_only;
@@ -285,7 +287,10 @@ enum gen_event_type {
     GEN_EV_CHOICE_END, /* finish; stop */
     GEN_EV_DONE,       /* usage, timings: the last event of a request that worked */
     GEN_EV_ERROR,      /* error: the last event of one that did not */
-    GEN_EV_ROUTED,     /* route: who is asked now; again when another one is. Never the last */
+    /* Its model has to make room for another one: the last event, as if it had never been asked;
+     * timings. Only with can_pause, and only once it has started. */
+    GEN_EV_PAUSED,
+    GEN_EV_ROUTED, /* route: who is asked now; again when another one is. Never the last */
 };
 
 /* Borrowed: valid during the listener call only. */

@@ -165,7 +165,8 @@ static void on_event(void *ctx, const struct gen_event *ev)
     size_t begin = frame_begin(&c->channel.out, FRAME_EVENT, job->by_id.id);
     codec_write_event(&c->channel.out, ev);
     end_frame(c, begin, FRAME_EVENT, job->by_id.id);
-    if (ev->type == GEN_EV_DONE || ev->type == GEN_EV_ERROR) job_over(job);
+    bool last = ev->type == GEN_EV_DONE || ev->type == GEN_EV_ERROR || ev->type == GEN_EV_PAUSED;
+    if (last) job_over(job);
     pthread_mutex_unlock(&c->lock);
 }
 

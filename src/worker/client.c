@@ -69,6 +69,7 @@ static enum err client_generate(struct provider *p, struct gen_request *req, gen
     *t = (struct task){.kind = TASK_GENERATE, .gen = req, .gen_fn = fn, .ctx = ctx};
     told_init(&t->told, req);
     req->want_tokens = true;
+    req->can_pause = !req->sampling.logprobs; /* told_again */
     if (req->sampling.seed == SEED_RANDOM) req->sampling.seed = random_seed();
     return take(client_of(p), t, id, error);
 }

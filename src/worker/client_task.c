@@ -220,6 +220,16 @@ static enum err wrong_kind(const struct frame *f, struct error *error)
                    (unsigned long long)f->id);
 }
 
+/* Its model makes room for another one. It waits in the worker until that has its room back. */
+static void go_again(struct client *c, struct task *t)
+{
+    struct error error;
+    pthread_mutex_lock(&c->lock);
+    enum err e = t->cancelled ? OK : task_send(c, t, &error);
+    pthread_mutex_unlock(&c->lock);
+    if (e) fail(c, t, &error);
+}
+
 enum err task_event(struct client *c, const struct frame *f, struct error *error)
 {
     struct gen_event ev;
@@ -238,6 +248,7 @@ enum err task_event(struct client *c, const struct frame *f, struct error *error
     switch (told_pass(&t->told, &ev, error)) {
     case TOLD_PASS: break;
     case TOLD_DROP: return OK;
+    case TOLD_AGAIN: go_again(c, t); return OK;
     case TOLD_BAD: return error->code;
     }
     t->gen_fn(t->ctx, &ev);

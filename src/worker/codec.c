@@ -177,6 +177,7 @@ static void visit_request(struct wire *w, struct gen_request *r)
     WIRE_ENUM(w, r->overflow, OVERFLOW_SHIFT);
     wire_i64(w, &r->keep_alive_ms);
     wire_bool(w, &r->want_tokens);
+    wire_bool(w, &r->can_pause);
     wire_bool(w, &r->loaded_only);
     visit_resumes(w, r);
 }
@@ -283,11 +284,12 @@ static void visit_tool_delta(struct wire *w, struct gen_event *e)
 VISITED(struct gen_event, 272);
 static void visit_event(struct wire *w, struct gen_event *e)
 {
-    WIRE_ENUM(w, e->type, GEN_EV_ERROR);
+    WIRE_ENUM(w, e->type, GEN_EV_PAUSED);
     wire_i32(w, &e->choice);
     switch (e->type) {
     case GEN_EV_ROUTED: wire_bad(w); break; /* the hub routes, not its worker */
     case GEN_EV_LOADING: wire_f32(w, &e->fraction); break;
+    case GEN_EV_PAUSED: visit_timings(w, &e->timings); break;
     case GEN_EV_QUEUED:
         wire_i32(w, &e->position);
         wire_i64(w, &e->wait_ms);

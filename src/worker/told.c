@@ -125,6 +125,9 @@ static enum told_verdict pass_started(struct told *t, const struct gen_event *ev
                                       struct error *error)
 {
     if (!ev->model) return bad(error, "no model");
+    t->life_started = true;
+    if (t->paused_since_ns) t->paused_ns += clock_mono_ns() - t->paused_since_ns;
+    t->paused_since_ns = 0;
     if (t->started) return TOLD_DROP;
     t->started = true;
     t->model = xstrdup(ev->model);
@@ -143,9 +146,28 @@ static enum told_verdict pass_done(const struct told *t, struct gen_event *ev, s
         if (!t->choices[i].over) return bad(error, "an end before that of its choices");
     if (t->lives == 1) return TOLD_PASS;
     ev->usage.cached_tokens = t->cached_tokens;
-    if (t->first_ns) ev->timings.first_token_ns = t->first_ns - t->begun_ns;
+    if (t->first_ns) {
+        ev->timings.first_token_ns = t->first_ns - t->begun_ns;
+        ev->timings.decode_ns = clock_mono_ns() - t->first_ns;
+    }
+    if (t->pauses) { /* what it waited for later were pauses */
+        ev->timings.load_ns = t->timings.load_ns;
+        ev->timings.queue_ns = t->timings.queue_ns;
+        ev->timings.prefill_ns = t->timings.prefill_ns;
+        ev->timings.pauses += t->pauses;
+        ev->timings.paused_ns += t->paused_ns;
+    }
     ev->timings.decode_tokens = ev->usage.completion_tokens;
     return TOLD_PASS;
+}
+
+static enum told_verdict pass_paused(struct told *t, const struct gen_event *ev,
+                                     struct error *error)
+{
+    if (!t->life_started || !told_again(t)) return bad(error, "a pause of what can't be paused");
+    if (!t->pauses++) t->timings = ev->timings;
+    t->paused_since_ns = clock_mono_ns();
+    return TOLD_AGAIN;
 }
 
 static enum told_verdict pass(struct told *t, struct told_choice *c, struct gen_event *ev,
@@ -162,6 +184,7 @@ static enum told_verdict pass(struct told *t, struct told_choice *c, struct gen_
     case GEN_EV_CHOICE_END: return pass_end(c, ev);
     case GEN_EV_DONE: return pass_done(t, ev, error);
     case GEN_EV_ERROR: return TOLD_PASS;
+    case GEN_EV_PAUSED: return pass_paused(t, ev, error);
     case GEN_EV_ROUTED: break; /* the codec lets none through */
     }
     ht_bug("unknown event");
@@ -191,6 +214,7 @@ bool told_again(struct told *t)
         for (size_t k = 0; k < c->n_calls; k++) c->calls[k].life_bytes = 0;
         if (t->logprobs) c->n_tokens = 0;
     }
+    t->life_started = false;
     t->lives++;
     return true;
 }

@@ -5,6 +5,8 @@
  * bytes for each choice and kind: its text, its reasoning, the arguments of each call. The tokens
  * come before their text (GEN_EV_TOKENS), so what was told is always covered by tokens.
  *
+ * The same when its model has to make room for another one while it answers (GEN_EV_PAUSED).
+ *
  * It is also where events are checked before anybody relies on them: a worker that a hostile model
  * file has taken over can say what it likes. One owner, no locks. */
 #ifndef HEARTH_WORKER_TOLD_H
@@ -41,6 +43,10 @@ struct told {
     char *adapter;
     float adapter_scale;
     uint64_t adapter_version;
+    bool life_started;      /* in the worker that runs now, since it was sent to it last */
+    struct timings timings; /* when it was paused first: load, queue and prefill */
+    int32_t pauses;
+    int64_t paused_since_ns, paused_ns; /* 0 = it is not; before */
     int32_t cached_tokens;
     int64_t begun_ns, first_ns; /* when it arrived, when the first piece was told */
     int lives;
@@ -48,9 +54,10 @@ struct told {
 };
 
 enum told_verdict {
-    TOLD_PASS, /* *ev, perhaps shortened */
-    TOLD_DROP, /* the listener knows it */
-    TOLD_BAD,  /* no worker in its senses says this: *error */
+    TOLD_PASS,  /* *ev, perhaps shortened */
+    TOLD_DROP,  /* the listener knows it */
+    TOLD_AGAIN, /* it is paused: send it again, as after told_again, which was done */
+    TOLD_BAD,   /* no worker in its senses says this: *error */
 };
 
 void told_init(struct told *t, const struct gen_request *req);

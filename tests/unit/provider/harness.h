@@ -125,6 +125,7 @@ static inline void client_listen(void *ctx, const struct gen_event *ev)
     assert_false(c->done); /* nothing comes after the last event */
     switch (ev->type) {
     case GEN_EV_LOADING: c->n_loading++; break;
+    case GEN_EV_PAUSED: fail(); break; /* nobody asked for it */
     case GEN_EV_ROUTED:
     case GEN_EV_TOKENS: break;
     case GEN_EV_QUEUED:

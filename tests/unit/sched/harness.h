@@ -32,6 +32,8 @@ struct fixture {
     struct sched_model *model;
 };
 
+enum { TOLD_MAX = 256 };
+
 struct client {
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -49,6 +51,7 @@ struct client {
     struct timings timings;
     struct cache_report cache; /* of its start */
     int32_t n_tokens;
+    int32_t told[TOLD_MAX], n_told;
     size_t n_logprobs;
     float *vectors;
     size_t n_vectors, n_dims;
@@ -97,6 +100,14 @@ static inline void client_last(struct client *c, const struct sched_event *ev)
     memcpy(c->vectors, ev->vectors, ev->n_vectors * ev->n_dims * sizeof *c->vectors);
 }
 
+/* The first ones of the first choice are kept. */
+static inline void client_tokens(struct client *c, const struct sched_event *ev)
+{
+    c->n_tokens += ev->n_tokens;
+    for (int32_t i = 0; ev->tokens && !ev->choice && i < ev->n_tokens && c->n_told < TOLD_MAX; i++)
+        c->told[c->n_told++] = ev->tokens[i];
+}
+
 static inline void client_listen(void *ctx, const struct sched_event *ev)
 {
     struct client *c = ctx;
@@ -121,13 +132,13 @@ static inline void client_listen(void *ctx, const struct sched_event *ev)
         assert_int_equal(c->ended[ev->choice], 0);
         if (!c->first_ns) c->first_ns = clock_mono_ns();
         buf_append(&c->text[ev->choice], ev->text, ev->text_len);
-        c->n_tokens += ev->n_tokens;
+        client_tokens(c, ev);
         c->n_logprobs += ev->n_logprobs;
         break;
     case SCHED_EV_CHOICE_END:
         c->ended[ev->choice]++;
         c->finish[ev->choice] = ev->finish;
-        c->n_tokens += ev->n_tokens;
+        client_tokens(c, ev);
         break;
     case SCHED_EV_BOUNCED:
     case SCHED_EV_DONE:
@@ -257,6 +268,7 @@ struct ask {
     const char *adapter; /* its path, "fake:lora,..." */
     float adapter_scale;
     int64_t keep_alive_ms;
+    bool can_pause;
     const struct gen_resume *resume;
 };
 
@@ -298,6 +310,7 @@ static inline enum err try_ask_model(struct fixture *f, struct sched_model *m, s
                                .deterministic = a.deterministic,
                                .keep_alive_ms = a.keep_alive_ms,
                                .resume = a.resume,
+                               .can_pause = a.can_pause,
                                .overflow = a.overflow,
                                .n_keep = a.n_keep,
                                .adapter = a.adapter,

@@ -606,6 +606,153 @@ static void test_the_wait_for_a_busy_model_is_bounded(void **state)
     fixture_close(&f);
 }
 
+static const struct ask endless = {.text = "go", .ignore_eos = true, .can_pause = true};
+
+static struct sched_params exclusive(int64_t switch_wait_ms)
+{
+    struct sched_params params = budget(1 << 30);
+    params.exclusive = true;
+    params.pausing = true;
+    params.switch_wait_ms = switch_wait_ms;
+    return params;
+}
+
+/* What runs is sent back when it can go on later, and does; what can't runs to its end. */
+static void test_running_answers_are_paused_for_another_model(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f, NULL, exclusive(100));
+    load_now(&f, "a", "fake:ctx=5000,ms=1,endless=1,reply=abcdefg");
+    struct client *c = ask_of(&f, "a", endless);
+    struct ask bounded = endless;
+    bounded.deterministic = true;
+    bounded.max_tokens = 300;
+    struct client *exact = ask_of(&f, "a", bounded);
+    client_until(c, c->text[0].len > 10);
+    client_until(exact, exact->text[0].len > 0);
+    struct loading l = LOADING_INIT;
+    assert_int_equal(load_with(&f, "b", "fake:ctx=500", KEEP_ALIVE_DEFAULT, &l), OK);
+    assert_non_null(load_wait(&l));
+    client_wait(c);
+    assert_true(c->bounced && c->n_started == 1);
+    assert_int_equal(c->timings.pauses, 0); /* within this stay */
+    client_wait(exact);
+    assert_false(exact->bounced);
+    assert_int_equal(exact->text[0].len, 300);
+    use(&f, "b");
+
+    load_now(&f, "a", "fake:ctx=5000,ms=1,endless=1,reply=abcdefg");
+    int32_t tokens[TOLD_MAX];
+    int32_t n = c->n_told;
+    memcpy(tokens, c->told, sizeof tokens);
+    assert_true(n > 10);
+    struct gen_resume resume = {.tokens = tokens, .n_tokens = (size_t)n};
+    struct ask again = endless;
+    again.resume = &resume;
+    again.max_tokens = n + 50;
+    struct client *more = ask_of(&f, "a", again);
+    client_wait(more);
+    assert_int_equal(more->error.code, OK);
+    assert_int_equal(more->text[0].len, n + 50);
+    for (int i = 0; i < n + 50; i++) assert_int_equal(more->text[0].data[i], "abcdefg"[i % 7]);
+    client_free(c);
+    client_free(exact);
+    client_free(more);
+    fixture_close(&f);
+}
+
+/* It stays until it is asked something. */
+static void hold(void *ctx, struct sched_model *m, const struct error *error)
+{
+    if (m && !error) sched_model_ref(m);
+    loading_done(ctx, m, error);
+}
+
+/* Two that are always wanted load each other out once in a turn, and no more. */
+static void test_who_has_just_come_has_its_turn(void **state)
+{
+    (void)state;
+    enum { TURN = 400 };
+    struct fixture f;
+    fixture_open(&f, NULL, exclusive(TURN));
+    const char *path = "fake:ctx=50000,ms=1,endless=1";
+    load_now(&f, "a", path);
+    struct client *a = ask_of(&f, "a", endless);
+    struct loading l = LOADING_INIT, back = LOADING_INIT;
+    struct error error;
+    struct sched_load_listener listener = {.on_done = hold, .ctx = &l};
+    struct sched_load load = {.id = "b", .path = "fake:ctx=50000,ms=1,endless=1,load_ms=500"};
+    assert_int_equal(sched_load(f.sched, &load, &listener, &error), OK);
+    client_wait(a);
+    assert_true(a->bounced);
+    assert_int_equal(load_with(&f, "a", path, KEEP_ALIVE_DEFAULT, &back), OK); /* waits at once */
+    struct sched_model *m = load_wait(&l);
+    int64_t came = clock_mono_ms(); /* by now it has waited longer than a turn */
+    struct client *b = ask_of(&f, "b", endless);
+    sched_model_unref(m);
+    client_wait(b);
+    assert_true(b->bounced);
+    assert_true(clock_mono_ms() - came >= TURN - 100);
+    assert_non_null(load_wait(&back));
+    client_free(a);
+    client_free(b);
+    fixture_close(&f);
+}
+
+/* A clearly more important request does not wait for the bound; one that is not, does. */
+static void test_an_urgent_request_goes_before_the_bound(void **state)
+{
+    (void)state;
+    enum { BOUND = 3000 };
+    struct fixture f;
+    struct error error;
+    fixture_open(&f, NULL, exclusive(BOUND));
+    load_now(&f, "a", "fake:ctx=50000,ms=1,endless=1");
+    int64_t before = clock_mono_ms();
+    while (clock_mono_ms() - before <= BOUND) sleep_ms(20); /* its turn */
+    struct ask low = endless;
+    low.priority = 80;
+    struct client *c = ask_of(&f, "a", low);
+    client_until(c, c->text[0].len > 0);
+    struct loading l = LOADING_INIT;
+    struct sched_load_listener listener = {.on_done = loading_done, .ctx = &l};
+    struct sched_load load = {.id = "b", .path = "fake:ctx=500", .priority = 71};
+    before = clock_mono_ms();
+    assert_int_equal(sched_load(f.sched, &load, &listener, &error), OK);
+    sleep_ms(200);
+    assert_false(c->bounced); /* 71 is not clearly better than 80 */
+    struct loading urgent = LOADING_INIT;
+    listener.ctx = &urgent;
+    load.priority = 70;
+    assert_int_equal(sched_load(f.sched, &load, &listener, &error), OK);
+    assert_non_null(load_wait(&urgent));
+    assert_true(clock_mono_ms() - before < BOUND);
+    client_wait(c);
+    assert_true(c->bounced);
+    load_wait(&l);
+    client_free(c);
+    fixture_close(&f);
+}
+
+/* Who took long to come to its first token gets as long to go on: each stay brings it further. */
+static void test_every_stay_brings_an_answer_on(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_open(&f, NULL, exclusive(0));
+    load_now(&f, "a", "fake:ctx=50000,ms=20,endless=1");
+    struct client *c = ask_of(&f, "a", endless);
+    struct loading l = LOADING_INIT;
+    assert_int_equal(load_with(&f, "b", "fake:ctx=500", KEEP_ALIVE_DEFAULT, &l), OK);
+    client_wait(c); /* although there is nothing to wait for */
+    assert_true(c->bounced);
+    assert_true(c->n_started == 0 || c->n_told > 0);
+    load_wait(&l);
+    client_free(c);
+    fixture_close(&f);
+}
+
 /* ---- two contexts of one file
  * --------------------------------------------------------------------- */
 
@@ -800,6 +947,10 @@ int main(void)
         cmocka_unit_test(test_another_file_of_the_same_name_is_loaded_when_the_old_one_is_free),
         cmocka_unit_test(test_exclusive_means_one_at_a_time),
         cmocka_unit_test(test_the_wait_for_a_busy_model_is_bounded),
+        cmocka_unit_test(test_running_answers_are_paused_for_another_model),
+        cmocka_unit_test(test_who_has_just_come_has_its_turn),
+        cmocka_unit_test(test_an_urgent_request_goes_before_the_bound),
+        cmocka_unit_test(test_every_stay_brings_an_answer_on),
         cmocka_unit_test(test_weights_are_shared_and_counted_once),
         cmocka_unit_test(test_storm_in_a_small_budget),
         cmocka_unit_test(test_storm_in_exclusive_mode),

@@ -24,6 +24,51 @@ static void test_an_answer_goes_on(void **state)
     fixture_close(&f);
 }
 
+/* Behind context shifts, too: what is left of its tokens is what was left there (the fake engine
+ * looks), and all of them are told. */
+static void test_an_answer_goes_on_behind_a_shift(void **state)
+{
+    (void)state;
+    enum { LENGTH = 200 };
+    struct fixture f;
+    struct sched_params params = some_params();
+    params.n_ctx = 64;
+    params.shared_kv = false;
+    fixture_open(&f, "fake:endless=1,reply=abcdefghijklmnopqrstuvw", params);
+    struct ask a = {.text = "0123456789",
+                    .n_keep = 6,
+                    .ignore_eos = true,
+                    .max_tokens = LENGTH,
+                    .overflow = OVERFLOW_SHIFT};
+    struct client *whole = ask(&f, a);
+    client_wait(whole);
+    assert_int_equal(whole->n_tokens, LENGTH);
+    int32_t tokens[LENGTH];
+    for (int i = 0; i < LENGTH; i++) tokens[i] = whole->text[0].data[i];
+    for (size_t n = 1; n <= LENGTH; n++) {
+        struct gen_resume resume = {.tokens = tokens, .n_tokens = n};
+        a.resume = &resume;
+        struct client *c = ask(&f, a);
+        client_wait(c);
+        assert_int_equal(c->error.code, OK);
+        assert_string_equal(c->text[0].data, whole->text[0].data);
+        assert_int_equal(c->finish[0], FINISH_LENGTH);
+        assert_int_equal(c->n_tokens, LENGTH);
+        assert_int_equal(c->n_told, LENGTH);
+        assert_memory_equal(c->told, tokens, sizeof tokens);
+        client_free(c);
+    }
+    a.overflow = OVERFLOW_STOP; /* then it never had so many */
+    struct gen_resume resume = {.tokens = tokens, .n_tokens = 100};
+    struct error error;
+    struct client *c = client_new();
+    a.resume = &resume;
+    assert_int_equal(try_ask(&f, c, a, &error), ERR_CONTEXT);
+    client_free(c);
+    client_free(whole);
+    fixture_close(&f);
+}
+
 /* A part of a character was generated: it is no text yet. */
 static void test_half_a_character(void **state)
 {
@@ -140,6 +185,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_answer_goes_on),
+        cmocka_unit_test(test_an_answer_goes_on_behind_a_shift),
         cmocka_unit_test(test_half_a_character),
         cmocka_unit_test(test_choices),
         cmocka_unit_test(test_what_was_complete_ends),

@@ -150,6 +150,7 @@ static inline struct gen_request *any_request(void)
     r->overflow = dice(3);
     r->keep_alive_ms = (int64_t)dice(UINT32_MAX) << 8;
     r->want_tokens = coin();
+    r->can_pause = coin();
     r->resume = coin() ? any_resume(a, r->n) : NULL;
     return r;
 }
@@ -199,6 +200,10 @@ static inline struct gen_event any_event(struct arena *a, enum gen_event_type ty
     struct gen_event e = {.type = type, .choice = (int32_t)dice(GEN_N_MAX)};
     switch (type) {
     case GEN_EV_ROUTED: break;
+    case GEN_EV_PAUSED:
+        any_numbers(&e);
+        e.usage = (struct usage){0};
+        break;
     case GEN_EV_LOADING: e.fraction = (float)dice(100) / 100; break;
     case GEN_EV_QUEUED:
         e.position = any_i32();

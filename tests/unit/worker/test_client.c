@@ -236,6 +236,31 @@ static void test_an_answer_goes_on_in_the_next_worker(void **state)
     close_client();
 }
 
+/* Every few letters its model makes room for another one. */
+static void pauses(struct peer *p)
+{
+    struct frame fr;
+    int32_t upto = 3;
+    if (!greet(p)) return;
+    for (; hear(p, &fr); upto += 3) {
+        if (fr.type != FRAME_GENERATE) continue;
+        answer(p, &fr, upto > LETTERS ? LETTERS : upto);
+        if (upto < LETTERS) say_event(p, fr.id, &(struct gen_event){.type = GEN_EV_PAUSED});
+    }
+}
+
+static void test_an_answer_goes_on_behind_pauses(void **state)
+{
+    (void)state;
+    open_client(pauses);
+    struct client *c = ask(&f, chat_request("m", "hello"));
+    check_alphabet(c);
+    assert_int_equal(c->timings.pauses, 6);
+    assert_int_equal(atomic_load(&stage.lives), 1);
+    client_free(c);
+    close_client();
+}
+
 static void talks_garbage_twice(struct peer *p)
 {
     if (p->life >= 2) {
@@ -813,6 +838,7 @@ int main(void)
         cmocka_unit_test(test_a_link_put_in_later_gives_an_idle_worker_new_rights),
         cmocka_unit_test(test_a_link_put_in_later_disturbs_no_running_answer),
         cmocka_unit_test(test_an_answer_goes_on_in_the_next_worker),
+        cmocka_unit_test(test_an_answer_goes_on_behind_pauses),
         cmocka_unit_test(test_bad_manners),
         cmocka_unit_test(test_a_worker_that_hangs_is_replaced),
         cmocka_unit_test(test_a_worker_that_is_slow_is_not),

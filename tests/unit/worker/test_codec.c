@@ -100,6 +100,7 @@ static void same_request(const struct gen_request *a, const struct gen_request *
     assert_int_equal(a->deterministic, b->deterministic);
     assert_int_equal(a->overflow, b->overflow);
     assert_int_equal(a->want_tokens, b->want_tokens);
+    assert_int_equal(a->can_pause, b->can_pause);
     assert_int_equal(!a->resume, !b->resume);
     for (int32_t i = 0; a->resume && i < a->n; i++) {
         same_tokens(a->resume[i].tokens, a->resume[i].n_tokens, b->resume[i].tokens,
@@ -197,7 +198,7 @@ static void test_events_come_back_as_they_were(void **state)
     struct error error;
     for (int i = 0; i < ROUNDS; i++) {
         struct arena *a = arena_new(1 << 20), *arena = arena_new(1 << 20);
-        struct gen_event x = any_event(a, (enum gen_event_type)(i % (GEN_EV_ERROR + 1))), y;
+        struct gen_event x = any_event(a, (enum gen_event_type)(i % (GEN_EV_PAUSED + 1))), y;
         struct buf bytes;
         void *copy;
         buf_init(&bytes, 1 << 20);
@@ -387,8 +388,8 @@ static void test_values_out_of_range_are_refused(void **state)
     buf_init(&bytes, 4096);
     codec_write_event(&bytes, &x);
     assert_int_equal(read_changed(&bytes, 0, GEN_EV_TEXT), OK);
-    assert_int_equal(read_changed(&bytes, 0, GEN_EV_ERROR + 1), ERR_INVALID); /* type */
-    assert_int_equal(read_changed(&bytes, 5, 6), ERR_INVALID);                /* length of text */
+    assert_int_equal(read_changed(&bytes, 0, GEN_EV_PAUSED + 1), ERR_INVALID); /* type */
+    assert_int_equal(read_changed(&bytes, 5, 6), ERR_INVALID);                 /* length of text */
     assert_int_equal(read_changed(&bytes, 8, 127), ERR_INVALID);
     assert_int_equal(read_changed(&bytes, 14, 'x'), ERR_INVALID); /* its end */
     buf_free(&bytes);

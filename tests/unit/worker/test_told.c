@@ -250,6 +250,40 @@ static void test_the_numbers_of_the_end(void **state)
     buf_free(&heard);
 }
 
+/* As after a death, in the same worker; what it waits for is a pause. */
+static void test_a_pause(void **state)
+{
+    (void)state;
+    struct buf heard;
+    buf_init(&heard, 4096);
+    begin(1, false, false);
+    say_started();
+    say_text(GEN_EV_TEXT, 0, 1, "a", &heard);
+    struct gen_event paused = {.type = GEN_EV_PAUSED, .timings = {.load_ns = 5, .queue_ns = 6}};
+    assert_int_equal(say(&paused), TOLD_AGAIN);
+    assert_int_equal(say(&paused), TOLD_BAD); /* it has not started again */
+    assert_int_equal(say_started(), TOLD_DROP);
+    say_text(GEN_EV_TEXT, 0, 1, "a", &heard);
+    say_text(GEN_EV_TEXT, 0, 2, "b", &heard);
+    paused.timings.load_ns = 99;
+    assert_int_equal(say(&paused), TOLD_AGAIN);
+    assert_int_equal(say_started(), TOLD_DROP);
+    say_text(GEN_EV_TEXT, 0, 1, "ab", &heard);
+    say_text(GEN_EV_TEXT, 0, 3, "c", &heard);
+    assert_int_equal(say_end(0), TOLD_PASS);
+    struct gen_event done = {.type = GEN_EV_DONE,
+                             .model = "m",
+                             .timings = {.load_ns = 1000, .queue_ns = 1000, .pauses = 1}};
+    assert_int_equal(say(&done), TOLD_PASS);
+    assert_int_equal(done.timings.load_ns, 5);
+    assert_int_equal(done.timings.queue_ns, 6);
+    assert_int_equal(done.timings.pauses, 3);
+    assert_true(done.timings.paused_ns > 0);
+    assert_string_equal(buf_str(&heard), "abc");
+    told_free(&told);
+    buf_free(&heard);
+}
+
 /* What a worker that somebody else steers may say. */
 static void test_nonsense_is_refused(void **state)
 {
@@ -289,6 +323,7 @@ int main(void)
         cmocka_unit_test(test_waiting_again_is_not_told),
         cmocka_unit_test(test_log_probabilities_can_only_begin_again),
         cmocka_unit_test(test_the_numbers_of_the_end),
+        cmocka_unit_test(test_a_pause),
         cmocka_unit_test(test_nonsense_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
