@@ -17,6 +17,9 @@
     X(load, "loading a model")                                                                     \
     X(crash_load, "loading a model: the process aborts")                                           \
     X(crash_decode, "decoding a batch: the process aborts")                                        \
+    X(crash_restore, "restoring the saved state of a sequence: the process aborts")                \
+    X(crash_sample, "sampling a token: the process aborts")                                        \
+    X(crash_adapter, "loading an adapter: the process aborts")                                     \
     X(hang_decode, "decoding a batch: it never ends")                                              \
     X(hang_worker, "the worker hears a message of the hub: its thread stops")                      \
     X(break_out, "the worker hears a message of the hub: it tries what it may not do")

@@ -81,9 +81,14 @@ void shared_child_step(int64_t *since_ms, int64_t *longest_ms)
     if (memory) doing_step(memory, since_ms, longest_ms);
 }
 
-void shared_child_doing(char *model, size_t size, const char **what)
+int64_t shared_child_loaded_ms(void)
+{
+    return memory ? doing_loaded_ms(memory) : 0;
+}
+
+void shared_child_doing(bool hung, char *model, size_t size, const char **what)
 {
     *what = "";
     model[0] = '\0';
-    if (memory) doing_read(memory, model, size, what);
+    if (memory) doing_read(memory, hung, model, size, what);
 }

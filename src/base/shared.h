@@ -4,6 +4,10 @@
 #ifndef HEARTH_BASE_SHARED_H
 #define HEARTH_BASE_SHARED_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "base/err.h"
 
 /* The descriptor to hand to a child. From then on the metrics live there. */
@@ -16,7 +20,9 @@ void shared_child_starts(void);
 void shared_child_ended(void);
 /* As doing_step, of the child; 0 without one. */
 void shared_child_step(int64_t *since_ms, int64_t *longest_ms);
+/* As doing_loaded_ms, of the child; 0 without one. */
+int64_t shared_child_loaded_ms(void);
 /* As doing_read, of the child; "" without one. */
-void shared_child_doing(char *model, size_t size, const char **what);
+void shared_child_doing(bool hung, char *model, size_t size, const char **what);
 
 #endif

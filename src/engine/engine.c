@@ -51,6 +51,7 @@ enum err engine_adapter_load(struct engine_model *m, const char *path, struct en
 {
     ht_assert(path && *path);
     *out = NULL;
+    if (fault_hit(FAULT_crash_adapter)) abort();
     if (fault_hit(FAULT_load))
         return err_set(error, ERR_MODEL_FILE, "loading the adapter failed (injected fault)");
     enum err e = m->ops->adapter_load(m, path, out, error);
@@ -302,6 +303,7 @@ enum err engine_seq_restore(struct engine_ctx *c, int32_t seq, const void *state
                             struct error *error)
 {
     ht_assert(!c->embeddings && seq >= 0 && seq < c->n_seq_max);
+    if (fault_hit(FAULT_crash_restore)) abort();
     return c->ops->seq_restore(c, seq, state, size, error);
 }
 
@@ -351,5 +353,6 @@ enum err engine_sample(struct engine_ctx *c, struct engine_sampler *s, int32_t i
                        struct engine_sample *out, struct error *error)
 {
     ht_assert(!c->embeddings && index >= 0);
+    if (fault_hit(FAULT_crash_sample)) abort();
     return c->ops->sample(c, s, index, out, error);
 }

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/doing.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -66,6 +67,7 @@ static void load_adapter(struct sched_adapter *a)
     int64_t start_ns = clock_mono_ns();
     struct error *error = &a->done.error;
     *error = (struct error){0};
+    doing_begin(DOING_ADAPTER, a->model->id);
     if (atomic_load(&s->stopping))
         err_set(error, ERR_STOPPING, "the hub is shutting down");
     else if (engine_adapter_load(a->model->engine_model, a->path, &a->engine_adapter, error))
@@ -74,6 +76,7 @@ static void load_adapter(struct sched_adapter *a)
     else
         log_info(sched, "adapter %s of %s ready in %.3f s", a->name, a->model->id,
                  (double)(clock_mono_ns() - start_ns) / 1e9);
+    doing_end(DOING_ADAPTER);
     err_hide_folder(error, a->path); /* the log has it; this goes to clients */
     a->done.cmd.type = CMD_ADAPTER;
     a->done.adapter = a;
@@ -226,10 +229,12 @@ void adapter_leave(struct request *r)
 void adapters_unload(struct sched_model *m)
 {
     ht_assert(!m->adapters_loading);
+    doing_begin(DOING_STEP, m->id);
     for (struct list_node *n = m->adapters.next, *next; n != &m->adapters; n = next) {
         next = n->next;
         forget(container_of(n, struct sched_adapter, node));
     }
+    doing_end(DOING_STEP);
 }
 
 size_t sched_adapters(struct sched *s, struct sched_adapter_status *out, size_t max)

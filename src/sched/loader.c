@@ -195,7 +195,6 @@ static void load(struct sched_model *m)
     enum err e = check_wanted(m, &error);
     doing_begin(DOING_LOAD, m->id);
     if (!e) e = load_model(m, &m->forms, &error);
-    doing_end(DOING_LOAD);
     if (e) {
         drop_loaded(m);
         if (e == ERR_CANCELLED && atomic_load(&m->s->stopping))
@@ -209,6 +208,7 @@ static void load(struct sched_model *m)
                  (double)ns / 1e9, m->n_seq_ctx, m->n_cells,
                  engine_kv_name(engine_ctx_kv_type(m->ctx)));
     }
+    doing_end(DOING_LOAD);
     send_done(m, CMD_MODEL, &error);
 }
 
@@ -254,9 +254,11 @@ static void measure(struct sched_model *m)
 
 static void unload_free(struct sched *s, struct unload *u)
 {
+    doing_for(u->model->id);
     engine_ctx_free(u->ctx);
     weights_put(u->weights);
     free(u->batch);
+    doing_for("");
     malloc_trim(0); /* what was freed goes back to the system */
     u->cmd.type = CMD_FREED;
     mailbox_send(s->inbox, &u->cmd.mail);

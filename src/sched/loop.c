@@ -63,11 +63,8 @@ enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids, 
     set_inflight(s, m, ids, n_ids);
     int64_t start_ns = clock_mono_ns();
     enum err e = ERR_BUSY;
-    if (atomic_load(&s->cancels_sent) == s->cancels_seen && !atomic_load(&s->stop_now)) {
-        doing_begin(DOING_DECODE, m->id);
+    if (atomic_load(&s->cancels_sent) == s->cancels_seen && !atomic_load(&s->stop_now))
         e = engine_decode(m->ctx, m->batch, m->n_batched, error);
-        doing_end(DOING_DECODE);
-    }
     set_inflight(s, NULL, NULL, 0);
     engine_ctx_abort_clear(m->ctx);
     if (e == OK) measure(m, clock_mono_ns() - start_ns);
@@ -79,10 +76,12 @@ enum err loop_decode(struct sched_model *m, const uint64_t *ids, int32_t n_ids, 
 static void accept(struct sched *s, struct request *r)
 {
     idmap_put(&s->requests, &r->by_id, r->by_id.id);
+    doing_begin(DOING_STEP, r->model->id);
     if (r->model->makes_way)
         request_bounce(r);
     else if (adapter_arrived(r))
         request_enqueue(r);
+    doing_end(DOING_STEP);
 }
 
 static void cancel(struct sched *s, uint64_t id)
@@ -90,8 +89,17 @@ static void cancel(struct sched *s, uint64_t id)
     s->cancels_seen++;
     struct idnode *n = idmap_get(&s->requests, id);
     if (!n) return;
-    request_fail(container_of(n, struct request, by_id), ERR_CANCELLED,
-                 "the request was cancelled");
+    struct request *r = container_of(n, struct request, by_id);
+    doing_begin(DOING_STEP, r->model->id);
+    request_fail(r, ERR_CANCELLED, "the request was cancelled");
+    doing_end(DOING_STEP);
+}
+
+static void hear_adapter(struct sched_adapter *a)
+{
+    doing_begin(DOING_STEP, a->model->id);
+    adapter_loaded(a);
+    doing_end(DOING_STEP);
 }
 
 static bool is_waiting(struct idnode *n)
@@ -133,7 +141,7 @@ static void obey(struct sched *s, struct command *c)
         break;
     }
     case CMD_FREED: model_freed(s, container_of(c, struct unload, cmd)); break;
-    case CMD_ADAPTER: adapter_loaded(container_of(c, struct adapter_command, cmd)->adapter); break;
+    case CMD_ADAPTER: hear_adapter(container_of(c, struct adapter_command, cmd)->adapter); break;
     case CMD_STOP:
         s->draining = true;
         end_requests(s, false);
@@ -178,11 +186,13 @@ static void admit(struct sched *s)
 {
     list_each (model, &s->ready) {
         struct sched_model *m = container_of(model, struct sched_model, ready);
+        doing_begin(DOING_STEP, m->id);
         check_deadlines(m, clock_mono_ms());
         if (m->embedding)
             embed_admit(m);
         else
             step_admit(m);
+        doing_end(DOING_STEP);
     }
     while (!list_empty(&s->fresh))
         forecast(container_of(s->fresh.next, struct request, active)->model, clock_mono_ms());
@@ -208,10 +218,12 @@ static void check_time(struct sched *s)
     int64_t now_ms = clock_mono_ms();
     list_each (model, &s->ready) {
         struct sched_model *m = container_of(model, struct sched_model, ready);
+        doing_for(m->id);
         check_deadlines(m, now_ms);
         bool changed = m->forecast_changes != m->queue.changes;
         if (changed && now_ms >= m->forecast_ms + FORECAST_MS) forecast(m, now_ms);
     }
+    doing_for("");
 }
 
 /* Without a request the engine thread has nothing to do until a message comes. */
@@ -295,7 +307,9 @@ static bool work(struct sched *s)
         int64_t start_ns = clock_mono_ns();
         double was = m->served;
         m->turn = turn; /* looked at */
+        doing_begin(DOING_STEP, m->id);
         bool worked = m->embedding ? step_embed(m) : step_generate(m);
+        doing_end(DOING_STEP);
         m->served += (double)(clock_mono_ns() - start_ns) / share(m);
         m->busy = has_work(m);
         if (!worked) continue;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/doing.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "sched/sched_int.h"
@@ -445,6 +446,8 @@ void requests_bury(struct sched *s)
     while ((n = list_pop_front(&s->graveyard))) {
         struct request *r = container_of(n, struct request, active);
         if (!r->bounced) model_used(r->model, r->keep_alive_ms);
+        doing_for(r->model->id);
         request_free(r);
     }
+    doing_for("");
 }

@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/doing.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "sched/sched_int.h"
@@ -41,6 +42,7 @@ void slots_init(struct sched_model *m)
 
 void slots_free(struct sched_model *m)
 {
+    doing_begin(DOING_STEP, m->id);
     declared_free(m);
     for (int32_t i = 0; i < m->n_slots; i++) {
         ht_assert(!m->slots[i].owner);
@@ -49,6 +51,7 @@ void slots_free(struct sched_model *m)
         free(m->slots[i].tenant);
         m->slots[i] = (struct slot){0};
     }
+    doing_end(DOING_STEP);
 }
 
 /* May r (NULL: nobody in particular) have it? */
@@ -232,7 +235,9 @@ int64_t slots_tend(struct sched *s)
             int64_t due = keep_due(&m->slots[i], now_ms);
             if (due == 0) { /* one at a time: commands are heard in between */
                 m->slots[i].kept = true;
+                doing_begin(DOING_STEP, m->id);
                 slot_keep(m, &m->slots[i], false);
+                doing_end(DOING_STEP);
                 return 0;
             }
             if (due > 0 && (next < 0 || due < next)) next = due;

@@ -173,6 +173,7 @@ enum err worker_open(const struct worker_params *params, struct provider **out, 
     c->base.ops = &client_ops;
     c->params = *params;
     c->preload = params->preload;
+    c->suspects.window_ms = params->quarantine_ms;
     channel_init(&c->channel, CLIENT_OUT_MAX);
     idmap_init(&c->tasks);
     list_init(&c->cancels);

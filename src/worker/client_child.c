@@ -153,6 +153,7 @@ enum err child_start(struct client *c, int *fd, struct error *error)
         return err_set_errno(error, rc, "the model worker can't be started");
     }
     c->pid = pid;
+    c->spawned_ms = clock_mono_ms();
     *fd = pair[0];
     return OK;
 }
@@ -178,25 +179,23 @@ static bool is_crash(int sig)
            sig == SIGSYS || sig == SIGTRAP;
 }
 
-/* One more death of a model's. True: it is in quarantine now. */
-static bool blame(struct client *c, const char *id)
+/* The page is the worker's to write: it can't have loaded for longer than it has lived. */
+static int64_t loaded_ms(const struct client *c)
 {
-    int64_t now = clock_mono_ms();
-    struct suspect *s = NULL;
+    int64_t loaded = shared_child_loaded_ms(), lived = clock_mono_ms() - c->spawned_ms;
+    return loaded < lived ? loaded : lived;
+}
+
+static void blame(struct client *c, const char *model)
+{
     pthread_mutex_lock(&c->lock);
-    for (size_t i = 0; i < c->n_suspects && !s; i++)
-        if (str_eq(c->suspects[i].id, id)) s = &c->suspects[i];
-    if (!s && c->n_suspects < SUSPECTS_MAX) {
-        s = &c->suspects[c->n_suspects++];
-        *s = (struct suspect){0};
-        str_copy(s->id, sizeof s->id, id);
-    }
-    if (s && s->last_death_ms && now - s->last_death_ms <= QUARANTINE_WINDOW_MS)
-        s->quarantined = true;
-    if (s) s->last_death_ms = now;
-    bool quarantined = s && s->quarantined;
+    bool quarantined = suspects_blame(&c->suspects, model, clock_mono_ms(), c->loaded_ms);
     pthread_mutex_unlock(&c->lock);
-    return quarantined;
+    if (quarantined)
+        log_error(worker,
+                  "%s has ended the model worker twice within a minute (the time in which models "
+                  "were loaded does not count) and is in quarantine now",
+                  model);
 }
 
 /* How it ended, in words; sets *own_fault if it brought it upon itself. */
@@ -224,36 +223,11 @@ void child_bury(struct client *c, bool *own_fault, char *how, size_t size)
     if (!pid) return;
     describe(c, wait_for(pid), own_fault, how, size);
     c->pid = 0;
-    shared_child_doing(model, sizeof model, &what);
+    c->loaded_ms += loaded_ms(c);
+    shared_child_doing(c->hung, model, sizeof model, &what);
     shared_child_ended();
     if (!*own_fault || !*model) return;
     size_t len = strlen(how);
     str_printf(how + len, size - len, ", %s %s", what, model);
-    if (blame(c, model))
-        log_error(worker,
-                  "%s has ended the model worker twice within a minute and is in "
-                  "quarantine now",
-                  model);
-}
-
-/* ---- quarantine ---------------------------------------------------------------------------- */
-
-void suspects_lift(struct client *c, const char *id)
-{
-    for (size_t i = 0; i < c->n_suspects; i++) {
-        if (id && !str_eq(id, c->suspects[i].id)) continue;
-        c->suspects[i] = c->suspects[--c->n_suspects];
-        i--;
-    }
-}
-
-size_t suspects_quarantined(const struct client *c, const char **out, size_t max)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < c->n_suspects; i++) {
-        if (!c->suspects[i].quarantined) continue;
-        if (n < max) out[n] = c->suspects[i].id;
-        n++;
-    }
-    return n < max ? n : max;
+    blame(c, model);
 }

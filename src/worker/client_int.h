@@ -4,7 +4,7 @@
  *   client_task.c   a task's life: sending it, telling its listener, what the worker's death means
  *   client_loop.c   the `worker` thread: socket, frames, the child's start
  *   client_wishes.c what has to be so again in the next worker, and what has not
- *   client_child.c  the process: starting it, how it ended, whose fault that was
+ *   client_child.c  the process: starting it, how it ended, whose fault that was (suspects.c)
  *   client_watch.c  whether it still does anything
  *   client_rights.c what it may not read, and a new one may
  *
@@ -22,6 +22,7 @@
 #include "base/idmap.h"
 #include "base/list.h"
 #include "worker/frame.h"
+#include "worker/suspects.h"
 #include "worker/told.h"
 #include "worker/worker.h"
 
@@ -32,11 +33,9 @@ enum {
     CLIENT_QUIT_MS = 5000,          /* from QUIT to its end, then it is killed */
     CLIENT_BACKOFF_MS = 100,        /* after a start that failed; doubles with each */
     CLIENT_BACKOFF_MAX_MS = 10000,
-    CLIENT_STARTS_MAX = 3,        /* failed starts until waiting tasks are told */
-    CLIENT_TRIES_MAX = 3,         /* workers that may die by their own fault with a task */
-    CLIENT_LIVES_MAX = 1000,      /* workers that may die at all with it */
-    QUARANTINE_WINDOW_MS = 60000, /* a model's second death within it is one too many */
-    SUSPECTS_MAX = 64,
+    CLIENT_STARTS_MAX = 3,   /* failed starts until waiting tasks are told */
+    CLIENT_TRIES_MAX = 3,    /* workers that may die by their own fault with a task */
+    CLIENT_LIVES_MAX = 1000, /* workers that may die at all with it */
     WISHES_MAX = 64,
 };
 
@@ -64,13 +63,6 @@ struct task {
 
 enum client_state { CLIENT_DOWN, CLIENT_STARTING, CLIENT_UP };
 
-/* A model that the worker died of. */
-struct suspect {
-    char id[MODEL_ID_MAX];
-    int64_t last_death_ms; /* clock_mono_ms */
-    bool quarantined;
-};
-
 struct client {
     struct provider base;
     struct worker_params params;
@@ -87,19 +79,21 @@ struct client {
     bool stopping; /* nothing is taken */
     bool quit;     /* provider_close */
     bool quit_sent;
-    struct suspect suspects[SUSPECTS_MAX];
-    size_t n_suspects;
+    struct suspects suspects;
     /* worker thread */
     struct frame_reader *reader;
     pid_t pid;           /* of the child; 0 = none */
+    int64_t spawned_ms;  /* when it was started: clock_mono_ms */
     struct arena *arena; /* of the event at hand */
     struct wish *wishes; /* client_wishes.c */
     size_t n_wishes;
     char *let_go[WISHES_MAX]; /* ids of models that are not to be preloaded again */
     size_t n_let_go;
     int64_t started_ms, start_at_ms; /* STARTING since; DOWN: not before */
+    int64_t loaded_ms;               /* so long the workers that have ended had loaded models */
     int failed_starts;               /* in a row */
     char why[ERROR_MSG_MAX];         /* the worker had to go; "" = by itself */
+    bool hung;                       /* for a step that did not end */
     struct watch {
         int64_t looked_ms;     /* clock_mono_ms; 0 = it has just come up */
         uint64_t pings, pongs; /* sent, answered */
@@ -168,9 +162,5 @@ void watch_answered(struct client *c, uint64_t id);
 HT_MUST_CHECK enum err child_start(struct client *c, int *fd, struct error *error);
 /* Sees it off (it is killed if it still lives); how it ended goes into `how`. */
 void child_bury(struct client *c, bool *own_fault, char *how, size_t size);
-/* Lifts the quarantine of a model, or of all with NULL. The lock is held. */
-void suspects_lift(struct client *c, const char *id);
-/* Fills at most max ids; returns how many there are. The lock is held. */
-size_t suspects_quarantined(const struct client *c, const char **out, size_t max);
 
 #endif

@@ -49,7 +49,7 @@ static enum err greet(struct client *c, struct error *error)
                          .n_let_go = c->n_let_go};
     if (c->params.config) g.n_settings = list_settings(c->params.config, settings);
     pthread_mutex_lock(&c->lock);
-    g.n_quarantined = suspects_quarantined(c, quarantined, SUSPECTS_MAX);
+    g.n_quarantined = suspects_quarantined(&c->suspects, quarantined, SUSPECTS_MAX);
     size_t begin = frame_begin(&c->channel.out, FRAME_HELLO, 0);
     codec_write_greeting(&c->channel.out, &g);
     enum err e = frame_end(&c->channel.out, begin);
@@ -106,6 +106,7 @@ static void start(struct client *c)
                                    : child_start(c, &fd, &error);
     c->started_ms = clock_mono_ms();
     c->why[0] = '\0';
+    c->hung = false;
     if (!e) {
         pthread_mutex_lock(&c->lock);
         channel_reset(&c->channel, fd);

@@ -45,6 +45,7 @@ static bool step_is_over(struct client *c, int64_t passed_ms)
     w->step_since_ms = since;
     if (longest > limit / STEP_TIMES) limit = longest * STEP_TIMES;
     if (w->step_ms <= limit) return true;
+    c->hung = true;
     str_printf(c->why, sizeof c->why,
                "it hung: one step has taken %.1f s, where the longest before took %.1f s",
                (double)w->step_ms / 1000, (double)longest / 1000);

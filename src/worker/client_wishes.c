@@ -70,8 +70,8 @@ static void lift(struct client *c, const char *model, const char *args)
     }
     local_embeddings_id(beside, sizeof beside, model);
     pthread_mutex_lock(&c->lock);
-    suspects_lift(c, model);
-    if (force) suspects_lift(c, beside);
+    suspects_lift(&c->suspects, model);
+    if (force) suspects_lift(&c->suspects, beside);
     pthread_mutex_unlock(&c->lock);
 }
 

@@ -25,8 +25,9 @@ struct worker_params {
     /* For tests: gives a connected socket (non-blocking) instead of starting a process. */
     enum err (*connect)(void *ctx, int *fd, struct error *error);
     void *connect_ctx;
-    int64_t start_ms; /* how long a worker may take to greet; 0 = as usual */
-    int64_t hang_ms;  /* as HEARTH_HANG_TIMEOUT; 0 = what the configuration says */
+    int64_t start_ms;      /* how long a worker may take to greet; 0 = as usual */
+    int64_t hang_ms;       /* as HEARTH_HANG_TIMEOUT; 0 = what the configuration says */
+    int64_t quarantine_ms; /* within which a model's second death is too much; 0 = a minute */
 };
 
 HT_MUST_CHECK enum err worker_open(const struct worker_params *params, struct provider **out,

@@ -385,15 +385,23 @@ test('an adapter chosen for all that has gone is left out, and that is told', as
   await hub.stop();
 });
 
+/** How often the log says that the worker ended like that. */
+const deaths = (hub, how) => hub.log.split('\n')
+  .filter((line) => line.endsWith(`the model worker ended: ${how}`)).length;
+
 // Needs a build with faults (make test has them).
-for (const fault of ['crash_load:1', 'crash_decode:2']) {
+for (const [fault, doing, more] of [
+  ['crash_load:1', 'loading'], ['crash_decode:2', 'running'], ['crash_sample:1', 'running'],
+  ['crash_adapter:1', 'loading an adapter of', { adapter: 'pirate' }],
+]) {
   test(`a model that ends the worker twice is quarantined (${fault})`, async (t) => {
     const hub = await startHub({ env: { HEARTH_FAULT: fault }, args: ['--no-preload'] });
-    const r = await stream(hub, { ...story, max_tokens: 20 });
+    const r = await stream(hub, { ...story, max_tokens: 20, ...more });
     if (r.usage) return t.skip('this build has no faults');
     assert.equal(r.error.code, 'model_quarantined');
     assert.match(r.error.message, /hearth-tiny is in quarantine: .*force/);
-    assert.match(hub.log, /signal 6, Aborted, (loading|running) hearth-tiny/);
+    assert.equal(deaths(hub, `signal 6, Aborted, ${doing} hearth-tiny`), 2);
+    assert.match(hub.log, /hearth-tiny has ended the model worker twice.*quarantine/);
     assert.equal(workers(hub).length, 3);
     // Other models are served by the same worker.
     if (fault.startsWith('crash_load')) {
@@ -453,6 +461,31 @@ test('a model in quarantine fits nowhere, and a terminal is told what to type', 
   assert.match(load.stderr, /`hearth load hearth-tiny --force`/);
   const forced = await hub.run(['load', 'hearth-tiny', '--force']);
   assert.match(forced.stderr, /the model worker stopped/); // it was tried, and died of it
+  await hub.stop();
+});
+
+// The worker that comes after a kill computes for another model first, then reads from disk what was
+// kept of the prompt: before it has computed anything for the model that it dies of.
+test('a model that ends the worker while a prefix is restored is the one to blame', async (t) => {
+  const hub = await startHub({ env: { HEARTH_FAULT: 'crash_restore:1' } });
+  const long = {
+    messages: [{ role: 'user', content: 'The old lamp and the river. '.repeat(30) }],
+    max_tokens: 3,
+    temperature: 0,
+  };
+  assert.equal((await stream(hub, long)).error, undefined);
+  await until(async () => (await (await fetch(`${hub.url}/v1/cache`)).json()).disk.entries > 0,
+    30000, 'what was computed being on disk');
+  await killWorker(hub);
+  assert.equal((await post(hub, '/v1/embeddings', { input: 'one' })).status, 200);
+  const r = await stream(hub, long);
+  if (r.usage) {
+    await hub.stop();
+    return t.skip('this build has no faults');
+  }
+  assert.equal(r.error.code, 'model_quarantined');
+  assert.equal(deaths(hub, 'signal 6, Aborted, running hearth-tiny'), 2);
+  assert.equal((await post(hub, '/v1/embeddings', { input: 'one' })).status, 200);
   await hub.stop();
 });
 

@@ -63,36 +63,60 @@ static void test_both_count_and_gauges_go_back(void **state)
 
 static void load_one(void)
 {
-    doing_begin(DOING_DECODE, "decodes");
+    doing_begin(DOING_STEP, "steps");
     doing_begin(DOING_LOAD, "loads");
 }
 
-static void decode_one(void)
+static void step_one(void)
 {
     load_one();
     doing_end(DOING_LOAD);
 }
 
-static void decode_twice(void)
+static void step_twice(void)
 {
-    doing_begin(DOING_DECODE, "m");
+    doing_begin(DOING_STEP, "m");
     usleep(20000);
-    doing_end(DOING_DECODE);
-    doing_begin(DOING_DECODE, "m");
+    doing_end(DOING_STEP);
+    doing_begin(DOING_STEP, "m");
 }
 
 static void test_how_long_a_step_takes(void **state)
 {
     (void)state;
     int64_t since, longest, now = clock_mono_ms();
-    in_child(decode_twice);
+    in_child(step_twice);
     shared_child_step(&since, &longest);
     assert_true(since >= now + 20 && since <= clock_mono_ms());
     assert_true(longest >= 20);
-    in_child(decode_one);
+    in_child(step_one);
     shared_child_step(&since, &longest);
     assert_true(since > 0);
     assert_int_equal(longest, 0); /* of another process */
+    shared_child_ended();
+}
+
+static void load_twice(void)
+{
+    doing_begin(DOING_LOAD, "m");
+    usleep(20000);
+    doing_end(DOING_LOAD);
+    usleep(100000);
+    doing_begin(DOING_LOAD, "m");
+    usleep(20000);
+}
+
+/* The load under way counts, the time between them does not. */
+static void test_how_long_it_has_loaded(void **state)
+{
+    (void)state;
+    int64_t before = clock_mono_ms();
+    in_child(load_twice);
+    int64_t passed = clock_mono_ms() - before;
+    int64_t loaded = shared_child_loaded_ms();
+    assert_true(loaded >= 40 && loaded <= passed - 100);
+    in_child(step_twice);
+    assert_int_equal(shared_child_loaded_ms(), 0); /* of another process */
     shared_child_ended();
 }
 
@@ -103,10 +127,31 @@ static void crash_for_another(void)
     doing_crashed();
 }
 
+static void crash_in_an_adapter(void)
+{
+    load_one();
+    doing_begin(DOING_ADAPTER, "adapts");
+    doing_crashed();
+}
+
+static void adapt_one(void)
+{
+    step_one();
+    doing_begin(DOING_ADAPTER, "adapts");
+}
+
+/* For nobody, whatever it did before. */
+static void crash_after_a_step(void)
+{
+    doing_begin(DOING_STEP, "steps");
+    doing_end(DOING_STEP);
+    doing_crashed();
+}
+
 static void do_nothing(void)
 {
-    decode_one();
-    doing_end(DOING_DECODE);
+    step_one();
+    doing_end(DOING_STEP);
 }
 
 static void check_doing(void (*what)(void), const char *model, const char *word)
@@ -114,7 +159,7 @@ static void check_doing(void (*what)(void), const char *model, const char *word)
     char got[DOING_MODEL_MAX];
     const char *got_word;
     in_child(what);
-    shared_child_doing(got, sizeof got, &got_word);
+    shared_child_doing(false, got, sizeof got, &got_word);
     assert_string_equal(got, model);
     assert_string_equal(got_word, word);
 }
@@ -122,9 +167,18 @@ static void check_doing(void (*what)(void), const char *model, const char *word)
 static void test_what_the_dead_was_doing(void **state)
 {
     (void)state;
+    char got[DOING_MODEL_MAX];
+    const char *word;
     check_doing(load_one, "loads", "loading"); /* sooner than what runs beside it */
-    check_doing(decode_one, "decodes", "running");
+    check_doing(step_one, "steps", "running");
     check_doing(crash_for_another, "renders", "running"); /* the thread that crashed */
+    in_child(load_one);
+    shared_child_doing(true, got, sizeof got, &word); /* killed for its step */
+    assert_string_equal(got, "steps");
+    assert_string_equal(word, "running");
+    check_doing(crash_in_an_adapter, "adapts", "loading an adapter of");
+    check_doing(adapt_one, "adapts", "loading an adapter of");
+    check_doing(crash_after_a_step, "", "");
     check_doing(do_nothing, "", "");
 }
 
@@ -144,8 +198,10 @@ static void test_a_child_that_scribbles(void **state)
     const char *word;
     struct buf out;
     in_child(scribble);
-    shared_child_doing(got, sizeof got, &word);
+    shared_child_doing(false, got, sizeof got, &word);
     assert_int_equal(strlen(got), DOING_MODEL_MAX - 1);
+    assert_string_equal(word, "running");
+    assert_true(shared_child_loaded_ms() >= 0);
     buf_init(&out, 1 << 20);
     assert_int_equal(metrics_render(&out), OK);
     buf_free(&out);
@@ -156,6 +212,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_both_count_and_gauges_go_back),
         cmocka_unit_test(test_how_long_a_step_takes),
+        cmocka_unit_test(test_how_long_it_has_loaded),
         cmocka_unit_test(test_what_the_dead_was_doing),
         cmocka_unit_test(test_a_child_that_scribbles),
     };

@@ -2,10 +2,14 @@
  * script, however bad its manners. */
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/doing.h"
 #include "base/mem.h"
+#include "base/shared.h"
+#include "base/str.h"
 #include "unit/provider/harness.h"
 #include "worker/frame.h"
 #include "worker/worker.h"
@@ -831,8 +835,55 @@ static void test_a_link_put_in_later_disturbs_no_running_answer(void **state)
     close_folder(config);
 }
 
-int main(void)
+/* ---- a process of its own ------------------------------------------------------------------- */
+
+enum { SLOW_LOAD_MS = 3500, WINDOW_MS = 3000 };
+
+/* This program as the worker: dies of a model each time when it has loaded that for longer than the
+ * window, until it hears that the model is in quarantine. */
+static int slow_worker(void)
 {
+    struct peer p = {.fd = WORKER_FD, .reader = frame_reader_new(64 << 20)};
+    struct arena *arena = arena_new(1 << 20);
+    struct rlimit no_core = {0};
+    struct greeting g;
+    struct frame fr;
+    struct error error;
+    if (setrlimit(RLIMIT_CORE, &no_core) || fcntl(p.fd, F_SETFL, 0)) return 1;
+    if (shared_attach(WORKER_SHARED_FD, &error)) return 1;
+    if (!hear(&p, &fr) || codec_read_greeting(fr.payload, fr.len, arena, &g, &error)) return 1;
+    bool quarantined = g.n_quarantined == 1 && str_eq(g.quarantined[0], "slow");
+    say_ready(&p, codec_build());
+    while (hear(&p, &fr)) {
+        if (quarantined) {
+            answer(&p, &fr, LETTERS);
+            continue;
+        }
+        doing_begin(DOING_LOAD, "slow");
+        sleep_ms(SLOW_LOAD_MS);
+        abort();
+    }
+    frame_reader_free(p.reader);
+    arena_free(arena);
+    return 0;
+}
+
+static void test_a_slow_load_is_no_way_out_of_quarantine(void **state)
+{
+    (void)state;
+    struct error error;
+    struct worker_params params = {.quarantine_ms = WINDOW_MS};
+    f = (struct fixture){0};
+    assert_int_equal(worker_open(&params, &f.local, &error), OK);
+    struct client *c = ask(&f, chat_request("slow", "hello"));
+    check_alphabet(c);
+    client_free(c);
+    provider_close(f.local, 0);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && str_eq(argv[1], "worker")) return slow_worker();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_answer),
         cmocka_unit_test(test_a_link_put_in_later_gives_an_idle_worker_new_rights),
@@ -849,6 +900,7 @@ int main(void)
         cmocka_unit_test(test_what_comes_behind_a_cancel_is_ignored),
         cmocka_unit_test(test_wishes_are_told_to_the_next_worker),
         cmocka_unit_test(test_what_has_left_does_not_come_back),
+        cmocka_unit_test(test_a_slow_load_is_no_way_out_of_quarantine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
