@@ -272,11 +272,13 @@ static void choose_for_all(struct local *l, const char *name, float scale)
     pthread_mutex_unlock(&l->lock);
 }
 
+/* "again": it was chosen in the worker before this one, and may have gone meanwhile. */
 enum err control_adapter_load(struct local *l, const json_t *args, control_fn fn, void *ctx,
                               struct error *error)
 {
     const char *name = NULL;
     double scale = 1;
+    bool again = false;
     struct adapter_info info = {0};
     enum err e = json_get_string(args, "adapter_name", "", &name, error);
     if (!e && (!name || !*name))
@@ -284,10 +286,15 @@ enum err control_adapter_load(struct local *l, const json_t *args, control_fn fn
                           "adapter_name is missing: the name of an adapter, \"default\", or "
                           "\"base\" for none");
     if (!e) e = json_get_double(args, "scale", "", -SCALE_MAX, SCALE_MAX, &scale, error);
+    if (!e) e = json_get_bool(args, "again", "", &again, error);
     bool none = !e && adapter_is_none(name);
     if (!e && !none) {
         e = resolve(l, name, &info, error);
         if (!e) e = fits_any(l, &info, error);
+        if (again && (e == ERR_NO_ADAPTER || e == ERR_ADAPTER)) {
+            str_copy(info.name, sizeof info.name, name);
+            e = OK;
+        }
         if (e && !*error->param) str_copy(error->param, sizeof error->param, "/adapter_name");
         if (e) err_hide_folder(error, info.path);
     }

@@ -146,10 +146,18 @@ static void write_model(struct local *l, struct jw *w, const struct sched_model_
     jw_obj_end(w);
 }
 
-static bool is_known(const struct sched_model_status *st, size_t n, const char *id)
+/* Not in memory and in quarantine with its embeddings: write_quarantined tells of it. */
+static bool is_away(struct local *l, const struct sched_model_status *st)
+{
+    char beside[MODEL_ID_MAX];
+    local_embeddings_id(beside, sizeof beside, st->id);
+    return st->state == MODEL_ON_DISK && quarantine_has(l, beside);
+}
+
+static bool is_in_memory(const struct sched_model_status *st, size_t n, const char *id)
 {
     for (size_t i = 0; i < n && i < MODELS_MAX; i++)
-        if (str_eq(st[i].id, id)) return true;
+        if (str_eq(st[i].id, id)) return st[i].state != MODEL_ON_DISK;
     return false;
 }
 
@@ -163,7 +171,7 @@ static void write_quarantined(struct local *l, struct jw *w, const struct sched_
     for (size_t i = 0; i < n; i++) {
         char id[MODEL_ID_MAX], words[ERROR_MSG_MAX];
         bool beside = local_embeddings_of(ids[i], id, sizeof id);
-        if (beside && (quarantine_has(l, id) || is_known(st, n_st, id))) continue;
+        if (beside && (quarantine_has(l, id) || is_in_memory(st, n_st, id))) continue;
         jw_obj(w);
         jw_kstr(w, "id", id);
         if (beside) jw_kstr(w, "kind", model_kind_name(MODEL_EMBEDDING));
@@ -207,7 +215,8 @@ enum err control_models(struct local *l, const json_t *args, control_fn fn, void
     jw_obj(&w);
     jw_key(&w, "models");
     jw_arr(&w);
-    for (size_t i = 0; i < n && i < MODELS_MAX; i++) write_model(l, &w, &st[i]);
+    for (size_t i = 0; i < n && i < MODELS_MAX; i++)
+        if (!is_away(l, &st[i])) write_model(l, &w, &st[i]);
     write_quarantined(l, &w, st, n);
     jw_arr_end(&w);
     jw_key(&w, "memory");

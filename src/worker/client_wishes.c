@@ -94,14 +94,16 @@ void wishes_heard(struct client *c, enum control what, const char *args, const c
     json_decref(v);
 }
 
-/* Nobody may wait for a load, and nobody overrules a quarantine again. */
-static char *quietly(const char *args)
+/* Nobody may wait for a load, and nobody overrules a quarantine again. An adapter stays chosen,
+ * also when it can't be used just now. */
+static char *quietly(enum control what, const char *args)
 {
     struct buf out;
     json_t *v;
     buf_init(&out, 1 << 20);
     if (json_parse(args, strlen(args), &v, NULL)) return xstrdup(args);
-    json_object_set_new(v, "wait", json_false());
+    json_object_set_new(v, what == CONTROL_LOAD ? "wait" : "again",
+                        json_boolean(what != CONTROL_LOAD));
     json_object_del(v, "force");
     enum err e = json_dump(v, &out);
     json_decref(v);
@@ -114,7 +116,7 @@ void wishes_send(struct client *c)
 {
     for (size_t i = 0; i < c->n_wishes; i++) {
         const struct wish *w = &c->wishes[i];
-        char *args = w->what == CONTROL_LOAD ? quietly(w->args) : xstrdup(w->args);
+        char *args = quietly(w->what, w->args);
         task_ask(c, w->what, args);
         free(args);
     }

@@ -382,6 +382,15 @@ test('an adapter chosen for all that has gone is left out, and that is told', as
   const refused = await stream(hub, { ...story, adapter: 'mine' });
   assert.equal(refused.error.code, 'adapter_not_found');
   assert.equal(hub.log.match(/WARN .*chosen for all requests is left out/g).length, 1);
+  // What was chosen stays so, in the next worker too.
+  copyFileSync(join(root, 'models', 'adapters', 'terse.gguf'), join(adapters, 'other.gguf'));
+  await until(async () => (await post(hub, '/adapters/load', { adapter_name: 'other' })).status === 200);
+  copyFileSync(join(root, 'models', 'adapters', 'pirate.gguf'), join(adapters, 'mine.gguf'));
+  rmSync(join(adapters, 'other.gguf'));
+  await killWorker(hub);
+  await until(async () => /"other"/.test((await health()).adapter_error));
+  copyFileSync(join(root, 'models', 'adapters', 'terse.gguf'), join(adapters, 'other.gguf'));
+  await until(async () => (await health()).adapter === 'other');
   await hub.stop();
 });
 
@@ -439,6 +448,8 @@ test('the quarantine of embeddings is told by its model and ends by force', asyn
   assert.equal((await stream(hub, { ...story, max_tokens: 1 })).error, undefined);
   assert.equal((await tiny()).state, 'ready');
   assert.match((await tiny()).error, /its embeddings/);
+  assert.equal((await post(hub, '/v1/models/hearth-tiny/unload', {})).status, 200);
+  await until(async () => (await tiny()).state === 'quarantined');
   assert.equal((await hub.run(['load', 'hearth-tiny'])).code, 0);
   assert.equal((await embed()).body.error.code, 'model_quarantined');
   const forced = await hub.run(['load', 'hearth-tiny', '--force']);

@@ -619,7 +619,7 @@ static void test_wishes_are_told_to_the_next_worker(void **state)
     assert_int_equal(atomic_load(&stage.lives), 2);
     close_client();
     assert_int_equal(atomic_load(&n_asked), 3);
-    assert_string_equal(asked[0], "adapter_load {\"adapter_name\":\"b\"}");
+    assert_string_equal(asked[0], "adapter_load {\"adapter_name\":\"b\",\"again\":true}");
     assert_string_equal(asked[1], "load {\"model\":\"x\",\"wait\":false}");
     assert_string_equal(asked[2], "queue {}");
 }
