@@ -137,6 +137,8 @@ static void test_mixed_in_one_context_each_gives_its_own_answer(void **state)
 
 /* ---- several in one batch ------------------------------------------------------------------- */
 
+static enum engine_kv_type kv_type; /* of the contexts */
+
 static struct engine_ctx *own_cells(struct engine_model *m, int32_t n_seq)
 {
     struct engine_ctx *c;
@@ -146,7 +148,8 @@ static struct engine_ctx *own_cells(struct engine_model *m, int32_t n_seq)
                                   .n_ubatch = 64,
                                   .n_seq_max = n_seq,
                                   .n_threads = 2,
-                                  .n_threads_batch = 2};
+                                  .n_threads_batch = 2,
+                                  .kv_type = kv_type};
     if (engine_ctx_new(m, &p, &c, &error)) fail_msg("%s", error.msg);
     return c;
 }
@@ -261,9 +264,8 @@ static void one_step(struct engine_model *m, const struct with *prompt, const st
 
 /* Not nearly: a row of a mixed batch has the very numbers that it has in a batch of as many rows
  * with its adapter. */
-static void test_a_mixed_row_is_the_same_to_the_last_bit(void **state)
+static void compare_mixed_rows(void)
 {
-    (void)state;
     struct engine_adapter *p = load(help_model, PIRATE), *t = load(help_model, TERSE);
     const struct with base = {NULL, 0};
     const struct with mixed[][4] = {{{p, 1}, {t, 1}, {p, 1}, {t, 1}},
@@ -281,6 +283,17 @@ static void test_a_mixed_row_is_the_same_to_the_last_bit(void **state)
     }
     engine_adapter_free(p);
     engine_adapter_free(t);
+}
+
+/* Cells of another type make other computations of a step. */
+static void test_a_mixed_row_is_the_same_to_the_last_bit(void **state)
+{
+    (void)state;
+    for (int type = 0; type < ENGINE_KV_TYPES; type++) {
+        kv_type = (enum engine_kv_type)type;
+        compare_mixed_rows();
+    }
+    kv_type = ENGINE_KV_F16;
 }
 
 /* Base, one, both, another, in turn in one context, whose set of adapters grows and is dropped:
