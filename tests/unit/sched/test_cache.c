@@ -125,6 +125,16 @@ static int count_files(void)
     return list_files(NULL, 0);
 }
 
+/* Without those that are still being written under another name. */
+static int count_states(void)
+{
+    char names[64][300];
+    int n = list_files(names, 64), states = 0;
+    assert_true(n <= 64);
+    for (int i = 0; i < n; i++) states += !strstr(names[i], "/tmp-");
+    return states;
+}
+
 static void empty_dir(void)
 {
     char names[64][300];
@@ -160,7 +170,7 @@ static void one_file(char path[300], struct buf *bytes)
     struct cache *c = open_cache(1 << 20, 1 << 20);
     until(c, cache_ready(c));
     put(c, 1, STATE);
-    until(c, stats(c).disk.entries == 1 && count_files() == 1);
+    until(c, stats(c).disk.entries == 1 && count_states() == 1);
     cache_free(c, 1000);
     assert_int_equal(list_files(names, 2), 1);
     strcpy(path, names[0]);
@@ -329,7 +339,7 @@ static void test_the_folder_is_limited(void **state)
         until(c, count_files() <= 3 && stats(c).disk.bytes <= (int64_t)(3 * file));
         nanosleep(&(struct timespec){0, 20000000}, NULL); /* the files' times are coarse */
     }
-    until(c, count_files() == 3);
+    until(c, count_states() == 3);
     cache_free(c, 5000);
     c = open_cache(1 << 20, 2 * file); /* a smaller one: the oldest goes */
     until(c, cache_ready(c) && count_files() == 2);
@@ -346,7 +356,7 @@ static void test_memory_of_files_is_evicted_and_read_again(void **state)
     struct cache *c = open_cache(2 * STATE, 1 << 20);
     until(c, cache_ready(c));
     for (int i = 0; i < 6; i++) put(c, i, STATE);
-    until(c, count_files() == 6 && stats(c).memory.bytes <= 2 * STATE); /* when that is heard */
+    until(c, count_states() == 6 && stats(c).memory.bytes <= 2 * STATE); /* when that is heard */
     for (int round = 0; round < 3; round++)
         for (int i = 0; i < 6; i++) {
             assert_true(is_right(fetch(c, i), i, STATE));
@@ -428,7 +438,7 @@ static void test_an_exchanged_file_is_not_used(void **state)
     struct cache *c = open_cache(1 << 20, 1 << 20);
     until(c, cache_ready(c));
     put(c, 2, STATE);
-    until(c, count_files() == 2);
+    until(c, count_states() == 2);
     assert_int_equal(list_files(names, 2), 2);
     const char *other = strcmp(names[0], path) ? names[0] : names[1];
     assert_int_equal(rename(other, path), 0);
