@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -133,6 +134,7 @@ static int unknown_verb(const char *name)
 int cmd_main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* a reader that goes is an error of write(2), not our death */
+    tzset(); /* while there is one thread: the library reads it at the first use of localtime */
     if (argc < 2) {
         show_help(NULL);
         return CMD_USAGE;
