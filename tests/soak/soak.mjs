@@ -137,7 +137,7 @@ const system = `You are a helpful assistant in a house with a hearth. ${'Be kind
 const questions = ['What is a hearth?', 'Count to five.', 'Say hello.', 'Who are you?', 'What is 2 + 3?', 'Name three colours.'];
 
 // Answers that are right whatever else goes on: done; too many; the model was unloaded meanwhile, is
-// being unloaded, or does not fit now.
+// being unloaded, or does not fit now. A load that somebody else's unloading ends is told so (409).
 const busy = { 429: true, 503: true };
 const fine = { 200: true, ...busy };
 
@@ -192,7 +192,7 @@ const actions = {
   rerank: [4, 'POST /v1/rerank', () => ({ query: pick(questions), documents: questions }), fine],
   'other adapter for all': [2, 'POST /adapters/load', () => ({ adapter_name: pick(['default', 'none', ...adapters]) }), fine],
   'list adapters': [1, 'GET /adapters', null, fine],
-  'load a model': [3, 'POST /v1/models/{id}/load', () => (chance() < 0.5 ? {} : { keep_alive: pick([0, '2s', -1]) }), fine],
+  'load a model': [3, 'POST /v1/models/{id}/load', () => (chance() < 0.5 ? {} : { keep_alive: pick([0, '2s', -1]) }), { ...fine, 409: true }],
   'unload a model': [3, 'POST /v1/models/{id}/unload', () => ({}), fine],
   plan: [1, 'POST /v1/models/plan', () => ({ model: pick(chatModels) }), fine],
   queue: [2, 'GET /v1/queue', null, fine],
