@@ -143,6 +143,20 @@ const char *ask_bytes(char *dst, size_t size, double bytes)
     return str_from_bytes(dst, size, bytes > 0 ? (uint64_t)bytes : 0);
 }
 
+const char *ask_model_state(char *dst, size_t size, const json_t *model)
+{
+    const char *state = ask_str(model, "meta/state");
+    if (json_is_true(ask_at(model, "meta/leaving")))
+        str_copy(dst, size, "leaving");
+    else if (*ask_str(model, "meta/waits_for"))
+        str_copy(dst, size, "waiting");
+    else if (str_eq(state, "loading"))
+        str_printf(dst, size, "loading %.0f %%", 100 * ask_num(model, "meta/progress"));
+    else
+        str_copy(dst, size, state);
+    return dst;
+}
+
 int ask_print(struct buf *text)
 {
     struct buf clean;

@@ -41,6 +41,9 @@ const json_t *ask_at(const json_t *obj, const char *path);
 const char *ask_duration(char *dst, size_t size, double ms);
 const char *ask_bytes(char *dst, size_t size, double bytes);
 
+/* How it is with a model of GET /v1/models: its state, "loading 42 %", "leaving". */
+const char *ask_model_state(char *dst, size_t size, const json_t *model);
+
 /* Prints text that may hold anything a client or a file said; frees it. A cmd_status. */
 int ask_print(struct buf *text);
 

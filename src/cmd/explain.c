@@ -158,7 +158,11 @@ static void put_waiting(const json_t *r, struct buf *out)
 {
     const char *state = ask_str(r, "state");
     char time[32];
-    if (str_eq(state, "loading"))
+    const char *first = ask_str(r, "waits_for");
+    if (str_eq(state, "loading") && *first)
+        buf_printf(out, "\nit waits until %s has finished: then there is room for its model\n",
+                   first);
+    else if (str_eq(state, "loading"))
         buf_printf(out, "\nit waits for its model: %.0f %% loaded\n",
                    100 * ask_num(r, "load_progress"));
     if (!str_eq(state, "waiting") && !str_eq(state, "paused")) return;

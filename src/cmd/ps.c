@@ -19,7 +19,12 @@ static const char *stays(char *dst, size_t size, const json_t *model)
 {
     const json_t *expires = ask_at(model, "meta/expires_in_ms");
     char left[32];
-    if (!str_eq(ask_str(model, "meta/state"), "ready"))
+    const char *first = ask_str(model, "meta/waits_for");
+    if (*first)
+        str_printf(dst, size, "when %s has finished", first);
+    else if (json_is_true(ask_at(model, "meta/leaving")))
+        str_copy(dst, size, "until its requests end");
+    else if (!str_eq(ask_str(model, "meta/state"), "ready"))
         str_copy(dst, size, "-");
     else if (!json_is_number(expires))
         str_copy(dst, size, "for ever");
@@ -28,24 +33,23 @@ static const char *stays(char *dst, size_t size, const json_t *model)
     return dst;
 }
 
-static void put_state(char *dst, size_t size, const json_t *model)
+/* While a model is loaded its memory may be known as an upper bound only. */
+static const char *takes(char *dst, size_t size, const json_t *model)
 {
-    const char *state = ask_str(model, "meta/state");
-    if (str_eq(state, "loading"))
-        str_printf(dst, size, "loading %.0f %%", 100 * ask_num(model, "meta/progress"));
-    else
-        str_copy(dst, size, state);
+    char bytes[24];
+    if (!ask_at(model, "meta/memory/total")) return "-";
+    ask_bytes(bytes, sizeof bytes, ask_num(model, "meta/memory/total"));
+    bool bound = json_is_true(ask_at(model, "meta/memory/bound"));
+    str_printf(dst, size, "%s%s", bound ? "< " : "", bytes);
+    return dst;
 }
 
 static void put_row(const json_t *model, int width, struct buf *out)
 {
-    char state[32], memory[32], stay[48];
-    put_state(state, sizeof state, model);
+    char state[32], memory[32], stay[160];
     buf_printf(out, "%-*s  %-10s  %-12s  %10s  %8.0f  %7.0f  %7.0f  %s\n", width,
-               ask_str(model, "id"), ask_str(model, "meta/kind"), state,
-               ask_at(model, "meta/memory/total")
-                   ? ask_bytes(memory, sizeof memory, ask_num(model, "meta/memory/total"))
-                   : "-",
+               ask_str(model, "id"), ask_str(model, "meta/kind"),
+               ask_model_state(state, sizeof state, model), takes(memory, sizeof memory, model),
                ask_num(model, "meta/context_loaded"), ask_num(model, "meta/running"),
                ask_num(model, "meta/waiting"), stays(stay, sizeof stay, model));
     const char *error = ask_str(model, "meta/error");

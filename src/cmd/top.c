@@ -126,13 +126,14 @@ static void put_models(const struct picture *p, struct buf *out)
         const char *state = ask_str(m, "meta/state");
         if (str_eq(state, "on_disk") || str_eq(ask_str(m, "meta/kind"), "adapter")) continue;
         const json_t *q = queue_of(p, ask_str(m, "id"));
-        char memory[32], wait[32] = "-";
+        char memory[32], words[32], wait[32] = "-";
         if (json_is_number(ask_at(q, "wait_estimate_ms")))
             ask_duration(wait, sizeof wait, ask_num(q, "wait_estimate_ms"));
         put_word(out, ask_str(m, "id"), NAME_MAX_HERE);
-        buf_printf(out, "  %-11s  %10s  %7.0f  %7.0f  %8.1f  %10s\n", state,
+        buf_printf(out, "  %-11s  %10s  %7.0f  %7.0f  %8.1f  %10s\n",
+                   ask_model_state(words, sizeof words, m),
                    ask_bytes(memory, sizeof memory, ask_num(m, "meta/memory/total")),
-                   ask_num(m, "meta/running"), ask_num(q, "waiting"),
+                   ask_num(m, "meta/running"), ask_num(m, "meta/waiting"),
                    ask_num(q, "tokens_per_second"), wait);
     }
 }

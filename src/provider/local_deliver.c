@@ -336,7 +336,8 @@ static void on_loading(struct local *l, const struct note *n)
     pthread_mutex_lock(&l->lock);
     struct idnode *node = idmap_get(&l->jobs, n->id);
     pthread_mutex_unlock(&l->lock);
-    struct gen_event ev = {.type = GEN_EV_LOADING, .fraction = n->fraction};
+    struct gen_event ev = {
+        .type = GEN_EV_LOADING, .fraction = n->fraction, .waits_for = n->text_len ? n->text : NULL};
     if (node) emit(container_of(node, struct job, by_id), &ev);
 }
 

@@ -164,7 +164,7 @@ struct note {
     struct note *joined, *joined_end; /* texts of the same choice that followed directly */
     const int32_t *tokens;            /* n_tokens of them behind the text, if they are wanted */
     size_t text_len;
-    char text[]; /* of CHOICE_END: the stop string with its end, or nothing */
+    char text[]; /* CHOICE_END: the stop string, LOADING: waits_for, with its end, or nothing */
 };
 
 /* local_notes.c */
@@ -172,7 +172,8 @@ void note_event(void *job, const struct sched_event *ev); /* sched_listener_fn *
 void note_failed(struct job *job, const struct error *error);
 void note_simple(struct local *l, enum note_type type, struct job *job);
 void note_cancel(struct local *l, uint64_t id, enum err code);
-void note_loading(struct local *l, uint64_t id, float fraction);
+/* waits_for: NULL = nobody has to go first. */
+void note_loading(struct local *l, uint64_t id, float fraction, const char *waits_for);
 void note_wake(struct local *l); /* the delivery thread looks at what is due next */
 void note_free(struct note *n);
 

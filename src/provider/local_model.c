@@ -100,7 +100,13 @@ static void progressed(void *ctx, float fraction)
     int64_t now_ms = clock_mono_ms();
     if (job->kind != JOB_GENERATE || now_ms < atomic_load(&job->told_ms) + TELL_MS) return;
     atomic_store(&job->told_ms, now_ms);
-    note_loading(job->l, job->by_id.id, fraction);
+    note_loading(job->l, job->by_id.id, fraction, NULL);
+}
+
+static void waits(void *ctx, const char *other)
+{
+    struct job *job = ctx;
+    if (job->kind == JOB_GENERATE) note_loading(job->l, job->by_id.id, 0, other);
 }
 
 /* ---- the place in the queue, and the deadline ------------------------------------------------ */
@@ -171,8 +177,11 @@ static int32_t job_priority(const struct job *job)
 static enum err begin_load(struct job *job, const struct sched_load *load, struct error *error)
 {
     struct local *l = job->l;
-    struct sched_load_listener listener = {
-        .on_progress = progressed, .on_done = loaded, .ctx = job, .request = job->kind != JOB_LOAD};
+    struct sched_load_listener listener = {.on_progress = progressed,
+                                           .on_wait = waits,
+                                           .on_done = loaded,
+                                           .ctx = job,
+                                           .request = job->kind != JOB_LOAD};
     enum err e = OK;
     pthread_mutex_lock(&l->lock);
     if (job->cancelled) e = err_set(error, ERR_CANCELLED, "the request was cancelled");
@@ -185,7 +194,7 @@ static enum err begin_load(struct job *job, const struct sched_load *load, struc
         job->load_since_ns = clock_mono_ns();
         atomic_store(&job->told_ms, clock_mono_ms());
         /* Also when it waits for others to go first, and the load has not begun. */
-        if (job->kind == JOB_GENERATE) note_loading(l, job->by_id.id, 0);
+        if (job->kind == JOB_GENERATE) note_loading(l, job->by_id.id, 0, NULL);
         e = sched_load(l->sched, load, &listener, error);
         if (e) job->loading = false;
     }

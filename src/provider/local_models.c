@@ -87,7 +87,8 @@ static const char *state_name(enum model_state state)
                                     : model_state_name(state);
 }
 
-static void write_use(struct jw *w, const struct engine_memory *m)
+/* bound: it takes no more than that. */
+static void write_use(struct jw *w, const struct engine_memory *m, bool bound)
 {
     uint64_t weights = m->host.weights, kv = m->host.kv, compute = m->host.compute;
     for (int i = 0; i < ENGINE_DEVICES_MAX; i++) {
@@ -100,6 +101,7 @@ static void write_use(struct jw *w, const struct engine_memory *m)
     jw_kint(w, "kv", (int64_t)kv);
     jw_kint(w, "compute", (int64_t)compute);
     jw_kint(w, "total", (int64_t)(weights + kv + compute));
+    if (bound) jw_kbool(w, "bound", true);
     jw_obj_end(w);
 }
 
@@ -131,6 +133,8 @@ static void write_model(struct local *l, struct jw *w, const struct sched_model_
     jw_kstr(w, "kind", model_kind_name(st->kind));
     jw_kstr(w, "state", state_name(st->state));
     jw_kdouble(w, "progress", st->state == MODEL_READY ? 1 : (double)st->progress);
+    jw_kbool(w, "leaving", st->leaving);
+    jw_kstr(w, "waits_for", *st->waits_for ? st->waits_for : NULL);
     jw_kint(w, "context", st->n_ctx);
     jw_kint(w, "slots", st->n_slots);
     jw_kint(w, "running", st->running);
@@ -138,7 +142,7 @@ static void write_model(struct local *l, struct jw *w, const struct sched_model_
     jw_kint(w, "keep_alive_ms", st->keep_alive_ms == KEEP_ALIVE_NONE ? 0 : st->keep_alive_ms);
     optional_int(w, "expires_in_ms", st->expires_ms);
     jw_key(w, "memory");
-    write_use(w, &st->memory);
+    write_use(w, &st->memory, st->memory_is_bound);
     jw_kint(w, "loads", st->loads);
     jw_kint(w, "load_ms", st->load_ns / 1000000);
     optional_int(w, "last_used_ms_ago", st->idle_ms);
@@ -244,7 +248,7 @@ static void answer_state(struct call *c, const char *id, char (*evicted)[MODEL_I
     jw_kstr(&w, "model", id);
     jw_kstr(&w, "state", state_name(one.state));
     jw_key(&w, "memory");
-    write_use(&w, &one.memory);
+    write_use(&w, &one.memory, one.memory_is_bound);
     jw_key(&w, "evicted");
     jw_arr(&w);
     for (size_t i = 0; i < n; i++) jw_str(&w, evicted[i]);
@@ -362,7 +366,7 @@ static void write_plan(struct jw *w, const char *id, const struct sched_plan *p)
     jw_kbool(w, "waits", p->waits);
     jw_kint(w, "context", p->n_ctx);
     jw_key(w, "needs");
-    write_use(w, &p->needs);
+    write_use(w, &p->needs, false);
     write_memory(w, &p->memory);
     jw_kint(w, "free",
             p->memory.budget > p->memory.used ? (int64_t)(p->memory.budget - p->memory.used) : 0);

@@ -156,9 +156,12 @@ void note_cancel(struct local *l, uint64_t id, enum err code)
     send(l, n);
 }
 
-void note_loading(struct local *l, uint64_t id, float fraction)
+void note_loading(struct local *l, uint64_t id, float fraction, const char *waits_for)
 {
-    struct note *n = note_new(NOTE_LOADING, NULL, 0);
+    size_t len = waits_for ? strlen(waits_for) + 1 : 0;
+    struct note *n = note_new(NOTE_LOADING, NULL, len);
+    if (len) memcpy(n->text, waits_for, len);
+    n->text_len = len;
     n->id = id;
     n->fraction = fraction;
     send(l, n);

@@ -257,6 +257,7 @@ static void record_event(struct entry *e, const struct gen_event *ev)
     case GEN_EV_ROUTED: take_route(&e->rec, ev->route); break;
     case GEN_EV_LOADING:
         e->rec.load_fraction = ev->fraction;
+        str_copy(e->rec.waits_for, sizeof e->rec.waits_for, ev->waits_for ? ev->waits_for : "");
         set_state(e, RECORD_LOADING);
         break;
     case GEN_EV_QUEUED: on_queued(e, ev); break;

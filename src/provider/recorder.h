@@ -79,11 +79,12 @@ struct record {
     int32_t priority, n, n_inputs; /* n_inputs: of embeddings and reranks */
     int64_t arrived_wall_ms;
     int64_t arrived_ns, started_ns, first_ns, last_ns, ended_ns;
-    int32_t position;    /* WAITING */
-    int64_t wait_ms;     /* WAITING: estimated until it starts; -1 = unknown */
-    float load_fraction; /* LOADING */
-    int32_t n_tokens;    /* so far, while it is decoding */
-    int32_t n_pauses;    /* so far */
+    int32_t position;                /* WAITING */
+    int64_t wait_ms;                 /* WAITING: estimated until it starts; -1 = unknown */
+    float load_fraction;             /* LOADING */
+    char waits_for[RECORD_NAME_MAX]; /* LOADING: the model that has to go first; "" = none */
+    int32_t n_tokens;                /* so far, while it is decoding */
+    int32_t n_pauses;                /* so far */
     struct usage usage;
     struct timings timings; /* DONE */
     struct cache_report cache;

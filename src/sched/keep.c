@@ -233,6 +233,7 @@ static struct sched_model *next_waiting(struct sched *s, uint64_t turn)
 static void take_room(struct sched_model *m, const struct ledger_decision *d)
 {
     m->stage = STAGE_LOAD;
+    m->waits_for[0] = '\0';
     m->forms.full = d->form;
     m->memory = d->form.memory;
     m->load_job.type = LOAD_LOAD;
@@ -285,11 +286,23 @@ static int64_t way_free_at(const struct sched_model *m, struct sched_model *cons
     return urgent || at < turns ? turns : at;
 }
 
+/* models_lock is held. Who has to finish before there is room for m: the first of those who work.
+ */
+static void tell_wait(struct sched_model *m, struct sched_model *const *others, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (model_is_idle(others[i])) continue;
+        model_waits_for(m, others[i]->id);
+        return;
+    }
+}
+
 /* models_lock is held. Those in its way leave, or *next_ms is when that is to be seen again. */
-static void make_way(struct sched *s, const struct sched_model *m, int64_t now_ms, int64_t *next_ms)
+static void make_way(struct sched *s, struct sched_model *m, int64_t now_ms, int64_t *next_ms)
 {
     struct sched_model **others;
     size_t n = ledger_in_the_way(s, m, &m->forms, &others);
+    tell_wait(m, others, n);
     int64_t at = way_free_at(m, others, n, now_ms);
     if (at > now_ms && at < *next_ms) *next_ms = at;
     for (size_t i = 0; i < n && at <= now_ms; i++) {

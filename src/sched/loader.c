@@ -170,6 +170,7 @@ static void read_memory(struct sched_model *m, int64_t ns)
     pthread_mutex_lock(&m->s->models_lock);
     if (m->measured) real.host.weights = m->memory.host.weights;
     m->memory = real;
+    m->bound = false;
     m->load_ns = ns;
     pthread_mutex_unlock(&m->s->models_lock);
 }
@@ -226,6 +227,7 @@ static bool is_small(struct sched_model *m)
     pthread_mutex_lock(&s->models_lock);
     bool fits = !ledger_has_devices(&s->ledger) && ledger_fits_now(s, &bound);
     if (fits) m->memory = bound;
+    m->bound = fits;
     pthread_mutex_unlock(&s->models_lock);
     return fits;
 }

@@ -122,8 +122,11 @@ static void fill_status(const struct sched_model *m, int64_t now_ms, struct sche
                                       .loads = m->n_loads,
                                       .load_ns = m->load_ns,
                                       .memory = m->memory,
+                                      .memory_is_bound = m->bound,
+                                      .leaving = m->closing || m->leaves,
                                       .error = m->error};
     str_copy(st->id, sizeof st->id, m->id);
+    str_copy(st->waits_for, sizeof st->waits_for, m->waits_for);
     if (m->state != MODEL_READY) return;
     if (!model_is_idle(m)) st->idle_ms = 0;
     st->n_ctx = m->n_seq_ctx;
@@ -171,6 +174,17 @@ static void listen(struct sched_model *m, const struct sched_load_listener *l, i
     entry->l = *l;
     entry->priority = priority;
     list_push_back(&m->listeners, &entry->node);
+    if (*m->waits_for && l->on_wait) l->on_wait(l->ctx, m->waits_for);
+}
+
+void model_waits_for(struct sched_model *m, const char *id)
+{
+    if (str_eq(m->waits_for, id)) return;
+    str_copy(m->waits_for, sizeof m->waits_for, id);
+    list_each (n, &m->listeners) {
+        const struct load_listener *entry = container_of(n, struct load_listener, node);
+        if (entry->l.on_wait) entry->l.on_wait(entry->l.ctx, m->waits_for);
+    }
 }
 
 /* models_lock is held. */
@@ -204,7 +218,8 @@ void model_begin_load(struct sched_model *m)
     m->error = (struct error){0};
     m->state = MODEL_LOADING;
     m->stage = STAGE_MEASURE;
-    m->again = m->must_measure = false;
+    m->again = m->must_measure = m->bound = false;
+    m->waits_for[0] = '\0';
     m->n_evicted = 0;
     atomic_store(&m->progress, 0);
     m->load_job.type = LOAD_MEASURE;
@@ -439,6 +454,8 @@ static void became_nothing(struct sched_model *m, const struct error *error, boo
     m->error = (struct error){0};
     if (!ended) m->error = *error;
     m->memory = (struct engine_memory){0};
+    m->bound = false;
+    m->waits_for[0] = '\0';
     if (ended && !list_empty(&m->listeners) && !m->s->draining) model_begin_load(m);
 }
 
@@ -453,7 +470,7 @@ void model_done(struct sched_model *m, const struct error *error)
     struct sched *s = m->s;
     struct error copy = {0};
     if (error) copy = *error; /* it lies in m, which may be loaded again at once */
-    bool ended = copy.code == ERR_CANCELLED;
+    bool ended = copy.code == ERR_CANCELLED, left = false;
     struct list_node listeners, gone, *n;
     list_init(&listeners);
     list_init(&gone);
@@ -465,11 +482,13 @@ void model_done(struct sched_model *m, const struct error *error)
     else
         became_ready(m);
     m->leaves = false;
+    left = m->state == MODEL_ON_DISK;
     if (m->state != MODEL_LOADING) move_all(&m->listeners, &listeners);
     if (error) move_all(&m->unload_listeners, &gone);
     metric_set(METRIC_models_memory_bytes, (int64_t)ledger_used(s, -1));
     pthread_mutex_unlock(&s->models_lock);
     if (!error) metric_add(METRIC_models_loaded, 1);
+    if (left && !s->draining && s->params.on_left) s->params.on_left(s->params.left_ctx, m->id);
     while ((n = list_pop_front(&listeners))) {
         struct load_listener *entry = container_of(n, struct load_listener, node);
         entry->l.on_done(entry->l.ctx, m, copy.code ? &copy : NULL);

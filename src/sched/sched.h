@@ -103,11 +103,13 @@ struct sched_load {
     int32_t priority; /* of the request that waits for it */
 };
 
-/* on_progress: on the loader thread, may not call into the scheduler. on_done: on the engine
+/* on_progress: on the loader thread; on_wait: any thread, when a model that has to go first becomes
+ * known; both may not call into the scheduler. on_done: on the engine
  * thread, or inside sched_load for a model that is ready, or inside a sched_unload that ends the
  * load (ERR_CONFLICT); once, also when the scheduler stops. It may take a reference. */
 struct sched_load_listener {
-    void (*on_progress)(void *ctx, float fraction); /* may be NULL */
+    void (*on_progress)(void *ctx, float fraction);      /* may be NULL */
+    void (*on_wait)(void *ctx, const char *other_model); /* may be NULL */
     void (*on_done)(void *ctx, struct sched_model *model, const struct error *error);
     void *ctx;
     bool request; /* it will use the model: an unload that comes meanwhile waits for that */
@@ -154,8 +156,11 @@ struct sched_model_status {
     int64_t expires_ms;    /* until it is unloaded, if nobody asks; -1 = never */
     int64_t idle_ms;       /* since its last use; -1 = it was never loaded */
     int64_t loads, load_ns;
-    struct engine_memory memory; /* READY, LOADING */
-    struct error error;          /* MODEL_FAILED */
+    struct engine_memory memory;  /* READY, LOADING */
+    bool memory_is_bound;         /* LOADING: it takes no more than that */
+    bool leaving;                 /* READY, LOADING: as soon as its requests have ended */
+    char waits_for[MODEL_ID_MAX]; /* LOADING: the model that has to go first; "" = none */
+    struct error error;           /* MODEL_FAILED */
 };
 /* The idle models that left for this one; for its on_done. Fills at most max. */
 size_t sched_model_evicted(const struct sched_model *m, char (*ids)[MODEL_ID_MAX], size_t max);

@@ -374,8 +374,10 @@ struct sched_model {
     struct list_node unload_listeners; /* while closing or `leaves` */
     struct ledger_forms forms;         /* LOADING: measured; READY: what it got, in `full` */
     bool measured;
-    struct engine_memory memory; /* while it is in memory, or has its room */
-    int64_t wants_since_ms;      /* STAGE_ROOM */
+    struct engine_memory memory;  /* while it is in memory, or has its room */
+    bool bound;                   /* that is an upper bound */
+    char waits_for[MODEL_ID_MAX]; /* STAGE_ROOM: who has to go first; "" = not known */
+    int64_t wants_since_ms;       /* STAGE_ROOM */
     uint64_t load_turn;
     int64_t ready_ms;                            /* since when it is in memory */
     enum model_kind kind;                        /* once it was loaded */
@@ -669,6 +671,8 @@ bool model_is_idle(const struct sched_model *m); /* READY and nobody uses it */
 void model_begin_load(struct sched_model *m);
 /* It is being loaded and nobody wants it any more. */
 bool model_unwanted(const struct sched_model *m);
+/* It waits for that one to go; tells the listeners. */
+void model_waits_for(struct sched_model *m, const char *id);
 /* A load has ended, or could not begin: tells the listeners. Engine thread, without the lock. */
 void model_done(struct sched_model *m, const struct error *error);
 void model_list_free(struct sched *s); /* at the end, when no thread is left */

@@ -313,6 +313,7 @@ struct gen_event {
     const char *stop;      /* CHOICE_END: the request's stop string that ended it, or NULL */
     float fraction;        /* LOADING: 0..1 */
     int32_t position;      /* QUEUED: 0 = next */
+    const char *waits_for; /* LOADING: the model that has to go first; NULL = it is being loaded */
     int64_t wait_ms;       /* QUEUED: estimated until it starts; -1 = unknown */
     const int32_t *tokens; /* TOKENS */
     size_t n_tokens;

@@ -281,14 +281,17 @@ static void visit_tool_delta(struct wire *w, struct gen_event *e)
 }
 
 /* Which fields an event has is said by its type (types/gen.h); the others stay zero. */
-VISITED(struct gen_event, 272);
+VISITED(struct gen_event, 280);
 static void visit_event(struct wire *w, struct gen_event *e)
 {
     WIRE_ENUM(w, e->type, GEN_EV_PAUSED);
     wire_i32(w, &e->choice);
     switch (e->type) {
     case GEN_EV_ROUTED: wire_bad(w); break; /* the hub routes, not its worker */
-    case GEN_EV_LOADING: wire_f32(w, &e->fraction); break;
+    case GEN_EV_LOADING:
+        wire_f32(w, &e->fraction);
+        wire_str(w, &e->waits_for);
+        break;
     case GEN_EV_PAUSED: visit_timings(w, &e->timings); break;
     case GEN_EV_QUEUED:
         wire_i32(w, &e->position);

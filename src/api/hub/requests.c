@@ -139,7 +139,10 @@ static void write_record(struct jw *w, const struct record *r)
     jw_kint(w, "priority", r->priority);
     if (r->n) jw_kint(w, "n", r->n);
     if (r->n_inputs) jw_kint(w, "inputs", r->n_inputs);
-    if (r->state == RECORD_LOADING) jw_kdouble(w, "load_progress", (double)r->load_fraction);
+    if (r->state == RECORD_LOADING) {
+        jw_kdouble(w, "load_progress", (double)r->load_fraction);
+        jw_kstr(w, "waits_for", r->waits_for[0] ? r->waits_for : NULL);
+    }
     if (r->state == RECORD_WAITING || r->state == RECORD_PAUSED) {
         jw_kint(w, "position", r->position);
         jw_key(w, "wait_estimate_ms");

@@ -107,6 +107,7 @@ static const struct field request_fields[] = {
     W_OPT("n", INT, NULL, "Answers, of chats and completions."),
     W_OPT("inputs", INT, NULL, "Inputs, of embeddings and reranks."),
     W_OPT("load_progress", NUM, NULL, "While its model is loading: 0 to 1."),
+    W_OPT("waits_for", STR, STR_OR_NULL, "While its model is loading: the model that has to finish first, so that there is room."),
     W_OPT("position", INT, NULL, "While it waits: how many are before it."),
     W_OPT("wait_estimate_ms", INT, INT_OR_NULL, "While it waits: how long it will, about."),
     W("usage", OBJ, REF("RequestUsage"), "Tokens."),
@@ -154,6 +155,7 @@ static const struct field memory_fields[] = {
     W("kv", INT, NULL, "Bytes of the KV cache."),
     W("compute", INT, NULL, "Bytes to compute in."),
     W("total", INT, NULL, "Their sum."),
+    W_OPT("bound", BOOL, NULL, "While it is loaded: it takes no more than that; how much is known afterwards."),
     END};
 
 static const struct field load_answer_fields[] = {

@@ -83,15 +83,17 @@ static int64_t context_of(const json_t *loaded)
 
 static void write_memory(struct jw *w, const json_t *loaded)
 {
-    static const char *const members[] = {"slots",    "running",       "waiting",
-                                          "progress", "keep_alive_ms", "expires_in_ms",
-                                          "memory",   "loads",         "last_used_ms_ago"};
+    static const char *const members[] = {
+        "slots",         "running", "waiting", "progress",         "keep_alive_ms",
+        "expires_in_ms", "memory",  "loads",   "last_used_ms_ago", "leaving"};
     const char *state = json_string_value(json_object_get(loaded, "state"));
     bool on_disk = !state || str_eq(control_state_word(state), "on_disk");
     if (on_disk) return;
     if (context_of(loaded)) jw_kint(w, "context_loaded", context_of(loaded));
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
         pass(w, members[i], json_object_get(loaded, members[i]));
+    if (json_is_string(json_object_get(loaded, "waits_for")))
+        pass(w, "waits_for", json_object_get(loaded, "waits_for"));
     if (!json_is_null(json_object_get(loaded, "error")))
         pass(w, "error", json_object_get(loaded, "error"));
 }

@@ -340,6 +340,8 @@ static const struct field model_meta_fields[] = {
     W_OPT("running", INT, NULL, "In memory: requests that it is computing."),
     W_OPT("waiting", INT, NULL, "In memory: requests that wait for it."),
     W_OPT("progress", NUM, NULL, "In memory or on its way there: 0 to 1."),
+    W_OPT("leaving", BOOL, NULL, "In memory or on its way there: it goes as soon as its requests have ended."),
+    W_OPT("waits_for", STR, NULL, "While it is loading: the model that has to finish first, so that there is room."),
     W_OPT("keep_alive_ms", INT, NULLABLE("integer"), "In memory: how long it stays after its last request; null or below 0: for ever."),
     W_OPT("expires_in_ms", INT, NULLABLE("integer"), "In memory: when it goes if nobody asks for it; null: never."),
     W_OPT("memory", OBJ, REF("ModelMemory"), "In memory: what it takes."),

@@ -50,7 +50,7 @@ struct client {
     char stop[64];   /* of the last choice that ended; "" = none */
     int64_t wait_ms; /* as told last */
     int n_loading, n_queued, n_started, n_ends, n_last, n_texts;
-    char model[MODEL_ID_MAX], adapter[MODEL_ID_MAX];
+    char model[MODEL_ID_MAX], adapter[MODEL_ID_MAX], waits_for[MODEL_ID_MAX];
     uint64_t adapter_version;
     struct error error;
     struct usage usage;
@@ -124,7 +124,10 @@ static inline void client_listen(void *ctx, const struct gen_event *ev)
     pthread_mutex_lock(&c->lock);
     assert_false(c->done); /* nothing comes after the last event */
     switch (ev->type) {
-    case GEN_EV_LOADING: c->n_loading++; break;
+    case GEN_EV_LOADING:
+        c->n_loading++;
+        if (ev->waits_for) str_copy(c->waits_for, sizeof c->waits_for, ev->waits_for);
+        break;
     case GEN_EV_PAUSED: fail(); break; /* nobody asked for it */
     case GEN_EV_ROUTED:
     case GEN_EV_TOKENS: break;

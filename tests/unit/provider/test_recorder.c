@@ -207,7 +207,10 @@ static void test_states(void **state)
     generate("a");
     assert_int_equal(get("a").state, RECORD_PREPARING);
     check_counts(0, 1);
+    send(0, &(struct gen_event){.type = GEN_EV_LOADING, .waits_for = "another"});
+    assert_string_equal(get("a").waits_for, "another");
     send(0, &(struct gen_event){.type = GEN_EV_LOADING, .fraction = 0.5f});
+    assert_string_equal(get("a").waits_for, "");
     assert_int_equal(get("a").state, RECORD_LOADING);
     assert_true(get("a").load_fraction == 0.5f);
     send(0, &(struct gen_event){.type = GEN_EV_QUEUED, .position = 2, .wait_ms = 70});

@@ -6,7 +6,7 @@
 
 #define BUSY   "fake:ms=2,endless=1,ctx=5000"
 #define WANTED "fake:ctx=600"
-#define SLOW   "fake:load_ms=60000"
+#define SLOW   "fake:load_ms=10000"
 
 #define until(what)                                                                                \
     do {                                                                                           \
@@ -144,13 +144,18 @@ static int64_t oldest_wait_ms(struct fixture *f)
     return st.oldest_wait_ms;
 }
 
-static int32_t waiting_for(struct fixture *f, const char *id)
+static struct sched_model_status status_of(struct fixture *f, const char *id)
 {
     struct sched_model_status st[8];
     size_t n = sched_models(f->sched, st, 8);
     for (size_t i = 0; i < n && i < 8; i++)
-        if (str_eq(st[i].id, id)) return st[i].waiting;
-    return -1;
+        if (str_eq(st[i].id, id)) return st[i];
+    return (struct sched_model_status){.state = MODEL_ON_DISK};
+}
+
+static int32_t waiting_for(struct fixture *f, const char *id)
+{
+    return status_of(f, id).waiting;
 }
 
 static void test_who_waits_for_a_model_has_a_place_in_the_queue(void **state)
@@ -235,9 +240,50 @@ static void test_a_wait_for_room_is_told_like_a_load(void **state)
     struct client *busy = send_busy(&f);
     struct client *c = send_request(&f, chat_request(WANTED, "x"));
     client_until(c, c->n_loading > 0);
+    client_until(c, c->waits_for[0]);
+    assert_string_equal(c->waits_for, BUSY);
+    struct client *later = send_request(&f, chat_request(WANTED, "x"));
+    client_until(later, later->waits_for[0]); /* what is known already */
+    assert_string_equal(status_of(&f, WANTED).waits_for, BUSY);
     assert_false(busy->done);
     end_busy(&f, busy);
     answered(c);
+    answered(later);
+    assert_string_equal(status_of(&f, WANTED).waits_for, "");
+    fixture_close(&f, 0);
+}
+
+/* The verb's member of a model. */
+static json_t *member(struct fixture *f, const char *id, const char *name)
+{
+    json_t *all = control_ok(f, CONTROL_MODELS, "{}"), *found = NULL;
+    const json_t *models = json_object_get(all, "models");
+    for (size_t i = 0; i < json_array_size(models); i++) {
+        const json_t *m = json_array_get(models, i);
+        if (str_eq(json_string_value(json_object_get(m, "id")), id))
+            found = json_incref(json_object_get(m, name));
+    }
+    json_decref(all);
+    return found;
+}
+
+static void test_a_model_that_leaves_is_told_so(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct answer unload = ANSWER_INIT;
+    struct error error;
+    open_with(&f, some_params(fake()));
+    struct client *busy = send_busy(&f);
+    assert_true(json_is_false(member(&f, BUSY, "leaving")));
+    assert_int_equal(provider_control(f.local, CONTROL_UNLOAD, "{\"model\":\"" BUSY "\"}",
+                                      on_answer, &unload, &error),
+                     OK);
+    until(status_of(&f, BUSY).leaving);
+    assert_true(json_is_true(member(&f, BUSY, "leaving")));
+    end_busy(&f, busy);
+    json_decref(answer_wait(&unload, &error));
+    assert_false(status_of(&f, BUSY).leaving);
     fixture_close(&f, 0);
 }
 
@@ -258,11 +304,7 @@ static void test_a_load_is_told_four_times_a_second(void **state)
 
 static enum model_state state_of(struct fixture *f, const char *id)
 {
-    struct sched_model_status st[8];
-    size_t n = sched_models(f->sched, st, 8);
-    for (size_t i = 0; i < n && i < 8; i++)
-        if (str_eq(st[i].id, id)) return st[i].state;
-    return MODEL_ON_DISK;
+    return status_of(f, id).state;
 }
 
 static void begin(struct fixture *f, enum control what, const char *args, struct answer *a)
@@ -376,6 +418,7 @@ int main(void)
         cmocka_unit_test(test_who_is_sent_back_keeps_its_place),
         cmocka_unit_test(test_who_leaves_gives_its_place_back),
         cmocka_unit_test(test_a_wait_for_room_is_told_like_a_load),
+        cmocka_unit_test(test_a_model_that_leaves_is_told_so),
         cmocka_unit_test(test_a_load_is_told_four_times_a_second),
         cmocka_unit_test(test_an_unload_ends_a_load_that_nobody_waits_for),
         cmocka_unit_test(test_an_unload_lets_those_who_wait_be_served),

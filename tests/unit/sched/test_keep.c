@@ -148,6 +148,27 @@ static void test_numbers_follow_the_type_of_the_cells(void **state)
     }
 }
 
+/* With plenty of memory it is not measured first: until it is loaded only a bound is known. */
+static void test_what_is_loaded_unmeasured_takes_no_more_than_is_told(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct loading l = LOADING_INIT;
+    struct error error;
+    fixture_open(&f, NULL, budget((int64_t)1 << 40));
+    struct sched_load_listener listener = {.on_done = loading_done, .ctx = &l};
+    struct sched_load load = {.id = "m",
+                              .path = "fake:ctx=100,cell=1,weights=500,load_ms=300",
+                              .size = {.file_bytes = 500, .n_layer = 1, .n_embd = 32}};
+    assert_int_equal(sched_load(f.sched, &load, &listener, &error), OK);
+    until(status_of(&f, "m").memory_is_bound);
+    struct engine_memory_use bound = status_of(&f, "m").memory.host;
+    load_wait(&l);
+    assert_false(status_of(&f, "m").memory_is_bound);
+    assert_in_range(used(&f), 1, bound.weights + bound.kv + bound.compute - 1);
+    fixture_close(&f);
+}
+
 static void test_what_never_fits_is_refused_before_loading(void **state)
 {
     (void)state;
@@ -929,6 +950,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers_of_the_ledger),
         cmocka_unit_test(test_numbers_follow_the_type_of_the_cells),
+        cmocka_unit_test(test_what_is_loaded_unmeasured_takes_no_more_than_is_told),
         cmocka_unit_test(test_what_never_fits_is_refused_before_loading),
         cmocka_unit_test(test_idle_models_make_room_the_cheapest_first),
         cmocka_unit_test(test_who_was_asked_to_stay_leaves_last),

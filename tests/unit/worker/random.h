@@ -200,11 +200,14 @@ static inline struct gen_event any_event(struct arena *a, enum gen_event_type ty
     struct gen_event e = {.type = type, .choice = (int32_t)dice(GEN_N_MAX)};
     switch (type) {
     case GEN_EV_ROUTED: break;
+    case GEN_EV_LOADING:
+        e.fraction = (float)dice(100) / 100;
+        e.waits_for = any_text_or_null(a);
+        break;
     case GEN_EV_PAUSED:
         any_numbers(&e);
         e.usage = (struct usage){0};
         break;
-    case GEN_EV_LOADING: e.fraction = (float)dice(100) / 100; break;
     case GEN_EV_QUEUED:
         e.position = any_i32();
         e.wait_ms = any_i32();

@@ -163,6 +163,7 @@ static void same_event(const struct gen_event *a, const struct gen_event *b)
     assert_int_equal(a->finish, b->finish);
     same_text(a->stop, b->stop);
     assert_true(a->fraction == b->fraction && a->wait_ms == b->wait_ms);
+    same_text(a->waits_for, b->waits_for);
     assert_int_equal(a->position, b->position);
     same_tokens(a->tokens, a->n_tokens, b->tokens, b->n_tokens);
     same_text(a->adapter, b->adapter);
