@@ -349,6 +349,27 @@ static void test_an_unload_ends_a_load_that_nobody_waits_for(void **state)
     fixture_close(&f, 0);
 }
 
+static void count_left(void *ctx, const char *id)
+{
+    assert_string_equal(id, SLOW);
+    atomic_fetch_add((atomic_int *)ctx, 1);
+}
+
+/* Else it would come back with the next worker. */
+static void test_a_load_that_was_ended_is_told_as_left(void **state)
+{
+    (void)state;
+    struct fixture f;
+    atomic_int n_left = 0;
+    struct sched_params params = some_params(fake());
+    params.on_left = count_left;
+    params.left_ctx = &n_left;
+    open_with(&f, params);
+    end_load(&f, SLOW);
+    assert_int_equal(n_left, 1);
+    fixture_close(&f, 0);
+}
+
 static void test_an_unload_lets_those_who_wait_be_served(void **state)
 {
     (void)state;
@@ -421,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_a_model_that_leaves_is_told_so),
         cmocka_unit_test(test_a_load_is_told_four_times_a_second),
         cmocka_unit_test(test_an_unload_ends_a_load_that_nobody_waits_for),
+        cmocka_unit_test(test_a_load_that_was_ended_is_told_as_left),
         cmocka_unit_test(test_an_unload_lets_those_who_wait_be_served),
         cmocka_unit_test(test_an_unload_ends_with_the_last_who_waits),
         cmocka_unit_test(test_closing_while_an_unload_waits_for_a_load),
