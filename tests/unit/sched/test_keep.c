@@ -465,10 +465,16 @@ static void test_what_was_said_of_keep_alive_holds_until_something_else_is(void 
     until(atomic_load(&gone));
     load_now(&f, "m", "fake:ctx=500"); /* what was said is over with its stay */
     assert_int_equal(status_of(&f, "m").keep_alive_ms, KEEP_ALIVE_FOREVER);
-    /* "0" is not taken back by those that wait behind it. */
-    struct client *none =
-        ask_of(&f, "m", (struct ask){.text = "x", .keep_alive_ms = KEEP_ALIVE_NONE});
-    struct client *nothing = ask_of(&f, "m", (struct ask){.text = "a longer one than that"});
+    /* "0" is not taken back by those that wait behind it. The reference keeps the model until both
+     * have come. */
+    struct client *none = client_new(), *nothing = client_new();
+    struct sched_model *m = sched_find(f.sched, "m");
+    assert_non_null(m);
+    struct ask zero = {.text = "x", .keep_alive_ms = KEEP_ALIVE_NONE};
+    assert_int_equal(try_ask_model(&f, m, none, zero, &error), OK);
+    assert_int_equal(
+        try_ask_model(&f, m, nothing, (struct ask){.text = "a longer one than that"}, &error), OK);
+    sched_model_unref(m);
     client_wait(none);
     client_wait(nothing);
     until(!in_memory(&f, "m"));
