@@ -280,7 +280,7 @@ for (const kind of ['nginx', 'caddy']) {
       const say = (more) => socket.send(JSON.stringify({
         type: 'chat', messages: [{ role: 'user', content: 'Count' }], ignore_eos: true, ...more,
       }));
-      say({ max_tokens: 5 });
+      say({ max_tokens: 30, temperature: 0 });
       await until(() => types.includes('done'), 20000, 'the answer');
       assert.ok(types.filter((t) => t === 'token').length > 1);
       say({ max_tokens: -1, context_overflow: 'shift' });
