@@ -277,6 +277,8 @@ static uint64_t epoll_key(const struct conn *c)
 
 void conn_want(struct conn *c, uint32_t events)
 {
+    if (events == c->wanted) return; /* the usual case: a token more for the same reader */
+    c->wanted = events;
     struct epoll_event event = {.events = events, .data.u64 = epoll_key(c)};
     epoll_ctl(c->server->epoll_fd, EPOLL_CTL_MOD, c->fd, &event);
 }
@@ -306,7 +308,8 @@ static void conn_opened(struct server *s, struct MHD_Connection *mhd, void **con
     c->listener =
         s->ollama_port && listen_port(fd) == s->ollama_port ? LISTENER_OLLAMA : LISTENER_MAIN;
     conn_watch(c, WATCH_HEAD);
-    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data.u64 = epoll_key(c)};
+    c->wanted = EPOLLRDHUP | EPOLLET;
+    struct epoll_event event = {.events = c->wanted, .data.u64 = epoll_key(c)};
     if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
         conn_abort(c);
     } else if (s->n_conns > s->params.max_connections) {

@@ -57,6 +57,7 @@ struct conn {
     int fd;
     enum http_listener listener;
     uint32_t generation; /* tells this connection from an earlier one with the same fd */
+    uint32_t wanted;     /* events that server.epoll_fd tells of it */
     bool suspended;
     bool peer_gone; /* the kernel has seen its FIN or RST */
     bool linger;    /* closed before all it sends was read: see conn_closed */

@@ -38,8 +38,7 @@ struct socket {
     bool broken;     /* nothing more can be read or written */
 };
 
-/* ---- bytes -------------------------------------------------------------------------------------
- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 static bool has_room(const struct socket *w)
 {
@@ -84,8 +83,7 @@ static ssize_t on_send(wslay_event_context_ptr ctx, const uint8_t *data, size_t 
     return -1;
 }
 
-/* ---- closing -----------------------------------------------------------------------------------
- */
+/* ---- closing --------------------------------------------------------------------------------- */
 
 /* Its exchange is not this socket's any more. */
 static void let_go(struct exchange *x, bool complete)
@@ -139,8 +137,7 @@ void socket_close(struct socket *w)
     free(w);
 }
 
-/* ---- messages ----------------------------------------------------------------------------------
- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static void text_arrived(struct socket *w, const void *text, size_t len)
 {
@@ -229,8 +226,7 @@ static enum forwarded forward(struct socket *w)
     return FORWARD_OVER;
 }
 
-/* ---- a turn ------------------------------------------------------------------------------------
- */
+/* ---- a turn ---------------------------------------------------------------------------------- */
 
 static void wait_for_more(struct socket *w)
 {

@@ -74,8 +74,7 @@ static enum err check(const struct exchange *x, int *status, struct error *error
     return OK;
 }
 
-/* ---- who may -----------------------------------------------------------------------------------
- */
+/* ---- who may --------------------------------------------------------------------------------- */
 
 static void agree(struct exchange *x)
 {
@@ -109,8 +108,7 @@ void upgrade_dispatch(struct exchange *x)
     front_submit(x, ask_gate);
 }
 
-/* ---- the answer --------------------------------------------------------------------------------
- */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 static void upgraded(void *cls, struct MHD_Connection *mhd, void *context, const char *early,
                      size_t len, MHD_socket fd, struct MHD_UpgradeResponseHandle *urh)

@@ -150,6 +150,19 @@ static void hang_up(struct reader *r)
     buf_free(&r->in);
 }
 
+/* A server and a socket to it, and their end. */
+static struct reader begin(struct fixture *f)
+{
+    fixture_start(f, default_params(), 2, 16);
+    return open_socket(f->port);
+}
+
+static void end(struct fixture *f, struct reader *r)
+{
+    hang_up(r);
+    fixture_stop(f);
+}
+
 static void assert_refused(int port, const char *head, int status, const char *words)
 {
     struct answer a = ask_s(port, head);
@@ -203,8 +216,7 @@ static void test_origins(void **state)
     r = open_socket_with(f.port, HANDSHAKE "Origin: https://app.example\r\n\r\n");
     hang_up(&r);
     r = open_socket_with(f.port, HANDSHAKE "Origin: http://LOCALHOST\r\n\r\n"); /* its own */
-    hang_up(&r);
-    fixture_stop(&f);
+    end(&f, &r);
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -213,8 +225,7 @@ static void test_messages(void **state)
 {
     (void)state;
     struct fixture f;
-    fixture_start(&f, default_params(), 2, 16);
-    struct reader r = open_socket(f.port);
+    struct reader r = begin(&f);
     say(r.fd, "hello\nyou");
     expect_begin(&r, "id=req-");
     expect_text(&r, "hello");
@@ -237,8 +248,7 @@ static void test_messages(void **state)
     expect_begin(&r, "{\"error\"");
     put_frame(r.fd, FIN | OP_CLOSE, "\x03\xe8", 2);
     expect_close(&r, 1000);
-    hang_up(&r);
-    fixture_stop(&f);
+    end(&f, &r);
 }
 
 /* The handshake's query and header are the messages' as well; the first one came with it. */
@@ -256,8 +266,7 @@ static void test_early_message(void **state)
     assert_non_null(strstr(first.text, " q=a b type=application/json"));
     frame_free(&first);
     expect_text(&r, "hi");
-    hang_up(&r);
-    fixture_stop(&f);
+    end(&f, &r);
 }
 
 /* Many at once are answered in their order, also beyond what waits inside. */
@@ -277,8 +286,7 @@ static void test_order(void **state)
         expect_begin(&r, "id=req-");
         expect_text(&r, text);
     }
-    hang_up(&r);
-    fixture_stop(&f);
+    end(&f, &r);
 }
 
 static void test_large(void **state)
@@ -289,14 +297,12 @@ static void test_large(void **state)
     char *text = xmalloc(len + 1);
     memset(text, 'y', len);
     text[len] = '\0';
-    fixture_start(&f, default_params(), 2, 16);
-    struct reader r = open_socket(f.port);
+    struct reader r = begin(&f);
     say(r.fd, text);
     expect_begin(&r, "id=req-");
     expect_text(&r, text);
     free(text);
-    hang_up(&r);
-    fixture_stop(&f);
+    end(&f, &r);
 }
 
 /* ---- cancelling ------------------------------------------------------------------------------ */
@@ -305,8 +311,7 @@ static void test_cancel(void **state)
 {
     (void)state;
     struct fixture f;
-    fixture_start(&f, default_params(), 2, 16);
-    struct reader r = open_socket(f.port);
+    struct reader r = begin(&f);
     say(r.fd, "wait");
     expect_text(&r, "waiting");
     wait_streams(1);
@@ -319,8 +324,7 @@ static void test_cancel(void **state)
     say(r.fd, "and on");
     expect_begin(&r, "id=req-");
     expect_text(&r, "and on");
-    hang_up(&r);
-    fixture_stop(&f);
+    end(&f, &r);
 }
 
 /* Whoever leaves, with a word or without, cancels what is being answered. */
@@ -351,8 +355,7 @@ static void test_bad_frames(void **state)
 {
     (void)state;
     struct fixture f;
-    fixture_start(&f, default_params(), 2, 16);
-    struct reader r = open_socket(f.port);
+    struct reader r = begin(&f);
     put_frame(r.fd, FIN | 0x40 | OP_TEXT, "reserved bit", 12);
     expect_close(&r, 1002);
     hang_up(&r);
@@ -375,16 +378,14 @@ static void test_bad_frames(void **state)
     r = open_socket(f.port); /* more than max_body, by its length alone */
     put(r.fd, "\x81\xff\x00\x00\x00\x7f\x00\x00\x00\x00\x01\x02\x03\x04more", 18);
     expect_close(&r, 1009);
-    hang_up(&r);
-    fixture_stop(&f);
+    end(&f, &r);
 }
 
 static void test_handlers_that_break_off(void **state)
 {
     (void)state;
     struct fixture f;
-    fixture_start(&f, default_params(), 2, 16);
-    struct reader r = open_socket(f.port);
+    struct reader r = begin(&f);
     say(r.fd, "break"); /* what it wrote may have gone out already */
     struct frame f1;
     assert_true(get_frame(&r, &f1));
@@ -396,22 +397,19 @@ static void test_handlers_that_break_off(void **state)
     say(r.fd, "and on");
     expect_begin(&r, "id=req-");
     expect_text(&r, "and on");
-    hang_up(&r);
-    fixture_stop(&f);
+    end(&f, &r);
 }
 
 static void test_slow_reader(void **state)
 {
     (void)state;
     struct fixture f;
-    fixture_start(&f, default_params(), 2, 16);
-    struct reader r = open_socket(f.port);
+    struct reader r = begin(&f);
     say(r.fd, "flood");
     wait_until(atomic_load(&world.flood_end) == 1, 20000); /* its writer is told */
     assert_int_equal(atomic_load(&world.closes), 1);
     assert_true(ends_within(r.fd, 20000));
-    hang_up(&r);
-    fixture_stop(&f);
+    end(&f, &r);
 }
 
 /* It is asked for a sign of life; without one it has vanished. Who answers stays. */
@@ -442,8 +440,7 @@ static void test_silent_peer(void **state)
         if (text) break;
     } while (true);
     hang_up(&quiet);
-    hang_up(&r);
-    fixture_stop(&f);
+    end(&f, &r);
 }
 
 /* ---- the hub's end --------------------------------------------------------------------------- */
@@ -491,8 +488,7 @@ static void test_stop(void **state)
 {
     (void)state;
     struct fixture f;
-    fixture_start(&f, default_params(), 2, 16);
-    struct reader r = open_socket(f.port);
+    struct reader r = begin(&f);
     say(r.fd, "wait");
     expect_text(&r, "waiting");
     wait_streams(1);
